@@ -14,8 +14,8 @@ import bgpbridge
 ROOT = Path(bgpbridge.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "types", "documents"}),
-    frozenset({"wire", "datapath"}),
-    frozenset({"rib", "policy", "enrich", "commits"}),
+    frozenset({"wire", "datapath", "commits", "events"}),
+    frozenset({"rib", "policy", "enrich"}),
     frozenset({"config"}),
     frozenset({"feed", "speaker", "fib"}),
     frozenset({"pipeline"}),
