@@ -31,17 +31,34 @@ class RouteChanges(Protocol):
     """The rows of a commit, as columns of equal length; group id 0 means no route."""
 
     @property
-    def family(self) -> Family: ...
+    def family(self) -> Family:
+        """Address family of all rows."""
+        ...
+
     @property
-    def hi(self) -> NDArray[np.uint64]: ...
+    def hi(self) -> NDArray[np.uint64]:
+        """High 64 bits of the address (IPv4: 0)."""
+        ...
+
     @property
-    def lo(self) -> NDArray[np.uint64]: ...
+    def lo(self) -> NDArray[np.uint64]:
+        """Low 64 bits of the address."""
+        ...
+
     @property
-    def length(self) -> NDArray[np.uint8]: ...
+    def length(self) -> NDArray[np.uint8]:
+        """Prefix lengths."""
+        ...
+
     @property
-    def old(self) -> NDArray[np.uint32]: ...
+    def old(self) -> NDArray[np.uint32]:
+        """Group ids before."""
+        ...
+
     @property
-    def new(self) -> NDArray[np.uint32]: ...
+    def new(self) -> NDArray[np.uint32]:
+        """Group ids after."""
+        ...
 
 
 class CauseKind(enum.StrEnum):
