@@ -13,7 +13,7 @@ import bgpbridge
 
 ROOT = Path(bgpbridge.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "types", "documents"}),
+    frozenset({"errors", "types", "documents", "resources"}),
     frozenset({"wire", "datapath", "commits", "events"}),
     frozenset({"rib", "policy", "enrich"}),
     frozenset({"config"}),

@@ -1,0 +1,65 @@
+# Every command of the house; `make help` lists them. Nothing here is needed by an installed bgpbridge.
+#
+# Root is needed by what makes network namespaces and loads BPF. Where one is not root the root parts are
+# run through sudo; where there is no sudo they are run as they are and say what they miss.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+# Files that root's Python would leave in the tree of somebody else are not written.
+ROOT := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo PYTHONDONTWRITEBYTECODE=1))
+BPF_FILES := $(wildcard bpf/*.c bpf/*.h)
+PYTEST := $(PYTHON) -m pytest
+
+.PHONY: help install dev demo test unit lint format bench clean distclean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## what is missing to run bgpbridge and its lab: Debian packages, virtual environment, package
+	@.ci/install lab
+	@echo " ready: $(VENV)/bin/bgpbridge --help"
+
+dev:
+	@.ci/install dev
+
+demo: ## a real FRR and a real BIRD teach bgpbridge routes; an uplink is lost; under a minute
+	@.ci/install lab
+	@$(ROOT) $(PYTHON) -m bgpbridge.lab.demo
+
+test: dev ## everything: unit, vectors, property, packet tables, labs; under 15 minutes
+ifeq ($(ROOT),)
+	@$(PYTEST)
+else
+	@$(PYTEST) -m 'not root'
+	@$(ROOT) $(PYTEST) -m root -p no:cacheprovider
+endif
+
+unit: dev ## the quick part of the tests, without root; under a minute
+	@$(PYTEST) tests/unit -m 'not root'
+
+lint: dev ## ruff, mypy, clang-format, shell syntax
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/mypy
+	@$(if $(BPF_FILES),$(VENV)/bin/clang-format --dry-run -Werror $(BPF_FILES))
+	@bash -n .ci/install && bash -n .ci/run
+
+format: dev ## put every file in the house's form
+	@$(VENV)/bin/ruff format .
+	@$(VENV)/bin/ruff check --fix --exit-zero .
+	@$(if $(BPF_FILES),$(VENV)/bin/clang-format -i $(BPF_FILES))
+
+bench: dev ## benchmarks beside FRR and BIRD, measured on this machine
+	@$(ROOT) $(PYTHON) -m bgpbridge.bench
+
+clean: ## what tools have left: build/, caches
+	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	@find . -name __pycache__ -not -path './$(VENV)/*' -type d -prune -exec rm -rf {} +
+
+distclean: clean ## the same and the virtual environment
+	@rm -rf $(VENV)
