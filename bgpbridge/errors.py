@@ -6,6 +6,7 @@ nobody prints a traceback for one of these.
 
     BridgeError
     ├── DocumentError          a YAML file of ours: configuration, policy, topology, expect file   (exit 2)
+    │   └── DocumentErrors     several of them in one file, listed together
     ├── UsageError             a command or an API call that asks for something impossible         (exit 2)
     ├── UnreachableError       no daemon behind the control socket                                 (exit 3)
     ├── SpeakerError           ExaBGP would not start, or is not the version whose seams we use
@@ -23,6 +24,7 @@ nobody prints a traceback for one of these.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "CapacityError",
     "DatapathError",
     "DocumentError",
+    "DocumentErrors",
     "LabError",
     "LaneError",
     "LayoutError",
@@ -42,6 +45,9 @@ __all__ = [
     "VerifierError",
     "WireError",
 ]
+
+
+LISTED = 20  # errors of one file that are written out
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,20 @@ class DocumentError(BridgeError):
         self.place = place
         self.problem = problem
         self.expected = expected
+
+
+class DocumentErrors(DocumentError):
+    """Everything that is wrong with a file, in the order of its lines; it stands at the first of them."""
+
+    def __init__(self, errors: Sequence[DocumentError]) -> None:
+        first = errors[0]
+        super().__init__(first.place, first.problem, expected=first.expected, mend=first.mend)
+        self.errors = tuple(errors)
+
+    def __str__(self) -> str:
+        listed = "\n".join(str(error) for error in self.errors[:LISTED])
+        rest = len(self.errors) - LISTED
+        return f"{listed}\n" + (f"... and {rest} more, " if rest > 0 else "") + f"{len(self.errors)} errors in all"
 
 
 class UsageError(BridgeError):

@@ -1,0 +1,212 @@
+"""Plain values held against a pydantic model, and pydantic's errors in an operator's words.
+
+A `Problem` is a complaint with the path of keys that it is about; `Document.place` turns the path into a line
+and column when it is raised. Rooms that check more than a model can say (a name that must exist elsewhere)
+make Problems of their own and raise all of them together.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, Union
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from bgpbridge.documents.tree import Document, Step
+from bgpbridge.errors import DocumentError, DocumentErrors
+
+__all__ = ["Problem", "Strict", "did_you_mean", "known_keys", "raise_problems", "refuse", "validate"]
+
+M = TypeVar("M", bound=BaseModel)
+
+_SECRET = re.compile(r"pass|secret|token|md5|key_?file", re.IGNORECASE)
+_SHOWN = 60  # characters of a wrong value that a message quotes
+
+
+class Strict(BaseModel):
+    """The base of every model of ours: no unknown keys, no changes after loading.
+
+    `synonyms` maps words of other routers to ours, for did-you-mean.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True, hide_input_in_errors=True
+    )
+    synonyms: ClassVar[dict[str, str]] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A complaint about the value at `path` (`at_key`: about the key itself)."""
+
+    path: tuple[Step, ...]
+    problem: str
+    expected: str = ""
+    mend: str = ""
+    at_key: bool = False
+
+
+def refuse(problem: str, expected: str = "", mend: str = "") -> PydanticCustomError:
+    """The exception that a validator raises: what is wrong with the value, without naming its key."""
+    return PydanticCustomError("refused", "{problem}", {"problem": problem, "expected": expected, "mend": mend})
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The known word that was probably meant, or an empty string."""
+    by_shape = {name.replace("_", "-").lower(): name for name in known}
+    close = difflib.get_close_matches(word.replace("_", "-").lower(), by_shape, 1, 0.6)
+    return by_shape[close[0]] if close else ""
+
+
+def validate(data: Any, model: type[M]) -> tuple[M | None, list[Problem]]:
+    """An instance and no problems, or None and everything that is wrong."""
+    try:
+        return model.model_validate(data), []
+    except ValidationError as error:
+        return None, [_phrase(detail, model) for detail in error.errors(include_url=False)]
+
+
+def raise_problems(document: Document, problems: Sequence[Problem]) -> None:
+    """Raises all of them as one DocumentError, in the order of the file; nothing when there are none."""
+    errors = [
+        DocumentError(document.place(p.path, key=p.at_key), p.problem, expected=p.expected, mend=p.mend)
+        for p in problems
+    ]
+    unique = {str(error): error for error in errors}
+    ordered = sorted(unique.values(), key=lambda e: (e.place.line, e.place.column))
+    if len(ordered) == 1:
+        raise ordered[0]
+    if ordered:
+        raise DocumentErrors(ordered)
+
+
+def known_keys(model: type[BaseModel]) -> list[str]:
+    """The keys that the model takes, as they are written in YAML."""
+    return [info.alias or name for name, info in model.model_fields.items()]
+
+
+def dotted(path: Sequence[Step]) -> str:
+    """A path as people write it: `peers[1].password.file`."""
+    text = ""
+    for step in path:
+        text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
+    return text
+
+
+def shown(value: Any, path: Sequence[Step] = ()) -> str:
+    """A wrong value as a message quotes it; never one that stands under a secret's key."""
+    if isinstance(value, dict):
+        return "a mapping"
+    if isinstance(value, list):
+        return "a list"
+    if value is None:
+        return "nothing"
+    if any(isinstance(step, str) and _SECRET.search(step) for step in path):
+        return "a value (not shown: it may be a secret)"
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    text = text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."
+    return f"`{text}`"
+
+
+def _phrase(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
+    path = tuple(step for step in detail["loc"] if not (isinstance(step, str) and step.startswith(("function-", "["))))
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        return _unknown(path, model)
+    if kind == "missing":
+        return _missing(path, model)
+    name = dotted(path) or "the file"
+    value = shown(detail.get("input"), path)
+    if kind == "refused":
+        return Problem(path, f"{name}: {context['problem']}", context["expected"], context["mend"])
+    expected, mend = _expected(kind, context, detail.get("input"))
+    return Problem(path, f"{name} is {value}", expected or detail["msg"].lower(), mend)
+
+
+def _unknown(path: tuple[Step, ...], model: type[BaseModel]) -> Problem:
+    parent, word = path[:-1], str(path[-1])
+    owners = list(_models_at(model, parent))
+    known = [key for owner in owners for key in known_keys(owner)]
+    synonyms = {k: v for owner in owners for k, v in owner.synonyms.items()}
+    meant = synonyms.get(word.lower().replace("-", "_")) or did_you_mean(word, known)
+    where = f" in {dotted(parent)}" if parent else ""
+    mend = f"did you mean `{meant}`?" if meant else "remove it, or see docs for the key that does what you want"
+    return Problem(path, f"unknown key `{word}`{where}", "one of " + ", ".join(known), mend, at_key=True)
+
+
+def _missing(path: tuple[Step, ...], model: type[BaseModel]) -> Problem:
+    parent, word = path[:-1], str(path[-1])
+    where = f" in {dotted(parent)}" if parent else ""
+    meaning, example = "", "..."
+    for owner in _models_at(model, parent):
+        for name, info in owner.model_fields.items():
+            if word in (name, info.alias):
+                meaning = (info.description or "").split("\n")[0].rstrip(".")
+                example = str(info.examples[0]) if info.examples else example
+    return Problem(parent, f"the key `{word}` is missing{where}", meaning, f"add `{word}: {example}`", at_key=True)
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_parsing": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "tuple_type": "a list (lines that begin with `- `, or [a, b])",
+    "list_type": "a list (lines that begin with `- `, or [a, b])",
+    "dict_type": "a mapping (lines of `key: value`)",
+    "model_type": "a mapping (lines of `key: value`)",
+    "model_attributes_type": "a mapping (lines of `key: value`)",
+    "string_type": "text",
+}
+
+
+def _expected(kind: str, context: dict[str, Any], value: Any) -> tuple[str, str]:
+    """What was expected and how to mend it, from pydantic's kind of error."""
+    if kind in ("literal_error", "enum"):
+        words = re.findall(r"'([^']*)'", str(context["expected"]))
+        meant = did_you_mean(str(value), words)
+        return " or ".join(f"`{word}`" for word in words), f"did you mean `{meant}`?" if meant else ""
+    if kind in _KINDS:
+        scalar = kind == "string_type" and isinstance(value, int | float)
+        return _KINDS[kind], f'put it in quotes: "{value}"' if scalar else ""
+    bounds = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
+    for bound, words_ in bounds.items():
+        if bound in context:
+            return f"{words_} {context[bound]}", ""
+    if "min_length" in context:
+        return f"at least {context['min_length']}", ""
+    if "max_length" in context:
+        return f"at most {context['max_length']}", ""
+    if "pattern" in context:
+        return f"text like {context['pattern']}", ""
+    return "", ""
+
+
+def _models_at(annotation: Any, path: Sequence[Step]) -> Iterator[type[BaseModel]]:
+    """The models that may stand at `path` below an annotation."""
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        yield from _models_at(typing.get_args(annotation)[0], path)
+    elif origin in (Union, types.UnionType):
+        for part in typing.get_args(annotation):
+            yield from _models_at(part, path)
+    elif origin in (tuple, list, frozenset):
+        skip = 1 if path and isinstance(path[0], int) else 0
+        yield from _models_at(typing.get_args(annotation)[0], path[skip:])
+    elif origin is dict:
+        yield from _models_at(typing.get_args(annotation)[1], path[1:])
+    elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        if not path:
+            yield annotation
+        for name, info in annotation.model_fields.items():
+            if path and path[0] in (name, info.alias):
+                yield from _models_at(info.annotation, path[1:])
