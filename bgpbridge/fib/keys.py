@@ -1,0 +1,135 @@
+"""Prefixes as columns, and finding one column of prefixes in another.
+
+Adoption, overlay and audit all ask the same question: which of these million prefixes stand in that
+table, and where? Each prefix becomes a token of 64 bits, the table is sorted by token once, and
+`searchsorted` answers. An IPv4 token is exact. An IPv6 token is a hash under secret keys, so each hit is
+verified and runs of equal tokens are walked: a peer can neither build collisions nor profit from one.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bgpbridge.types import Family, Prefix
+
+__all__ = ["U8", "U32", "U64", "KeyTable", "Keys", "Rows"]
+
+U8 = npt.NDArray[np.uint8]
+U32 = npt.NDArray[np.uint32]
+U64 = npt.NDArray[np.uint64]
+Rows = npt.NDArray[np.int64]
+
+_SECRET = tuple(np.uint64(secrets.randbits(64) | 1) for _ in range(3))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Columns of prefixes of one family. IPv4 addresses stand in `lo`, `hi` is zero."""
+
+    family: Family
+    hi: U64
+    lo: U64
+    length: U8
+
+    def __len__(self) -> int:
+        return len(self.lo)
+
+    @classmethod
+    def of(cls, family: Family, prefixes: Iterable[Prefix]) -> Keys:
+        """From values; every prefix must be of `family`."""
+        listed = list(prefixes)
+        mask = (1 << 64) - 1
+        return cls(
+            family,
+            np.array([p.value >> 64 for p in listed], np.uint64),
+            np.array([p.value & mask for p in listed], np.uint64),
+            np.array([p.length for p in listed], np.uint8),
+        )
+
+    @classmethod
+    def from_octets(cls, family: Family, octets: U8, length: U8) -> Keys:
+        """From an array of n x 4 or n x 16 octets in network order."""
+        if family is Family.IPV4:
+            lo = np.ascontiguousarray(octets).view(">u4").ravel().astype(np.uint64)
+            return cls(family, np.zeros(len(lo), np.uint64), lo, np.ascontiguousarray(length))
+        words = np.ascontiguousarray(octets).view(">u8").astype(np.uint64)
+        return cls(
+            family,
+            np.ascontiguousarray(words[:, 0]),
+            np.ascontiguousarray(words[:, 1]),
+            np.ascontiguousarray(length),
+        )
+
+    def octets(self) -> U8:
+        """The addresses as n x 4 or n x 16 octets in network order."""
+        if self.family is Family.IPV4:
+            return self.lo.astype(">u4").view(np.uint8).reshape(-1, 4)
+        words = np.empty((len(self.lo), 2), ">u8")
+        words[:, 0], words[:, 1] = self.hi, self.lo
+        return words.view(np.uint8)
+
+    def take(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> Keys:
+        """Some of them, by index, mask or slice."""
+        return Keys(self.family, self.hi[which], self.lo[which], self.length[which])
+
+    def prefix(self, index: int) -> Prefix:
+        """One of them as a value."""
+        return Prefix(self.family, int(self.hi[index]) << 64 | int(self.lo[index]), int(self.length[index]))
+
+    def tokens(self) -> U64:
+        """One word per prefix: equal prefixes have equal tokens (for IPv4 also the other way round)."""
+        length = self.length.astype(np.uint64)
+        if self.family is Family.IPV4:
+            return self.lo << np.uint64(8) | length
+        first, second, third = _SECRET
+        return (
+            (self.hi ^ self.hi >> np.uint64(29)) * first
+            + (self.lo ^ self.lo >> np.uint64(31)) * second
+            + length * third
+        )
+
+
+class KeyTable:
+    """A table that can be asked where a prefix stands in it."""
+
+    def __init__(self, keys: Keys) -> None:
+        self.keys = keys
+        tokens = keys.tokens()
+        self._order = np.argsort(tokens, kind="stable")
+        self._sorted = tokens[self._order]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def find(self, wanted: Keys) -> Rows:
+        """For each wanted prefix its index in the table, or -1."""
+        found = np.full(len(wanted), -1, np.int64)
+        if not len(self._sorted) or not len(wanted):
+            return found
+        tokens = wanted.tokens()
+        at = np.searchsorted(self._sorted, tokens)
+        open_rows = np.arange(len(wanted))
+        while len(open_rows):
+            here = at[open_rows]
+            inside = here < len(self._sorted)
+            open_rows, here = open_rows[inside], here[inside]
+            same = self._sorted[here] == tokens[open_rows]
+            open_rows, here = open_rows[same], here[same]
+            index = self._order[here]
+            hit = self._equal(index, wanted, open_rows)
+            found[open_rows[hit]] = index[hit]
+            open_rows = open_rows[~hit]  # another prefix with the same token: look at the next of the run
+            at[open_rows] += 1
+        return found
+
+    def _equal(self, index: Rows, wanted: Keys, rows: Rows) -> npt.NDArray[np.bool_]:
+        mine = self.keys
+        same: npt.NDArray[np.bool_] = (mine.lo[index] == wanted.lo[rows]) & (mine.length[index] == wanted.length[rows])
+        if mine.family is Family.IPV6:
+            same &= mine.hi[index] == wanted.hi[rows]
+        return same

@@ -1,0 +1,106 @@
+"""From the members of a next-hop group to what the two planes store. Pure.
+
+XDP picks one of 64 slots by the flow's hash; a slot holds an adjacency id. What must hold when members
+change: a flow keeps its adjacency unless that adjacency was lost, or its slot is needed to give another
+member its share ("resilient hashing"). The kernel takes members with weights instead of slots; both
+planes get the same shares, so a packet that XDP passes up is still spread the same way.
+
+Called by `xdp.XdpFib` and `kernel.KernelFib` through the pipeline, for each group that changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from fractions import Fraction
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ["MAX_KERNEL_WEIGHT", "SLOTS", "Slots", "fill_slots", "kernel_weights", "merge_members"]
+
+SLOTS = 64
+MAX_KERNEL_WEIGHT = 256
+"""`struct nexthop_grp.weight` is weight - 1 in one octet (linux/nexthop.h; wider only since Linux 6.12)."""
+
+Slots = npt.NDArray[np.uint16]
+
+
+def merge_members(members: Iterable[tuple[int, int]]) -> dict[int, int]:
+    """(id, weight) pairs as one weight per id: weights of the same id add up, ids without a positive
+    weight fall out. At most 64 stay, the heaviest (lowest id first among equals): slots are 64."""
+    total: dict[int, int] = {}
+    for member, weight in members:
+        if member and weight > 0:
+            total[member] = total.get(member, 0) + weight
+    if len(total) > SLOTS:
+        heaviest = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:SLOTS]
+        total = dict(heaviest)
+    return dict(sorted(total.items()))
+
+
+def fill_slots(members: Iterable[tuple[int, int]], previous: Slots | None = None) -> Slots:
+    """64 slots of adjacency ids, each member holding its share rounded down or up.
+
+    `previous` is what stands now: a slot moves only if its member is gone, or holds more than its share
+    rounded up, or if another member would otherwise stay under its share rounded down. No members gives
+    64 zeros (no adjacency: the packet is passed to the kernel). The same input gives the same output.
+    """
+    weights = merge_members(members)
+    if not weights:
+        return np.zeros(SLOTS, np.uint16)
+    if len(weights) == 1:
+        return np.full(SLOTS, next(iter(weights)), np.uint16)
+    slots = previous.tolist() if previous is not None else [0] * SLOTS
+    total = sum(weights.values())
+    floor = {member: weight * SLOTS // total for member, weight in weights.items()}
+    ceiling = {member: -(-weight * SLOTS // total) for member, weight in weights.items()}
+    count, free = _keep(slots, ceiling)
+    # Everything below compares count against share; scaled by `total` all of it is integers.
+    ahead = {member: count[member] * total - weight * SLOTS for member, weight in weights.items()}
+    for slot in free:
+        needy = min(ahead, key=ahead.__getitem__)
+        slots[slot] = needy
+        count[needy] += 1
+        ahead[needy] += total
+    _even_out(slots, count, floor, ahead, total)
+    return np.array(slots, np.uint16)
+
+
+def _keep(slots: Sequence[int], ceiling: dict[int, int]) -> tuple[dict[int, int], list[int]]:
+    """How many slots each member keeps, and the slots that are free: not a member's, or above its ceiling."""
+    count = dict.fromkeys(ceiling, 0)
+    free: list[int] = []
+    for slot, member in enumerate(slots):
+        if count.get(member, SLOTS) < ceiling.get(member, 0):
+            count[member] += 1
+        else:
+            free.append(slot)
+    return count, free
+
+
+def _even_out(
+    slots: list[int], count: dict[int, int], floor: dict[int, int], ahead: dict[int, int], total: int
+) -> None:
+    """Take slots from the member furthest above its share while another is below its share rounded down.
+    Rarely needed: only when earlier roundings went against each other."""
+    for member, least in floor.items():
+        while count[member] < least:
+            donor = max(ahead, key=ahead.__getitem__)
+            slot = SLOTS - 1 - slots[::-1].index(donor)
+            slots[slot] = member
+            for changed, step in ((donor, -1), (member, 1)):
+                count[changed] += step
+                ahead[changed] += step * total
+
+
+def kernel_weights(weights: Sequence[int]) -> tuple[int, ...]:
+    """The same shares as weights of 1..256: as they are (divided by what they have in common) where they
+    fit, else scaled to the largest and rounded, never below 1."""
+    if not weights:
+        return ()
+    common = int(np.gcd.reduce(np.array(weights, np.int64)))
+    small = [weight // common for weight in weights]
+    largest = max(small)
+    if largest <= MAX_KERNEL_WEIGHT:
+        return tuple(small)
+    return tuple(max(1, round(Fraction(weight * MAX_KERNEL_WEIGHT, largest))) for weight in small)
