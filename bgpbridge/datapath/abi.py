@@ -1,0 +1,185 @@
+"""The layouts that user space shares with the XDP program: the Python half of bpf/abi.h.
+
+Numpy dtypes for keys and values, reasons, flags and reserved ids. tests/bpf/test_abi.py compiles abi.h and
+holds this file against its BTF, so a change on one side alone fails. Any change here is a change of LAYOUT,
+and with it of the pin path.
+
+The words of an adjacency and of an interface are u64 on purpose: one aligned store each, never half seen.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = [
+    "ADJACENCY",
+    "CONTROL",
+    "COUNTER",
+    "GROUP",
+    "GROUP_BLACKHOLE",
+    "GROUP_FIRST_FREE",
+    "GROUP_NONE",
+    "GROUP_PUNT",
+    "GROUP_SLOTS",
+    "INTERFACE",
+    "LAYOUT",
+    "LPM4_KEY",
+    "LPM6_KEY",
+    "MAX_ADJACENCIES",
+    "MAX_GROUPS",
+    "MAX_INTERFACES",
+    "Adjacency",
+    "AdjacencyState",
+    "GroupFlag",
+    "Reason",
+    "XdpVerdict",
+    "interface_word",
+    "lpm4_keys",
+    "lpm6_keys",
+]
+
+LAYOUT = 1
+GROUP_SLOTS = 64
+MAX_GROUPS = 32768
+MAX_ADJACENCIES = 4096
+MAX_INTERFACES = 256
+
+GROUP_NONE, GROUP_PUNT, GROUP_BLACKHOLE, GROUP_FIRST_FREE = 0, 1, 2, 16
+
+LPM4_KEY = np.dtype([("plen", "<u4"), ("addr", "u1", 4)])
+LPM6_KEY = np.dtype([("plen", "<u4"), ("addr", "u1", 16)])
+GROUP = np.dtype([("generation", "<u4"), ("flags", "<u2"), ("reserved", "<u2"), ("slots", "<u2", GROUP_SLOTS)])
+ADJACENCY = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("ifindex", "<u4"), ("flags", "<u4"), ("reserved", "<u8")])
+CONTROL = np.dtype(
+    [
+        ("enabled", "<u4"),
+        ("layout", "<u4"),
+        ("hash_seed", "<u8"),
+        ("flags", "<u4"),
+        ("reserved0", "<u4"),
+        ("reserved", "<u8", 5),
+    ]
+)
+INTERFACE = np.dtype([("word", "<u8")])
+COUNTER = np.dtype([("packets", "<u8"), ("octets", "<u8")])
+
+
+class XdpVerdict(enum.IntEnum):
+    """enum xdp_action of linux/bpf.h."""
+
+    ABORTED = 0
+    DROP = 1
+    PASS = 2
+    TX = 3
+    REDIRECT = 4
+
+
+class Reason(enum.IntEnum):
+    """What became of a packet: enum reason of bpf/abi.h, where each one is explained."""
+
+    FORWARDED = 0
+    PASS_DISABLED = 1
+    PASS_INTERFACE = 2
+    PASS_SHORT = 3
+    PASS_L2_GROUP = 4
+    PASS_NOT_FOR_US = 5
+    PASS_VLAN = 6
+    PASS_NOT_IP = 7
+    PASS_BAD_HEADER = 8
+    PASS_BAD_CHECKSUM = 9
+    PASS_OPTIONS = 10
+    PASS_EXTENSION_HEADER = 11
+    PASS_TTL = 12
+    PASS_MARTIAN = 13
+    PASS_LINK_LOCAL = 14
+    PASS_MULTICAST = 15
+    PASS_NO_ROUTE = 16
+    PASS_PUNT = 17
+    PASS_GROUP_INVALID = 18
+    PASS_NO_ADJACENCY = 19
+    PASS_ADJACENCY_DOWN = 20
+    PASS_MTU = 21
+    PASS_TX_PORT = 22
+    DROP_BLACKHOLE = 23
+
+    @property
+    def label(self) -> str:
+        """The word in counters, metrics, JSON and explain: `pass_no_route`."""
+        return self.name.lower()
+
+    @property
+    def verdict(self) -> XdpVerdict:
+        """What the program returned with this reason."""
+        if self is Reason.FORWARDED:
+            return XdpVerdict.REDIRECT
+        return XdpVerdict.DROP if self is Reason.DROP_BLACKHOLE else XdpVerdict.PASS
+
+
+class GroupFlag(enum.IntFlag):
+    """`flags` of struct group. A group without VALID passes its packets."""
+
+    VALID = 1
+    PUNT = 2
+    BLACKHOLE = 4
+
+
+class AdjacencyState(enum.IntEnum):
+    """`state` in word1 of struct adjacency."""
+
+    DOWN = 0
+    UP = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Adjacency:
+    """One adjacency as values. MACs are 6 octets; `mtu` is the egress interface's, in L3 octets."""
+
+    dmac: bytes
+    smac: bytes
+    mtu: int
+    state: AdjacencyState
+    ifindex: int
+
+    @property
+    def word0(self) -> int:
+        """{ dmac, mtu } as the program reads it. An MTU that u16 can't hold is as good as 65,535."""
+        return int.from_bytes(self.dmac + min(self.mtu, 0xFFFF).to_bytes(2, "little"), "little")
+
+    @property
+    def word1(self) -> int:
+        """{ smac, state } as the program reads it."""
+        return int.from_bytes(self.smac + int(self.state).to_bytes(2, "little"), "little")
+
+    @classmethod
+    def of(cls, row: np.void) -> Adjacency:
+        """From one element of the adjacencies map."""
+        word0, word1 = (int(row[name]).to_bytes(8, "little") for name in ("word0", "word1"))
+        state = AdjacencyState(int.from_bytes(word1[6:], "little") == AdjacencyState.UP)
+        return cls(word0[:6], word1[:6], int.from_bytes(word0[6:], "little"), state, int(row["ifindex"]))
+
+
+def interface_word(mac: bytes, flags: int = 0) -> int:
+    """The value of `interfaces`: { mac, flags } as the program reads it."""
+    return int.from_bytes(mac + flags.to_bytes(2, "little"), "little")
+
+
+def lpm4_keys(lo: npt.NDArray[Any], length: npt.NDArray[Any]) -> npt.NDArray[np.void]:
+    """Keys of lpm4 from columns: addresses as integers (host order), prefix lengths."""
+    keys = np.empty(len(lo), LPM4_KEY)
+    keys["plen"] = length
+    keys["addr"] = lo.astype(">u4").view(np.uint8).reshape(-1, 4)
+    return keys
+
+
+def lpm6_keys(hi: npt.NDArray[Any], lo: npt.NDArray[Any], length: npt.NDArray[Any]) -> npt.NDArray[np.void]:
+    """Keys of lpm6 from columns: address halves as u64 (host order), prefix lengths."""
+    keys = np.empty(len(lo), LPM6_KEY)
+    keys["plen"] = length
+    keys["addr"][:, :8] = hi.astype(">u8").view(np.uint8).reshape(-1, 8)
+    keys["addr"][:, 8:] = lo.astype(">u8").view(np.uint8).reshape(-1, 8)
+    return keys

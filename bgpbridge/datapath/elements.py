@@ -1,0 +1,168 @@
+"""Keys and values of one map: single elements, batches and whole dumps as numpy columns.
+
+Keys and values are numpy arrays of the map's own dtypes, so what a caller writes is what the program reads.
+A single update is 3-9 us here, a batch 0.3-1 us an element; 256 elements to a call are enough to get there.
+
+A batch that stops half way is an answer, not an exception: `Batch.done` counts the elements that are in the
+map, `Batch.error` says why the next one is not. The FIB keeps that as a state of the route.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import os
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bgpbridge.datapath.syscalls import Command, bpf, error_of, try_bpf
+
+if TYPE_CHECKING:
+    from bgpbridge.errors import BpfSyscallError
+
+__all__ = ["Batch", "BpfMap", "Update"]
+
+Rows = npt.NDArray[Any]
+DUMP_CHUNK = 4096
+
+
+class Update(enum.IntEnum):
+    """Flags of an update."""
+
+    ANY = 0
+    NOEXIST = 1
+    EXIST = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """How far a batch came: `done` elements are written (or gone); `error` tells about the next one."""
+
+    done: int
+    error: BpfSyscallError | None = None
+
+
+def _address(rows: Rows) -> int:
+    return int(rows.ctypes.data)
+
+
+@dataclass(frozen=True, slots=True)
+class BpfMap:
+    """One map by its fd, with the dtypes of key and value. `per_cpu` is the number of possible CPUs for a
+    per-CPU map (values are then arrays of that many), else 0. Whoever made it closes it."""
+
+    fd: int
+    name: str
+    key: np.dtype[Any]
+    value: np.dtype[Any]
+    max_entries: int
+    per_cpu: int = 0
+
+    def lookup(self, key: Rows) -> Rows | None:
+        """The value under one key (an array of one key, or a scalar of the key's dtype); None if absent."""
+        keys = self._rows(key, self.key)
+        values = self._empty(1)
+        attr = struct.pack("=IIQQQ", self.fd, 0, _address(keys), _address(values), 0)
+        _, _, code = try_bpf(Command.MAP_LOOKUP_ELEM, attr)
+        if code == errno.ENOENT:
+            return None
+        if code:
+            raise error_of(Command.MAP_LOOKUP_ELEM, code)
+        found: Rows = values[0]
+        return found
+
+    def update(self, key: Any, value: Any, how: Update = Update.ANY) -> None:
+        """Write one element. Raises BpfSyscallError; ENOSPC (E2BIG for a hash) means that the map is full."""
+        keys, values = self._rows(key, self.key), self._rows(value, self.value)
+        bpf(Command.MAP_UPDATE_ELEM, struct.pack("=IIQQQ", self.fd, 0, _address(keys), _address(values), how))
+
+    def delete(self, key: Any) -> bool:
+        """Take one element out; False if it was not there."""
+        keys = self._rows(key, self.key)
+        _, _, code = try_bpf(Command.MAP_DELETE_ELEM, struct.pack("=IIQQQ", self.fd, 0, _address(keys), 0, 0))
+        if code not in (0, errno.ENOENT):
+            raise error_of(Command.MAP_DELETE_ELEM, code)
+        return code == 0
+
+    def update_batch(self, keys: Rows, values: Rows) -> Batch:
+        """Write elements in order, new or over old ones, until the end or the first refusal."""
+        keys, values = self._rows(keys, self.key), self._rows(values, self.value)
+        done, code = self._batch(Command.MAP_UPDATE_BATCH, keys, _address(values))
+        return Batch(done, error_of(Command.MAP_UPDATE_BATCH, code) if code else None)
+
+    def delete_batch(self, keys: Rows) -> Batch:
+        """Take elements out in order. One that is not there counts as gone."""
+        keys, total = self._rows(keys, self.key), 0
+        while total < len(keys):
+            done, code = self._batch(Command.MAP_DELETE_BATCH, keys[total:], 0)
+            total += done
+            if code == errno.ENOENT:
+                total += 1
+            elif code:
+                return Batch(total, error_of(Command.MAP_DELETE_BATCH, code))
+        return Batch(total)
+
+    def dump(self, chunk: int = DUMP_CHUNK) -> tuple[Rows, Rows]:
+        """Every element as (keys, values). Elements that come or go meanwhile may or may not be seen."""
+        keys, values = [np.empty(0, self.key)], [self._empty(0)]
+        # the cursor is a key for most maps and a bucket number for hashes: room for either
+        cursor = [np.zeros(max(self.key.itemsize, 8), np.uint8) for _ in range(2)]
+        first = True
+        while True:
+            part_keys, part_values = np.empty(chunk, self.key), self._empty(chunk)
+            pointers = (0 if first else _address(cursor[0]), _address(cursor[1]))
+            count, code = self._lookup_batch(pointers, part_keys, part_values)
+            if code == errno.ENOSPC and count == 0:  # a hash bucket longer than the chunk
+                chunk *= 2
+                continue
+            if code not in (0, errno.ENOENT):
+                raise error_of(Command.MAP_LOOKUP_BATCH, code)
+            keys.append(part_keys[:count])
+            values.append(part_values[:count])
+            if code == errno.ENOENT:
+                return np.concatenate(keys), np.concatenate(values)
+            cursor.reverse()
+            first = False
+
+    def keys(self) -> Rows:
+        """All keys by BPF_MAP_GET_NEXT_KEY: for maps without batches (devmaps), and small ones."""
+        found: list[Rows] = []
+        while True:
+            after, into = found[-1] if found else None, np.empty(1, self.key)
+            pointer = 0 if after is None else _address(after)
+            attr = struct.pack("=IIQQQ", self.fd, 0, pointer, _address(into), 0)
+            _, _, code = try_bpf(Command.MAP_GET_NEXT_KEY, attr)
+            if code == errno.ENOENT:
+                return np.concatenate(found) if found else np.empty(0, self.key)
+            if code:
+                raise error_of(Command.MAP_GET_NEXT_KEY, code)
+            found.append(into)
+
+    def close(self) -> None:
+        """Give the fd back; pins and attached programs keep the map alive."""
+        os.close(self.fd)
+
+    def _rows(self, rows: Any, dtype: np.dtype[Any]) -> Rows:
+        """As contiguous rows of exactly this dtype: the kernel reads `itemsize` octets for each."""
+        return np.ascontiguousarray(np.atleast_1d(np.asarray(rows, dtype)))
+
+    def _empty(self, count: int) -> Rows:
+        return np.empty((count, self.per_cpu) if self.per_cpu else count, self.value)
+
+    def _batch(self, command: Command, keys: Rows, values: int) -> tuple[int, int]:
+        if not len(keys):
+            return 0, 0
+        attr = struct.pack("=QQQQIIQQ", 0, 0, _address(keys), values, len(keys), self.fd, 0, 0)
+        _, out, code = try_bpf(command, attr)
+        # generic_map_update_batch leaves `count` alone when it refuses the request before the first element
+        done = int(struct.unpack_from("=I", out, 32)[0])
+        return (0 if code and done == len(keys) else done), code
+
+    def _lookup_batch(self, pointers: tuple[int, int], keys: Rows, values: Rows) -> tuple[int, int]:
+        attr = struct.pack("=QQQQIIQQ", *pointers, _address(keys), _address(values), len(keys), self.fd, 0, 0)
+        _, out, code = try_bpf(Command.MAP_LOOKUP_BATCH, attr)
+        return int(struct.unpack_from("=I", out, 32)[0]), code

@@ -1,0 +1,213 @@
+"""The maps behind the datapath: made by bpf(2), pinned, adopted on restart, written by plain stores.
+
+User space owns every map and hands the fds to whichever loader compiles the program, so a program can come
+and go without a route being lost. Pins live under `<pin_path>/v<LAYOUT>/`; the folder appears whole (made
+beside, then renamed), and adoption checks type, sizes and flags of every map before one octet is believed.
+
+`groups`, `adjacencies` and `control` are mmapped: `store_group` and its friends are single stores, in an
+order that never shows a reader something half written (DESIGN section 7). bpf/abi.h holds the layouts.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from bgpbridge.datapath import abi, pins
+from bgpbridge.datapath.elements import BpfMap
+from bgpbridge.datapath.specs import MapSpec, Sizes, check_memory, possible_cpus, specs
+from bgpbridge.datapath.syscalls import MapType, map_create, map_info, object_get, object_pin
+from bgpbridge.errors import LayoutError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+__all__ = ["Maps", "Sizes"]
+
+
+def _as_map(fd: int, spec: MapSpec) -> BpfMap:
+    per_cpu = possible_cpus() if spec.type is MapType.PERCPU_ARRAY else 0
+    return BpfMap(fd, spec.name, spec.key, spec.value, spec.entries, per_cpu)
+
+
+def _mapped(bpf_map: BpfMap) -> npt.NDArray[Any]:
+    octets = bpf_map.value.itemsize * bpf_map.max_entries
+    # the kernel rounds the length up to pages; the mapping lives as long as an array looks at it
+    memory = mmap.mmap(bpf_map.fd, octets, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+    return np.frombuffer(memory, bpf_map.value, bpf_map.max_entries)
+
+
+@dataclass(slots=True)
+class Maps:
+    """All maps of one datapath, open. `by_name` holds every one; the attributes name those with callers."""
+
+    by_name: Mapping[str, BpfMap]
+    groups: npt.NDArray[Any] = field(init=False, repr=False)
+    adjacencies: npt.NDArray[Any] = field(init=False, repr=False)
+    control: npt.NDArray[Any] = field(init=False, repr=False)
+    _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.groups = _mapped(self.by_name["groups"])
+        self.adjacencies = _mapped(self.by_name["adjacencies"])
+        self.control = _mapped(self.by_name["control"])
+        words = self.groups.view(np.uint64).reshape(len(self.groups), -1)
+        self._group_heads = words[:, 0]
+
+    @classmethod
+    def create(cls, sizes: Sizes) -> Self:
+        """New maps, unpinned: empty tries, reserved groups filled, forwarding off, a fresh hash seed.
+        Raises CapacityError before anything is made when full tables would not fit into memory."""
+        check_memory(sizes)
+        made: dict[str, BpfMap] = {}
+        try:
+            for spec in specs(sizes):
+                fd = map_create(spec.type, spec.key.itemsize, spec.value.itemsize, spec.entries, spec.flags, spec.name)
+                made[spec.name] = _as_map(fd, spec)
+        except BaseException:
+            for bpf_map in made.values():
+                bpf_map.close()
+            raise
+        maps = cls(made)
+        maps.control["hash_seed"] = np.uint64(secrets.randbits(64))
+        maps.control["layout"] = abi.LAYOUT
+        maps.store_group(abi.GROUP_PUNT, flags=abi.GroupFlag.VALID | abi.GroupFlag.PUNT)
+        maps.store_group(abi.GROUP_BLACKHOLE, flags=abi.GroupFlag.VALID | abi.GroupFlag.BLACKHOLE)
+        return maps
+
+    @classmethod
+    def adopt(cls, pin_path: Path, sizes: Sizes) -> Self:
+        """The maps that are pinned. Raises LayoutError when one is missing or is not laid out as ours."""
+        folder = pins.layout_folder(pin_path)
+        found: dict[str, BpfMap] = {}
+        try:
+            for spec in specs(sizes):
+                found[spec.name] = _as_map(_adopt_one(folder / spec.name, spec), spec)
+            maps = cls(found)
+            maps.check_layout(pin_path)
+        except BaseException:
+            for bpf_map in found.values():
+                bpf_map.close()
+            raise
+        return maps
+
+    @classmethod
+    def open(cls, pin_path: Path, sizes: Sizes) -> tuple[Self, bool]:
+        """Adopt what is pinned, else create and pin. The flag says whether it was adopted."""
+        if pins.layout_folder(pin_path).is_dir():
+            return cls.adopt(pin_path, sizes), True
+        maps = cls.create(sizes)
+        maps.pin(pin_path)
+        return maps, False
+
+    def check_layout(self, pin_path: Path) -> None:
+        """Raise LayoutError when the control map does not carry our layout number."""
+        if (layout := int(self.control["layout"][0])) != abi.LAYOUT:
+            raise LayoutError(f"{pin_path}: control says layout {layout}, not {abi.LAYOUT}", mend=_clear(pin_path))
+
+    def pin(self, pin_path: Path) -> None:
+        """Pin all maps; the folder appears whole or not at all."""
+        with pins.new_layout_folder(pin_path) as folder:
+            for name, bpf_map in self.by_name.items():
+                object_pin(bpf_map.fd, folder / name)
+
+    @property
+    def fds(self) -> dict[str, int]:
+        """Map fds by name, as the loaders want them."""
+        return {name: bpf_map.fd for name, bpf_map in self.by_name.items()}
+
+    @property
+    def lpm4(self) -> BpfMap:
+        """IPv4 prefix -> group id; keys by abi.lpm4_keys."""
+        return self.by_name["lpm4"]
+
+    @property
+    def lpm6(self) -> BpfMap:
+        """IPv6 prefix -> group id; keys by abi.lpm6_keys."""
+        return self.by_name["lpm6"]
+
+    @property
+    def interfaces(self) -> BpfMap:
+        """Ingress ifindex -> abi.interface_word: where packets are taken, and to which MAC."""
+        return self.by_name["interfaces"]
+
+    @property
+    def tx_ports(self) -> BpfMap:
+        """Egress ifindex -> ifindex. Fill it from the router's own network namespace."""
+        return self.by_name["tx_ports"]
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the program forwards at all."""
+        return bool(self.control["enabled"][0])
+
+    def enable(self, on: bool) -> None:
+        """`bgpbridge on` and `off`: one store, and every packet is the kernel's."""
+        self.control["enabled"][0] = int(on)
+
+    def store_group(self, group: int, slots: npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID) -> None:
+        """Fill a group or change it under traffic: slots first (each packet sees a slot old or new), then
+        generation and flags in one store. Adjacencies that the slots name must stand already."""
+        self.groups["slots"][group] = slots
+        generation = (int(self.groups["generation"][group]) + 1) & 0xFFFFFFFF
+        self._group_heads[group] = np.uint64(generation | int(flags) << 32)
+
+    def clear_group(self, group: int) -> None:
+        """Make a group invalid: its packets pass. Only then may its id be used for something else."""
+        generation = (int(self.groups["generation"][group]) + 1) & 0xFFFFFFFF
+        self._group_heads[group] = np.uint64(generation)
+        self.groups["slots"][group] = 0
+
+    def store_adjacency(self, index: int, adjacency: abi.Adjacency) -> None:
+        """Fill an adjacency: egress first, then the MACs, the word with the state last. One that is named
+        by a slot may change MACs, MTU and state this way; its ifindex must stay."""
+        self.adjacencies["ifindex"][index] = adjacency.ifindex
+        self.adjacencies["word0"][index] = adjacency.word0
+        self.adjacencies["word1"][index] = adjacency.word1
+
+    def set_adjacency_state(self, index: int, state: abi.AdjacencyState) -> None:
+        """Up or down by one store; MACs stay."""
+        word = int(self.adjacencies["word1"][index]) & ((1 << 48) - 1)
+        self.adjacencies["word1"][index] = np.uint64(word | int(state) << 48)
+
+    def accept_interface(self, ifindex: int, mac: bytes) -> None:
+        """Take packets that come in by `ifindex` to this MAC, and let packets out by it."""
+        value = np.zeros(1, abi.INTERFACE)
+        value["word"] = abi.interface_word(mac)
+        self.tx_ports.update(ifindex, ifindex)
+        self.interfaces.update(ifindex, value)
+
+    def forget_interface(self, ifindex: int) -> None:
+        """Neither in nor out by this interface any more."""
+        self.interfaces.delete(ifindex)
+        self.tx_ports.delete(ifindex)
+
+    def close(self) -> None:
+        """Give all fds back. The mappings go with the last array that looks at them."""
+        for bpf_map in self.by_name.values():
+            bpf_map.close()
+
+
+def _clear(pin_path: Path) -> str:
+    return f"stop bgpbridge and run `bgpbridge clear`, which removes {pin_path} and detaches; then start again"
+
+
+def _adopt_one(path: Path, spec: MapSpec) -> int:
+    if not path.exists():
+        raise LayoutError(f"{path} is missing beside its sisters", mend=_clear(path.parent.parent))
+    fd = object_get(path)
+    differences = spec.differences(map_info(fd))
+    if not differences:
+        return fd
+    os.close(fd)
+    mend = _clear(path.parent.parent)
+    if spec.type is MapType.LPM_TRIE and [d.split()[0] for d in differences] == ["entries"]:
+        mend = f"set datapath.max_ip{'v4' if spec.name == 'lpm4' else 'v6'} back, or {mend}"
+    raise LayoutError(f"{path} is not laid out as ours: {'; '.join(differences)}", mend=mend)

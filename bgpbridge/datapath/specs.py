@@ -1,0 +1,116 @@
+"""How every map of this layout must be: type, key, value, room and flags; and what that costs in memory.
+
+A new map (an index in front of a trie, say) is a line in `specs` and one in bpf/maps.h. `differences` is what
+adoption checks of a pinned map before one octet of it is believed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bgpbridge.datapath import abi
+from bgpbridge.datapath.syscalls import MapFlag, MapInfo, MapType
+from bgpbridge.errors import CapacityError
+
+__all__ = ["MapSpec", "Sizes", "check_memory", "memory_estimate", "possible_cpus", "specs"]
+
+U32 = np.dtype("<u4")
+# Octets of kernel memory for one route, intermediate nodes and slab rounding included: measured on 6.18
+# with full tables (99 MiB for 1M IPv4 prefixes, 23 MiB for 220k IPv6 ones).
+TRIE_OCTETS = {"lpm4": 104, "lpm6": 112}
+HASH_OVERHEAD = 64
+# A devmap is read-only to programs, and the kernel says so of its own accord (BPF_F_RDONLY_PROG).
+SET_BY_KERNEL = 1 << 7
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Room for prefixes, from configuration: datapath.max_ipv4 and datapath.max_ipv6."""
+
+    max_ipv4: int = 1_200_000
+    max_ipv6: int = 400_000
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """How one map must be. The name is that of bpf/maps.h and of its pin."""
+
+    name: str
+    type: MapType
+    key: np.dtype[Any]
+    value: np.dtype[Any]
+    entries: int
+    flags: int = 0
+
+    @property
+    def mapped(self) -> bool:
+        """True when user space writes it by stores."""
+        return bool(self.flags & MapFlag.MMAPABLE)
+
+    def differences(self, info: MapInfo) -> list[str]:
+        """What of a pinned map is not as we lay it out; empty when it is ours."""
+        pairs = (
+            ("type", info.type, int(self.type)),
+            ("key size", info.key_size, self.key.itemsize),
+            ("value size", info.value_size, self.value.itemsize),
+            ("entries", info.max_entries, self.entries),
+            ("flags", info.flags & ~SET_BY_KERNEL, int(self.flags)),
+        )
+        return [f"{what} {found}, expected {wanted}" for what, found, wanted in pairs if found != wanted]
+
+
+def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
+    """Every map of this layout. A new one (an index, say) is a line here and in bpf/maps.h."""
+    mapped, trie = MapFlag.MMAPABLE, MapFlag.NO_PREALLOC
+    return (
+        MapSpec("lpm4", MapType.LPM_TRIE, abi.LPM4_KEY, U32, sizes.max_ipv4, trie),
+        MapSpec("lpm6", MapType.LPM_TRIE, abi.LPM6_KEY, U32, sizes.max_ipv6, trie),
+        MapSpec("groups", MapType.ARRAY, U32, abi.GROUP, abi.MAX_GROUPS, mapped),
+        MapSpec("adjacencies", MapType.ARRAY, U32, abi.ADJACENCY, abi.MAX_ADJACENCIES, mapped),
+        MapSpec("control", MapType.ARRAY, U32, abi.CONTROL, 1, mapped),
+        MapSpec("interfaces", MapType.HASH, U32, abi.INTERFACE, abi.MAX_INTERFACES),
+        MapSpec("tx_ports", MapType.DEVMAP_HASH, U32, U32, abi.MAX_INTERFACES),
+        MapSpec("counters", MapType.PERCPU_ARRAY, U32, abi.COUNTER, len(abi.Reason)),
+        MapSpec("adjacency_counters", MapType.PERCPU_ARRAY, U32, abi.COUNTER, abi.MAX_ADJACENCIES),
+    )
+
+
+def possible_cpus() -> int:
+    """CPUs that may ever be online: per-CPU values are arrays of this many."""
+    text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip()
+    return int(text.split(",")[-1].split("-")[-1]) + 1
+
+
+def memory_estimate(sizes: Sizes) -> int:
+    """Octets of kernel memory when every map is full."""
+    total = 0
+    for spec in specs(sizes):
+        if spec.type is MapType.LPM_TRIE:
+            each = TRIE_OCTETS[spec.name]
+        elif spec.type is MapType.PERCPU_ARRAY:
+            each = spec.value.itemsize * possible_cpus()
+        else:
+            each = spec.value.itemsize + (0 if spec.type is MapType.ARRAY else HASH_OVERHEAD)
+        total += each * spec.entries
+    return total
+
+
+def memory_available() -> int:
+    """MemAvailable in octets."""
+    lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:"))
+
+
+def check_memory(sizes: Sizes) -> None:
+    """Raise CapacityError when full tables would not fit into memory: said before, not found out after."""
+    need, have = memory_estimate(sizes), memory_available()
+    if need > have:
+        raise CapacityError(
+            f"full tables of {sizes.max_ipv4} IPv4 and {sizes.max_ipv6} IPv6 prefixes need {need >> 20} MiB "
+            f"of kernel memory; {have >> 20} MiB are available",
+            mend="lower datapath.max_ipv4 or datapath.max_ipv6, or add memory",
+        )

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-only
+ *
+ * abi.h: every layout that user space and the program share. bgpbridge/datapath/abi.py is the other half;
+ * tests/bpf/test_abi.py compiles this file and holds the two together by BTF. A change of anything here is
+ * a change of LAYOUT, and with it of the pin path: old maps are never read by a new layout.
+ *
+ * Prefix -> group -> adjacency. What happens to a path is a change of a group or of an adjacency, so it is
+ * one store whatever the number of prefixes. Rules that make every single store leave a valid state:
+ *   - user space writes mmapped arrays by aligned stores of at most 8 octets;
+ *   - a slot (u16) is complete in itself; so is each word of an adjacency;
+ *   - an adjacency is filled before a slot names it, a group before a prefix names it;
+ *   - an adjacency or group id is used again only after nothing names it any more.
+ */
+#ifndef BGPBRIDGE_ABI_H
+#define BGPBRIDGE_ABI_H
+
+#define LAYOUT 1
+
+#define GROUP_SLOTS 64
+#define MAX_GROUPS 32768 /* 15 bits: an index entry of u16 keeps its top bit for itself */
+#define MAX_ADJACENCIES 4096
+#define MAX_INTERFACES 256
+
+/* What became of a packet. The order is ABI; `forwarded` first, passes, then drops. Names in lower case are
+ * the names in counters, metrics and explain. */
+enum reason {
+	FORWARDED = 0,
+	PASS_DISABLED = 1,	    /* control.enabled is 0: `bgpbridge off`, or not yet on */
+	PASS_INTERFACE = 2,	    /* came in by an interface that is not in `interfaces` */
+	PASS_SHORT = 3,		    /* the frame ends inside a header, or before the length that IP claims */
+	PASS_L2_GROUP = 4,	    /* broadcast or multicast MAC: ARP, ND, routing protocols */
+	PASS_NOT_FOR_US = 5,	    /* a unicast MAC that is not the interface's own */
+	PASS_VLAN = 6,		    /* 802.1Q or 802.1ad tag */
+	PASS_NOT_IP = 7,	    /* any other ethertype */
+	PASS_BAD_HEADER = 8,	    /* version, header length or total length contradict each other */
+	PASS_BAD_CHECKSUM = 9,	    /* IPv4 header checksum: the kernel drops and counts it (RFC 1812 s5.2.2) */
+	PASS_OPTIONS = 10,	    /* IPv4 options */
+	PASS_EXTENSION_HEADER = 11, /* IPv6 hop-by-hop options: every router's business (RFC 8200 s4.3) */
+	PASS_TTL = 12,		    /* TTL or hop limit <= 1: the kernel says Time Exceeded */
+	PASS_MARTIAN = 13,	    /* unspecified, loopback, reserved source or destination; multicast source */
+	PASS_LINK_LOCAL = 14,	    /* link-local source or destination: never leaves its link */
+	PASS_MULTICAST = 15,	    /* multicast destination address */
+	PASS_NO_ROUTE = 16,	    /* no prefix of ours covers it */
+	PASS_PUNT = 17,		    /* own address, or a route that is not BGP's: the kernel's */
+	PASS_GROUP_INVALID = 18,    /* the prefix names a group that is not (yet) filled */
+	PASS_NO_ADJACENCY = 19,	    /* the flow's slot is empty */
+	PASS_ADJACENCY_DOWN = 20,   /* next hop unresolved, or its link is down */
+	PASS_MTU = 21,		    /* larger than the egress MTU: the kernel fragments or says so */
+	PASS_TX_PORT = 22,	    /* egress interface not in `tx_ports` */
+	DROP_BLACKHOLE = 23,	    /* the prefix points to the blackhole group */
+	REASONS = 24
+};
+
+struct lpm4_key {
+	u32 plen;
+	u8 addr[4];
+};
+
+struct lpm6_key {
+	u32 plen;
+	u8 addr[16];
+};
+
+/* Value of both tries: a group id. 0 is "no route" wherever it is read. */
+enum group_id { GROUP_NONE = 0, GROUP_PUNT = 1, GROUP_BLACKHOLE = 2, GROUP_FIRST_FREE = 16 };
+
+enum group_flag { GROUP_F_VALID = 1, GROUP_F_PUNT = 2, GROUP_F_BLACKHOLE = 4 };
+
+/* generation, flags and reserved are one 8-octet word. A slot holds an adjacency id; 0 is empty. */
+struct group {
+	u32 generation;
+	u16 flags;
+	u16 reserved;
+	u16 slots[GROUP_SLOTS];
+};
+
+enum adjacency_state { ADJACENCY_DOWN = 0, ADJACENCY_UP = 1 };
+
+/* word0 is { u8 dmac[6]; u16 mtu }, word1 { u8 smac[6]; u16 state }, in memory order (little-endian hosts):
+ * the program reads each word once, so a MAC never mixes with another one's MTU or state. `mtu` counts L3
+ * octets. The third word (ifindex, flags) never changes while anything names the adjacency. */
+struct adjacency {
+	u64 word0;
+	u64 word1;
+	u32 ifindex;
+	u32 flags;
+	u64 reserved;
+};
+
+struct control {
+	u32 enabled; /* 0: pass everything */
+	u32 layout;
+	u64 hash_seed;
+	u32 flags;
+	u32 reserved0;
+	u64 reserved[5];
+};
+
+/* An ingress that we accept: `word` is { u8 mac[6]; u16 flags } in memory order. */
+struct interface {
+	u64 word;
+};
+
+struct counter {
+	u64 packets;
+	u64 octets; /* of frames, without FCS */
+};
+
+_Static_assert(sizeof(struct lpm4_key) == 8, "lpm4_key");
+_Static_assert(sizeof(struct lpm6_key) == 20, "lpm6_key");
+_Static_assert(sizeof(struct group) == 8 + 2 * GROUP_SLOTS, "group");
+_Static_assert(sizeof(struct group) % 8 == 0, "an ARRAY rounds its values up to 8 octets");
+_Static_assert(sizeof(struct adjacency) == 32, "adjacency");
+_Static_assert(sizeof(struct control) == 64, "control");
+_Static_assert(sizeof(struct interface) == 8, "interface");
+_Static_assert(sizeof(struct counter) == 16, "counter");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the words above are laid out for little-endian");
+
+#endif
