@@ -1,0 +1,57 @@
+"""The doctor finds what is wrong, says how to mend it, and never raises."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bgpbridge.doctor import Level, checks, examine
+from bgpbridge.doctor.checks import _nft_forward
+
+RULESET = """
+table inet filter {
+\tchain input {
+\t\ttype filter hook input priority filter; policy accept;
+\t\ttcp dport 22 accept
+\t}
+\tchain forward {
+\t\ttype filter hook forward priority filter; policy drop;
+\t\tct state established,related accept
+\t}
+}
+"""
+
+
+def test_every_finding_that_is_not_ok_has_a_mend() -> None:
+    findings = examine(("no-such-if",))
+    assert {f.check for f in findings} >= {"kernel", "btf", "memory", "netfilter", "exabgp", "link no-such-if"}
+    assert all(f.mend for f in findings if f.level is not Level.OK)
+
+
+def test_an_interface_that_is_not_here_fails() -> None:
+    (finding,) = [f for f in examine(("no-such-if",)) if f.check.startswith("link")]
+    assert (finding.level, finding.seen) == (Level.FAIL, "no such interface here")
+
+
+def test_only_rules_of_the_forward_hook_count() -> None:
+    assert _nft_forward(RULESET) == [
+        "type filter hook forward priority filter; policy drop;",
+        "ct state established,related accept",
+    ]
+    assert _nft_forward("table ip nat {\n chain forward {\n type nat hook prerouting priority 0;\n }\n}") == []
+
+
+def test_forward_rules_fail_unless_they_are_allowed(monkeypatch) -> None:
+    monkeypatch.setattr(checks, "forward_rules", lambda: ["-A FORWARD -j DROP"])
+    assert [f.level for f in checks.check_netfilter(allowed=False)] == [Level.FAIL]
+    assert [f.level for f in checks.check_netfilter(allowed=True)] == [Level.WARN]
+
+
+def test_a_pin_path_outside_any_bpffs_is_named() -> None:
+    (finding,) = checks.check_bpffs(Path("/nowhere/bgpbridge"))
+    assert finding.level is Level.WARN
+    assert "/nowhere/bgpbridge" in finding.seen
+
+
+def test_tables_beyond_memory_fail() -> None:
+    (finding, *_) = checks.check_memory(10**12)
+    assert finding.level is Level.FAIL
