@@ -10,11 +10,21 @@ import enum
 import ipaddress
 import socket
 from dataclasses import dataclass
-from typing import Self
+from typing import Generic, Self, TypeVar
 
-__all__ = ["Family", "IPAddress", "Prefix", "Session", "Verdict", "parse_address"]
+__all__ = [
+    "AttributeChanges",
+    "CommunityChanges",
+    "Family",
+    "IPAddress",
+    "Prefix",
+    "Session",
+    "Verdict",
+    "parse_address",
+]
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
+Community = TypeVar("Community")
 
 
 class Family(enum.IntEnum):
@@ -144,3 +154,42 @@ class Session:
     def ebgp(self) -> bool:
         """True for an external peer (RFC 4271 s1.1)."""
         return self.local_as != self.peer_as
+
+
+@dataclass(frozen=True, slots=True)
+class CommunityChanges(Generic[Community]):
+    """What is done to the communities of one kind: first `replace` (None = keep what is there), then
+    `remove`, then `add`. Standard ones are u32, extended ones 8 octets, large ones three u32."""
+
+    replace: tuple[Community, ...] | None = None
+    remove: tuple[Community, ...] = ()
+    add: tuple[Community, ...] = ()
+
+    def apply(self, present: tuple[Community, ...]) -> tuple[Community, ...]:
+        """The communities afterwards: order kept, nothing twice."""
+        base = present if self.replace is None else self.replace
+        kept = [community for community in base if community not in self.remove]
+        return tuple(dict.fromkeys([*kept, *self.add]))
+
+
+@dataclass(frozen=True, slots=True)
+class AttributeChanges:
+    """What a policy does to the attributes of a route that it accepts; None and empty mean: as received.
+
+    Hashable: the attribute table interns modified attributes by (id, changes). `weight` is local to this
+    router (0..65535), `prepend` is (AS number, times).
+    """
+
+    local_pref: int | None = None
+    med: int | None = None
+    weight: int | None = None
+    next_hop: IPAddress | None = None
+    prepend: tuple[int, int] | None = None
+    communities: CommunityChanges[int] = CommunityChanges()
+    extended: CommunityChanges[bytes] = CommunityChanges()
+    large: CommunityChanges[tuple[int, int, int]] = CommunityChanges()
+
+    @property
+    def empty(self) -> bool:
+        """True when nothing is changed."""
+        return self == AttributeChanges()

@@ -1,0 +1,345 @@
+"""Next-hop groups: what a prefix points at, so that the loss of a path changes groups, not prefixes.
+
+A group is the ordered list of members that the decision leaves: the active ones (best and equal-cost
+paths), then backups in order. A member names the peer, the next hop and a weight; whether it can carry
+traffic now is asked at the moment of a loss (`live_members`), without a new decision (PIC edge).
+
+Ids 1 and 2 are the datapath's own (local, blackhole), the first one given out is 16, 32,767 the last.
+References are counted by rows. A group that no row uses keeps its id until `free`: the planes below may
+still hold it. When the table is nearly full, backups are left out of new groups (`thinned` counts them):
+fewer combinations, the same best paths.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from bgpbridge.errors import CapacityError
+from bgpbridge.rib.tables import HashIndex, Ids, Words, secret_words, zeros
+
+__all__ = ["BLACKHOLE", "FIRST_FREE", "LIMIT", "LOCAL", "Group", "GroupTable", "IdleGroups", "Member", "member_word"]
+
+LOCAL = 1
+BLACKHOLE = 2
+FIRST_FREE = 16
+LIMIT = 32_767
+WIDTH = 32  # most members of a group, backups included
+
+
+class Member(NamedTuple):
+    """One path of a group: learned from peer index `peer`, by next-hop id `next_hop`."""
+
+    peer: int
+    next_hop: int
+    weight: int = 1
+
+
+class Group(NamedTuple):
+    """Members in the order of the decision. `active` share the traffic by weight."""
+
+    active: tuple[Member, ...]
+    backup: tuple[Member, ...] = ()
+
+
+class IdleGroups(NamedTuple):
+    """Groups without rows, as of one moment: to be given to `free` once no plane below uses them."""
+
+    ids: Ids
+    epochs: Ids
+
+
+def member_word(peer: int, next_hop: int, weight: int = 1) -> int:
+    """A member as one integer, never 0: how columns carry it."""
+    return weight << 32 | peer << 16 | next_hop
+
+
+def _member(word: int) -> Member:
+    return Member(word >> 16 & 0xFFFF, word & 0xFFFF, word >> 32)
+
+
+@dataclass(slots=True)
+class _Free:
+    """Ids that can be given out: freed ones by size, then ones never used."""
+
+    next: int
+    limit: int
+    heap: list[int]
+    reserved: set[int]
+
+    def count(self) -> int:
+        untouched = sum(1 for number in self.reserved if number >= self.next)
+        return len(self.heap) + self.limit + 1 - self.next - untouched
+
+    def take(self) -> int:
+        if self.heap:
+            return heapq.heappop(self.heap)
+        while self.next in self.reserved:
+            self.next += 1
+        if self.next > self.limit:
+            raise CapacityError(f"all {self.limit} next-hop groups are in use", mend="see `bgpbridge groups`")
+        self.next += 1
+        return self.next - 1
+
+
+class GroupTable:
+    """Groups by id, interned by their members."""
+
+    def __init__(self, *, limit: int = LIMIT, first: int = FIRST_FREE, width: int = WIDTH) -> None:
+        self.limit, self.width = limit, width
+        self.refs = zeros(limit + 1, np.int64)
+        self.epoch = zeros(limit + 1, np.int64)
+        self.thinned = 0
+        self._words = [zeros(limit + 1, np.uint64) for _ in range(width)]
+        self._active = zeros(limit + 1, np.uint8)
+        self._size = zeros(limit + 1, np.uint8)
+        self._hash = zeros(limit + 1, np.uint64)
+        self._groups: dict[int, Group] = {}
+        self._ids: dict[tuple[int, ...], int] = {}
+        self._by_peer: dict[int, set[int]] = {}
+        self._by_next_hop: dict[int, set[int]] = {}
+        self._free = _Free(first, limit, [], set())
+        self._keys = secret_words(width + 2)
+        self._index = HashIndex(self._live, bits=10)
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __getitem__(self, number: int) -> Group:
+        """The group with that id. KeyError for 0, reserved and free ids."""
+        return self._groups[number]
+
+    def __contains__(self, number: int) -> bool:
+        return number in self._groups
+
+    def ids(self) -> list[int]:
+        """Ids of all groups that are known, ascending."""
+        return sorted(self._groups)
+
+    def room(self) -> int:
+        """How many more groups fit."""
+        return self._free.count()
+
+    # -- who uses what ------------------------------------------------------------------------------
+
+    def using_peer(self, peer: int) -> frozenset[int]:
+        """Groups with a member learned from that peer, active or backup."""
+        return frozenset(self._by_peer.get(peer, ()))
+
+    def using_next_hop(self, next_hop: int) -> frozenset[int]:
+        """Groups with a member by that next-hop id, active or backup."""
+        return frozenset(self._by_next_hop.get(next_hop, ()))
+
+    def next_hops(self) -> list[int]:
+        """Next-hop ids that some group uses."""
+        return [next_hop for next_hop, groups in self._by_next_hop.items() if groups]
+
+    def live_members(
+        self,
+        number: int,
+        dead_peers: AbstractSet[int] = frozenset(),
+        dead_next_hops: AbstractSet[int] = frozenset(),
+    ) -> tuple[Member, ...]:
+        """The members that should carry traffic now: active ones that live, else the first backup that
+        does, else none."""
+        group = self._groups[number]
+
+        def alive(member: Member) -> bool:
+            return member.peer not in dead_peers and member.next_hop not in dead_next_hops
+
+        active = tuple(member for member in group.active if alive(member))
+        return active or tuple(member for member in group.backup if alive(member))[:1]
+
+    # -- interning ----------------------------------------------------------------------------------
+
+    def intern_one(self, words: tuple[int, ...], active: int) -> int:
+        """The id of a group given as member words (`member_word`), the first `active` of them active."""
+        if not words:
+            return 0
+        found = self._ids.get((active, *words))
+        if found is not None:
+            return found
+        if not self._free.count() and active < len(words):
+            self.thinned += 1
+            return self.intern_one(words[:active], active)
+        return self._add(self._free.take(), words, active)
+
+    def intern(self, group: Group) -> int:
+        """The id of a group."""
+        return self.intern_one(tuple(member_word(*m) for m in (*group.active, *group.backup)), len(group.active))
+
+    def intern_rows(self, words: list[Words], active: Ids) -> Ids:
+        """Ids for rows of member words: `words[j][i]` is member j of row i (0 = no more), `active[i]`
+        how many of row i are active. Raises CapacityError before anything is changed."""
+        hashes = self._hash_rows(words, active)
+        if self._free.count() < len(active):
+            words, hashes = self._fit(words, active, hashes)
+        present = words[0] != 0
+
+        def same(ids: Ids, at: Ids) -> Any:
+            equal = self._active.take(ids) == active.take(at)
+            for own, column in zip(self._words, words, strict=False):
+                equal &= own.take(ids) == column.take(at)
+            return equal & (self._size.take(ids) <= len(words))
+
+        def create(at: Ids) -> Ids:
+            return self._create(words, active, at)
+
+        if present.all():
+            return self._index.intern(hashes, same, create)
+        rows = np.flatnonzero(present)
+        ids = np.zeros(len(active), np.int64)
+        words, active = [column.take(rows) for column in words], active.take(rows)
+        ids[rows] = self._index.intern(hashes.take(rows), same, create)
+        return ids
+
+    def _create(self, words: list[Words], active: Ids, at: Ids) -> Ids:
+        columns = [column.take(at).tolist() for column in words]
+        ids = []
+        for count, row in zip(active.take(at).tolist(), zip(*columns, strict=True), strict=True):
+            ids.append(self._store(self._free.take(), tuple(word for word in row if word), count))
+        return np.array(ids, np.int64)
+
+    def _fit(self, words: list[Words], active: Ids, hashes: Words) -> tuple[list[Words], Words]:
+        """Few ids are left: leave backups out of groups that are not there yet, if all would not fit."""
+        new = self._unknown(words, active, hashes)
+        if len(np.unique(hashes.take(new))) <= self._free.count():
+            return words, hashes
+        thin = [column.copy() for column in words]
+        for place, column in enumerate(thin):
+            column[new.compress(active.take(new) <= place)] = 0
+        hashes = self._hash_rows(thin, active)
+        missing = len(np.unique(hashes.take(self._unknown(thin, active, hashes))))
+        if missing > self._free.count():
+            raise CapacityError(
+                f"{missing} more next-hop groups are needed, {self._free.count()} of {self.limit} are free",
+                mend="fewer distinct next hops per peer, or less multipath",
+            )
+        self.thinned += len(new)
+        return thin, hashes
+
+    def _unknown(self, words: list[Words], active: Ids, hashes: Words) -> Ids:
+        del active  # part of the hash; 64 bits of a keyed hash suffice to count what is not there
+        known = self._index.find(hashes, lambda ids, at: self._hash.take(ids) == hashes.take(at))
+        return np.flatnonzero((known == 0) & (words[0] != 0))
+
+    def _hash_rows(self, words: list[Words], active: Ids) -> Words:
+        keys = self._keys
+        total = active.astype(np.uint64) * np.uint64(keys[self.width])
+        for key, column in zip(keys, words, strict=False):
+            total = total + column * np.uint64(key)
+        total ^= total >> np.uint64(32)
+        total *= np.uint64(keys[self.width + 1])
+        mixed: Words = total ^ (total >> np.uint64(29))
+        return mixed
+
+    def _store(self, number: int, words: tuple[int, ...], active: int) -> int:
+        """Everything about a new group but its entry in the hash index."""
+        if len(words) > self.width:
+            raise CapacityError(f"a group of {len(words)} members, {self.width} is the most")
+        for column, word in zip(self._words, words, strict=False):
+            column[number] = word
+        for column in self._words[len(words) :]:
+            column[number] = 0
+        self._active[number], self._size[number] = active, len(words)
+        members = tuple(_member(word) for word in words)
+        self._groups[number] = Group(members[:active], members[active:])
+        self._ids[active, *words] = number
+        for member in members:
+            self._by_peer.setdefault(member.peer, set()).add(number)
+            self._by_next_hop.setdefault(member.next_hop, set()).add(number)
+        self._hash[number] = self._hash_rows([np.array([w], np.uint64) for w in words], np.array([active]))[0]
+        return number
+
+    def _add(self, number: int, words: tuple[int, ...], active: int) -> int:
+        self._index.reserve(1)
+        self._store(number, words, active)
+        self._index.add_one(int(self._hash[number]), number)
+        return number
+
+    def _live(self) -> tuple[Words, Ids]:
+        ids = np.array(sorted(self._groups), np.int64)
+        return self._hash.take(ids), ids
+
+    # -- references and release ---------------------------------------------------------------------
+
+    def moved(self, old: Ids, new: Ids) -> None:
+        """Rows went from groups `old` to groups `new`."""
+        size = self.limit + 1
+        gained = np.bincount(new, minlength=size)
+        self.epoch += (self.refs == 0) & (gained > 0)
+        self.refs += gained - np.bincount(old, minlength=size)
+
+    def moved_one(self, old: int, new: int) -> None:
+        """One row went from group `old` to group `new`."""
+        if not self.refs[new]:
+            self.epoch[new] += 1
+        self.refs[new] += 1
+        self.refs[old] -= 1
+
+    def idle(self) -> IdleGroups:
+        """Groups that no row points at."""
+        ids = np.array([number for number in sorted(self._groups) if not self.refs[number]], np.int64)
+        return IdleGroups(ids, self.epoch.take(ids))
+
+    def free(self, idle: IdleGroups) -> list[int]:
+        """Give ids back that have been idle ever since `idle()` said so; returns them. Call it when no
+        plane below (XDP, kernel) holds them any more."""
+        gone = [
+            number
+            for number, epoch in zip(idle.ids.tolist(), idle.epochs.tolist(), strict=True)
+            if number in self._groups and not self.refs[number] and self.epoch[number] == epoch
+        ]
+        for number in gone:
+            self._forget(number)
+            if number not in self._free.reserved:
+                heapq.heappush(self._free.heap, number)
+        return gone
+
+    def _forget(self, number: int) -> None:
+        group = self._groups.pop(number)
+        members = (*group.active, *group.backup)
+        del self._ids[len(group.active), *(member_word(*member) for member in members)]
+        for member in members:
+            self._by_peer[member.peer].discard(number)
+            self._by_next_hop[member.next_hop].discard(number)
+        self._index.remove(self._hash[number : number + 1], np.array([number], np.int64))
+
+    # -- adoption after a restart -------------------------------------------------------------------
+
+    def reserve(self, ids: Iterable[int]) -> None:
+        """Keep ids from being given out: a datapath that outlived us still uses them."""
+        self._free.reserved.update(number for number in ids if number not in self._groups)
+        self._free.heap = [number for number in self._free.heap if number not in self._free.reserved]
+        heapq.heapify(self._free.heap)
+
+    def unreserve(self, ids: Iterable[int]) -> None:
+        """Reserved ids can be given out again."""
+        for number in set(ids) & self._free.reserved:
+            self._free.reserved.discard(number)
+            if FIRST_FREE <= number < self._free.next and number not in self._groups:
+                heapq.heappush(self._free.heap, number)
+
+    def seed(self, number: int, group: Group) -> None:
+        """Let a group have this id when it comes up: what it was called before a restart. Raises
+        ValueError when the id or the group is taken."""
+        words = tuple(member_word(*member) for member in (*group.active, *group.backup))
+        if number in self._groups or (len(group.active), *words) in self._ids or not words:
+            raise ValueError(f"group {number} cannot be seeded: the id or the group is taken")
+        self.reserve([number])
+        self._free.reserved.discard(number)
+        self._free.heap = [free for free in self._free.heap if free != number]
+        self._add(number, words, len(group.active))
+        self._skip(number)
+
+    def _skip(self, number: int) -> None:
+        """A seeded id above `next` must not be given out a second time."""
+        while self._free.next <= number:
+            if self._free.next != number and self._free.next not in self._free.reserved:
+                heapq.heappush(self._free.heap, self._free.next)
+            self._free.next += 1

@@ -1,0 +1,192 @@
+"""Next hops by id, and what the kernel's own routes say about them.
+
+BGP next hops repeat: a full table of half a million prefixes has a few thousand. Each gets an id that
+attributes, groups and the FIB use. The table knows reachability and IGP metric (decision steps 0 and 7);
+`bgpbridge.fib.resolve` finds them out and hands them in, at interning by `resolve`, later by `set`.
+
+A link-local next hop means something only on the link of the peer that sent it, while attribute blocks
+are shared by all peers: its id is a template that `scoped` turns into one id per peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address
+
+import numpy as np
+
+from bgpbridge.errors import CapacityError
+from bgpbridge.rib.tables import Ids, zeros
+from bgpbridge.types import IPAddress
+
+__all__ = ["Hop", "NextHop", "NextHopTable", "Resolution"]
+
+EVERY_PEER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """One way to a next hop: the gateway to resolve (None = the next hop itself is on the link) and the
+    interface, with its share of the traffic."""
+
+    gateway: IPAddress | None
+    ifindex: int
+    weight: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What is known about reaching a next hop. `reason` says why it cannot be reached, or by which route
+    it is. `metric` is the IGP metric of that route (RFC 4271 s9.1.2.2 e)."""
+
+    reachable: bool
+    metric: int = 0
+    hops: tuple[Hop, ...] = ()
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """A next hop as BGP gives it. `peer` is the peer on whose link `link_local` (or a link-local
+    `address`) is meant; EVERY_PEER (-1) where that does not matter."""
+
+    address: IPAddress
+    link_local: IPv6Address | None = None
+    peer: int = EVERY_PEER
+
+    @property
+    def needs_scope(self) -> bool:
+        """True for a link-local address that no peer's link is known for."""
+        local = self.link_local is not None or self.address.is_link_local
+        return local and self.peer == EVERY_PEER
+
+
+UNRESOLVED = Resolution(reachable=False, reason="not resolved yet")
+
+
+class NextHopTable:
+    """Next hops by id (1..limit), 0 = none. Columns `reachable` and `metric` are read by the decision."""
+
+    def __init__(self, resolve: Callable[[NextHop], Resolution] | None = None, *, limit: int = 65_535) -> None:
+        self.limit = limit
+        self.resolve = resolve
+        self.reachable = zeros(limit + 1, np.bool_)
+        self.metric = zeros(limit + 1, np.uint32)
+        self.template = zeros(limit + 1, np.bool_)
+        self.any_template = False
+        self._values: list[NextHop | None] = [None]
+        self._states: list[Resolution] = [UNRESOLVED]
+        self._ids: dict[NextHop, int] = {}
+        self._free: list[int] = []
+        self._fresh: list[int] = []
+        self._scoped: dict[tuple[int, int], int] = {}
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def intern(self, address: IPAddress, link_local: IPv6Address | None = None, peer: int = EVERY_PEER) -> int:
+        """The id of a next hop, a new one if need be. A new one is resolved at once where a resolver was
+        given. Raises CapacityError when all ids are in use."""
+        key = NextHop(address, link_local, peer)
+        found = self._ids.get(key)
+        return found if found is not None else self._add(key)
+
+    def _add(self, key: NextHop) -> int:
+        if self._free:
+            number = self._free.pop()
+        elif len(self._values) > self.limit:
+            raise CapacityError(f"{self.limit} next hops are in use", mend="a peer sends too many different next hops")
+        else:
+            number = len(self._values)
+            self._values.append(None)
+            self._states.append(UNRESOLVED)
+        self._values[number] = key
+        self._ids[key] = number
+        self._states[number] = UNRESOLVED
+        self.reachable[number], self.metric[number] = False, 0
+        self.template[number] = key.needs_scope
+        self.any_template |= key.needs_scope
+        if not key.needs_scope:
+            self._fresh.append(number)
+            if self.resolve is not None:
+                self.set(number, self.resolve(key))
+        return number
+
+    def room(self) -> int:
+        """How many more next hops fit."""
+        return self.limit - len(self._ids)
+
+    def __getitem__(self, number: int) -> NextHop:
+        value = self._values[number] if 0 < number < len(self._values) else None
+        if value is None:
+            raise KeyError(number)
+        return value
+
+    def resolution(self, number: int) -> Resolution:
+        """What is known about it now."""
+        return self._states[number]
+
+    def set(self, number: int, resolution: Resolution) -> bool:
+        """Store what was found out. True when reachability or metric changed: the decision must then run
+        for the prefixes behind it (`Rib.next_hops_changed`). A change of `hops` alone touches groups only."""
+        before = self._states[number]
+        self._states[number] = resolution
+        self.reachable[number] = resolution.reachable
+        self.metric[number] = min(resolution.metric, 0xFFFFFFFF)
+        return (before.reachable, before.metric) != (resolution.reachable, resolution.metric)
+
+    def ids(self) -> list[int]:
+        """All ids that can be resolved, ascending (templates of link-local next hops are not among them)."""
+        return sorted(number for key, number in self._ids.items() if not key.needs_scope)
+
+    def take_fresh(self) -> list[int]:
+        """Ids interned since the last call: for the resolver to watch."""
+        fresh, self._fresh = self._fresh, []
+        return fresh
+
+    def scoped_one(self, number: int, peer: int) -> int:
+        """The id to use for a route of `peer`: itself, or for a template the one on that peer's link."""
+        if not self.template[number]:
+            return number
+        found = self._scoped.get((number, peer))
+        if found is None:
+            key = self[number]
+            found = self._scoped[number, peer] = self.intern(key.address, key.link_local, peer)
+        return found
+
+    def scoped(self, numbers: Ids, peer: int) -> Ids:
+        """`scoped_one` for a column of ids."""
+        if not self.any_template:
+            return numbers
+        mask = self.template.take(numbers)
+        if not mask.any():
+            return numbers
+        out = numbers.copy()
+        for number in np.unique(numbers.compress(mask)).tolist():
+            out[numbers == number] = self.scoped_one(number, peer)
+        return out
+
+    def release(self, used: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> list[int]:
+        """Forget the ids that are False in `used`; returns them. They are given out again later."""
+        kept = {scoped for (base, _), scoped in self._scoped.items() if used[scoped] or used[base]}
+        keep_base = {base for (base, _), scoped in self._scoped.items() if used[scoped]}
+        gone = [n for n in self._ids.values() if not used[n] and n not in keep_base and n not in kept]
+        dead = set(gone)
+        self._scoped = {k: v for k, v in self._scoped.items() if k[0] not in dead and v not in dead}
+        for number in gone:
+            key = self._values[number]
+            assert key is not None
+            del self._ids[key]
+            self._values[number] = None
+            self.reachable[number] = self.template[number] = False
+        self._free.extend(gone)
+        self._fresh = [number for number in self._fresh if number not in dead]
+        return gone
+
+    def address_words(self, number: int) -> tuple[int, int, int]:
+        """(family, high word, low word) of the address: how the wire's columns carry it."""
+        address = self[number].address
+        if isinstance(address, IPv4Address):
+            return 1, 0, int(address)
+        return 2, int(address) >> 64, int(address) & 0xFFFFFFFFFFFFFFFF

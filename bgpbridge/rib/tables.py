@@ -1,0 +1,171 @@
+"""Columns and hash indexes: the ground that the RIB's tables stand on.
+
+Columns are fixed in length from the start and lie in untouched zero pages: room for two million rows costs
+nothing until a row is written, nothing is ever copied to grow, and a memoryview of a column (the quick way
+to a single cell) stays valid for good. Capacity is thus a number that callers check before they write.
+
+`HashIndex` is open addressing in one u64 array. Hashes are keyed with secrets, so that no peer can build
+collisions, and entries are always verified against the columns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import mmap
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+__all__ = ["DEAD", "HashIndex", "Ids", "Lengths", "Words", "secret_words", "tune_malloc", "zeros"]
+
+Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
+Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
+Lengths = np.ndarray[tuple[int], np.dtype[np.uint8]]
+
+ID_BITS = 26
+ID_MASK = np.uint64((1 << ID_BITS) - 1)
+DEAD = (1 << ID_BITS) - 1  # the id of a removed entry: probing goes on behind it
+MASK64 = (1 << 64) - 1
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
+
+
+def tune_malloc(mmap_threshold: int = 1 << 26, trim_threshold: int = 1 << 28) -> bool:
+    """Let glibc keep big temporaries on the heap; otherwise each is mapped, faulted in and given back, and
+    bulk work takes 1.8 times as long. False where the C library has no mallopt."""
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    return bool(mallopt(M_MMAP_THRESHOLD, mmap_threshold)) and bool(mallopt(M_TRIM_THRESHOLD, trim_threshold))
+
+
+def zeros(rows: int, dtype: Any) -> np.ndarray[tuple[int], np.dtype[Any]]:
+    """A column of zeros in private pages of its own, none of them touched."""
+    size = max(rows, 1) * np.dtype(dtype).itemsize
+    pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    column: np.ndarray[tuple[int], np.dtype[Any]] = np.frombuffer(pages, dtype, max(rows, 1))
+    return column
+
+
+def secret_words(count: int) -> list[int]:
+    """Odd 64-bit multipliers that nobody outside this process knows."""
+    return [secrets.randbits(64) | 1 for _ in range(count)]
+
+
+class HashIndex:
+    """Hash -> id for ids below 2**26. The caller keeps the keys in columns and says which are the same.
+
+    An entry is the upper 38 bits of the hash and the id; the slot is found by the lower bits. `live` gives
+    (hashes, ids) of all entries, for rebuilding when the index grows or holds too many removed entries.
+    """
+
+    def __init__(self, live: Callable[[], tuple[Words, Ids]], *, bits: int = 12) -> None:
+        self._live = live
+        self.count = 0
+        self.removed = 0
+        self._allocate(bits)
+
+    def _allocate(self, bits: int) -> None:
+        self.bits = bits
+        self.mask = (1 << bits) - 1
+        self.slots = zeros(1 << bits, np.uint64)
+        self.view = self.slots.data
+
+    def reserve(self, more: int) -> None:
+        """Room for `more` entries at half load or less; may rebuild."""
+        if (self.count + self.removed + more) * 2 <= 1 << self.bits:
+            return
+        bits = max(self.bits, int((self.count + more) * 2 - 1).bit_length())
+        self._allocate(bits)
+        self.removed = 0
+        hashes, ids = self._live()
+        self._place(hashes, ids)
+
+    def _place(self, hashes: Words, ids: Ids) -> None:
+        entries = (hashes & ~ID_MASK) | ids.view(np.uint64)
+        at = (hashes & np.uint64(self.mask)).view(np.int64)
+        while len(entries):
+            free = self.slots.take(at) == 0
+            self.slots[at.compress(free)] = entries.compress(free)
+            left = np.flatnonzero(self.slots.take(at) != entries)
+            entries = entries.take(left)
+            at = (at.take(left) + 1) & self.mask
+
+    def find(self, hashes: Words, same: Callable[[Ids, Ids], Any]) -> Ids:
+        """Ids of the entries, 0 where there is none. `same(ids, positions)` compares entries with what is
+        looked for at those positions."""
+        return self._probe(hashes, same, None)
+
+    def intern(self, hashes: Words, same: Callable[[Ids, Ids], Any], create: Callable[[Ids], Ids]) -> Ids:
+        """Ids of all; unknown ones are made by `create(positions) -> ids`, which fills the key columns and
+        must not fail (check the capacity first)."""
+        self.reserve(len(hashes))
+        return self._probe(hashes, same, create)
+
+    def _probe(self, hashes: Words, same: Callable[[Ids, Ids], Any], create: Callable[[Ids], Ids] | None) -> Ids:
+        """Vectorised probing: all keys look at their slot, those that found another key move on by one."""
+        tags = hashes & ~ID_MASK
+        at = (hashes & np.uint64(self.mask)).view(np.int64)
+        ids = np.zeros(len(hashes), np.int64)
+        todo = np.arange(len(hashes))
+        while len(todo):
+            entries = self.slots.take(at)
+            empty = np.flatnonzero(entries == 0)
+            if len(empty) and create is not None:
+                self._claim(at, tags, todo, empty, create)
+                entries = self.slots.take(at)
+            found = (entries & ID_MASK).view(np.int64)
+            hit = ((entries & ~ID_MASK) == tags) & (found != DEAD) & (entries != 0)
+            maybe = np.flatnonzero(hit)
+            if len(maybe):
+                hit[maybe] = same(found.take(maybe), todo.take(maybe))
+            sure = np.flatnonzero(hit)
+            ids[todo.take(sure)] = found.take(sure)
+            rest = np.flatnonzero(~hit & (entries != 0))
+            todo, tags, at = todo.take(rest), tags.take(rest), (at.take(rest) + 1) & self.mask
+        return ids
+
+    def _claim(self, at: Ids, tags: Words, todo: Ids, empty: Ids, create: Callable[[Ids], Ids]) -> None:
+        """Give empty slots to the keys that want them; of several for one slot the last one wins."""
+        slots = at.take(empty)
+        claim = empty.view(np.uint64) + np.uint64(1)
+        self.slots[slots] = claim
+        winners = empty.compress(self.slots.take(slots) == claim)
+        ids = create(todo.take(winners))
+        self.slots[at.take(winners)] = tags.take(winners) | ids.view(np.uint64)
+        self.count += len(winners)
+
+    def find_one(self, key_hash: int, same: Callable[[int], bool]) -> int:
+        """The id of one entry, 0 if there is none."""
+        view, mask = self.view, self.mask
+        tag, at = key_hash >> ID_BITS, key_hash & mask
+        while entry := view[at]:
+            if entry >> ID_BITS == tag and (found := entry & DEAD) != DEAD and same(found):
+                return int(found)
+            at = (at + 1) & mask
+        return 0
+
+    def add_one(self, key_hash: int, number: int) -> None:
+        """Add an entry that is known not to be there."""
+        self.reserve(1)
+        view, mask = self.view, self.mask
+        at = key_hash & mask
+        while view[at]:
+            at = (at + 1) & mask
+        view[at] = (key_hash >> ID_BITS << ID_BITS) | number
+        self.count += 1
+
+    def remove(self, hashes: Words, ids: Ids) -> None:
+        """Take out entries that are there. Their slots stay marked until the next rebuild."""
+        wanted = (hashes & ~ID_MASK) | ids.view(np.uint64)
+        at = (hashes & np.uint64(self.mask)).view(np.int64)
+        while len(wanted):
+            hit = self.slots.take(at) == wanted
+            self.slots[at.compress(hit)] = np.uint64(DEAD)
+            rest = np.flatnonzero(~hit)
+            wanted, at = wanted.take(rest), (at.take(rest) + 1) & self.mask
+        self.count -= len(ids)
+        self.removed += len(ids)
