@@ -1,0 +1,215 @@
+"""The bridge's end of the lanes: records of every peer in order, and an order among the peers that is fair.
+
+Fairness (measured): a lane with up to SHORT octets waiting, some 50 messages, is served whole and at once;
+of the longer ones ONE is served by a run at a time, in turn; and the run looks at the short lanes again at
+each of its points. So a single UPDATE never waits behind another peer's table. `Pump` does this for a
+consumer; `LaneReader` is for those who drive the lanes themselves.
+
+When a speaker dies (`LaneMemory.close_generation`) every session of its lanes is over: the reader gives out
+what it had still written and then SessionDown("speaker died", graceful) for each session that was up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Final, Protocol
+
+from bgpbridge.feed.frames import DownReason, Record, SessionDown, SessionUp, Updates, decode
+from bgpbridge.feed.lane import Lane, LaneMemory, Layout
+
+__all__ = ["BULK_OCTETS", "SHARED_OCTETS", "SHORT", "Consumer", "LaneReader", "Pump", "ReadLane"]
+
+SHORT: Final = 4096  # octets: up to about 50 messages, one by one is quicker than in columns
+BULK_OCTETS: Final = 1 << 20  # a run when one lane has work
+SHARED_OCTETS: Final = 256 << 10  # a run when others have work too
+
+_DIED: Final = SessionDown(DownReason.SPEAKER_DIED, text="the speaker process ended", graceful=True)
+
+
+class ReadLane:
+    """One peer's lane. `take` then `done`; what was taken is copied out."""
+
+    def __init__(self, lane: Lane, space: int, *, from_tail: bool) -> None:
+        self.index = lane.index
+        self._lane = lane
+        self._space = space
+        self._open = from_tail or lane.index == 0  # else: records before the first SESSION_UP are not for us
+        self._up = from_tail and lane.position > 0
+        self._closed_at = lane.position if lane.boundary <= lane.position else -1
+
+    @property
+    def up(self) -> bool:
+        """True while a session is up, as far as the records taken tell."""
+        return self._up
+
+    @property
+    def dropped(self) -> int:
+        """Notices that the speaker left out for want of room (lane 0)."""
+        return self._lane.dropped
+
+    def _generation_ended(self) -> bool:
+        """True when a speaker that died wrote up to a place that we have not passed yet."""
+        return self._lane.boundary > self._closed_at and self._lane.boundary > 0
+
+    def backlog(self) -> int:
+        """Octets that wait; at least 1 when only the end of a speaker is to be told."""
+        waiting = self._lane.backlog()
+        return waiting or int(self._up and self._generation_ended())
+
+    def take(self, limit: int) -> list[Record]:
+        """The next records, cut after `limit` octets; adjacent UPDATES come as one run. LaneError when the
+        memory makes no sense. Call `done` when they are in safe hands: until then a new reader would
+        find the same ones again."""
+        ending = self._generation_ended()
+        boundary = self._lane.boundary if ending else None
+        if boundary is not None and self._lane.position >= boundary:
+            raw: list[tuple[int, bytes]] = []
+        else:
+            raw = self._lane.take(limit, boundary)
+        records = [record for kind, payload in raw for record in self._accept(decode(kind, payload))]
+        if boundary is not None and self._lane.taken >= boundary:
+            self._closed_at = boundary
+            if self._up:
+                self._up = False
+                records.append(_DIED)
+        return records
+
+    def _accept(self, record: Record) -> Iterator[Record]:
+        """Keep the session's state; leave out what comes before the first SESSION_UP after our start."""
+        if isinstance(record, SessionUp):
+            if self._up and not record.resync:
+                yield _DIED
+            self._open = self._up = True
+        elif isinstance(record, SessionDown):
+            self._up = False
+        if self._open:
+            yield record
+
+    def done(self) -> None:
+        """Give the room back."""
+        if self._lane.done():
+            os.eventfd_write(self._space, 1)
+
+
+class LaneReader:
+    """All lanes, and the bell that says that one of them has something.
+
+    `from_tail=False` is for a bridge with empty tables: it sends Resync, and each lane begins with the
+    SESSION_UP that follows. `from_tail=True` goes on where the last reader stopped.
+    """
+
+    def __init__(self, fd: int, layout: Layout, bell: int, space: int, *, from_tail: bool = False) -> None:
+        self.memory = LaneMemory(fd, layout)
+        self.bell = bell
+        self.lanes = tuple(ReadLane(lane, space, from_tail=from_tail) for lane in self.memory.lanes)
+        self._turn = 0
+
+    @property
+    def epoch(self) -> int:
+        """How many speakers have died."""
+        return self.memory.epoch
+
+    def pending(self) -> bool:
+        """True when any lane has something."""
+        return any(lane.backlog() for lane in self.lanes)
+
+    def short_lanes(self) -> list[ReadLane]:
+        """Those to be served whole, now."""
+        return [lane for lane in self.lanes if 0 < lane.backlog() <= SHORT]
+
+    def next_bulk(self) -> ReadLane | None:
+        """The long lane whose turn it is."""
+        count = len(self.lanes)
+        for step in range(count):
+            index = (self._turn + step) % count
+            if self.lanes[index].backlog() > SHORT:
+                self._turn = (index + 1) % count
+                return self.lanes[index]
+        return None
+
+    def others_busy(self, lane: ReadLane) -> bool:
+        """True when another lane has something too: take a smaller run then."""
+        return any(other is not lane and other.backlog() for other in self.lanes)
+
+    async def wait(self) -> None:
+        """Return when the bell has rung since the last call, or when something waits already."""
+        loop = asyncio.get_running_loop()
+        rung = asyncio.Event()
+        loop.add_reader(self.bell, rung.set)
+        try:
+            while not self.pending():
+                await rung.wait()
+                rung.clear()
+                with contextlib.suppress(BlockingIOError):
+                    os.eventfd_read(self.bell)
+        finally:
+            loop.remove_reader(self.bell)
+
+    def close(self) -> None:
+        """Unmap; the descriptors stay with their owner."""
+        self.memory.close()
+
+
+class Consumer(Protocol):
+    """What a pump feeds."""
+
+    def one(self, lane: int, record: Record) -> None:
+        """At once: a session event, or a run of at most about SHORT octets. Never blocks for long."""
+
+    def run(self, lane: int, data: bytes) -> Iterator[object]:
+        """A bulk run. Every yield is a point at which `one` may be called for another lane."""
+
+
+class Pump:
+    """Serves a consumer fairly, for ever."""
+
+    def __init__(self, reader: LaneReader, consumer: Consumer) -> None:
+        self.reader = reader
+        self._consumer = consumer
+
+    async def serve(self) -> None:
+        """Run until cancelled. LaneError ends it: the memory is not to be trusted any more."""
+        while True:
+            await self.reader.wait()
+            await self._drain()
+
+    async def _drain(self) -> None:
+        while True:
+            self._short_ones(None)
+            lane = self.reader.next_bulk()
+            if lane is None:
+                if not self.reader.pending():
+                    return
+                continue
+            await self._bulk(lane)
+
+    def _short_ones(self, busy: ReadLane | None) -> None:
+        for lane in self.reader.short_lanes():
+            if lane is not busy:
+                self._whole(lane)
+
+    def _whole(self, lane: ReadLane) -> None:
+        for record in lane.take(SHORT):
+            self._consumer.one(lane.index, record)
+        lane.done()
+
+    async def _bulk(self, lane: ReadLane) -> None:
+        limit = SHARED_OCTETS if self.reader.others_busy(lane) else BULK_OCTETS
+        records = lane.take(limit)
+        lane.done()
+        for record in records:
+            if not isinstance(record, Updates) or len(record.data) <= SHORT:
+                self._consumer.one(lane.index, record)
+                continue
+            for _ in self._consumer.run(lane.index, record.data):
+                self._short_ones(lane)
+                await _point()
+
+
+async def _point() -> None:
+    """Let timers and sockets have their turn: a due timer needs up to three rounds to reach its coroutine."""
+    for _ in range(3):
+        await asyncio.sleep(0)
