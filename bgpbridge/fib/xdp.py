@@ -1,0 +1,191 @@
+"""The XDP plane: groups and LPM tries behind the program, kept in line with the Loc-RIB.
+
+The order in which the pipeline calls keeps every packet right (DESIGN section 7): adjacencies first, then
+`set_members` or `write_group`, then `apply` of the prefixes that use the group; `free_group` when no prefix
+does any more. Everything here is synchronous and belongs to the event loop; only `table` may run in a thread.
+What the kernel refuses becomes a state of the route (`refused`), retried by `retry` when `next_retry` is due.
+
+After a restart: `adopt`, then the same calls as ever. What stands right is not rewritten; `sweep` removes what
+no peer has sent again. Links and programs are `datapath.attach`'s, adjacencies `fib.adjacency`'s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from bgpbridge.datapath import abi
+from bgpbridge.datapath.abi import GroupFlag
+from bgpbridge.datapath.maps import Maps
+from bgpbridge.fib import xdp_map
+from bgpbridge.fib.keys import U32, Keys
+from bgpbridge.fib.plan import SLOTS, Slots, fill_slots
+from bgpbridge.fib.refusals import RouteState
+from bgpbridge.fib.xdp_trie import Trie
+from bgpbridge.rib.changes import Changes
+from bgpbridge.types import Family, Prefix
+
+__all__ = ["Adopted", "XdpFib", "XdpStatus"]
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """What an earlier run left in the maps: groups that prefixes point at, entries per family."""
+
+    groups: frozenset[int]
+    entries: Mapping[Family, int]
+
+
+@dataclass(frozen=True, slots=True)
+class XdpStatus:
+    """The plane in figures. `leftovers` are adopted entries that no peer has confirmed yet."""
+
+    enabled: bool
+    entries: Mapping[Family, int]
+    capacity: Mapping[Family, int]
+    refused: Mapping[Family, int]
+    punted: Mapping[Family, int]
+    leftovers: Mapping[Family, int]
+
+
+class XdpFib:
+    """Writer of the XDP plane."""
+
+    def __init__(self, maps: Maps) -> None:
+        self.maps = maps
+        self.tries = {Family.IPV4: Trie(Family.IPV4, maps.lpm4), Family.IPV6: Trie(Family.IPV6, maps.lpm6)}
+
+    # -- groups -------------------------------------------------------------------------------------
+
+    def slots(self, group: int) -> Slots:
+        """The 64 adjacency ids of a group as they stand."""
+        found: Slots = self.maps.groups["slots"][group].copy()
+        return found
+
+    def flags(self, group: int) -> GroupFlag:
+        """The flags of a group as they stand; without VALID its packets pass."""
+        return GroupFlag(int(self.maps.groups["flags"][group]))
+
+    def set_members(self, group: int, members: Iterable[tuple[int, int]]) -> bool:
+        """Let (adjacency id, weight) pairs share a group; slots move only where they must. No members: its
+        packets pass. True when something had to be stored."""
+        previous = self.slots(group) if self.flags(group) & GroupFlag.VALID else None
+        return self.write_group(group, fill_slots(members, previous))
+
+    def write_group(self, group: int, slots: Slots, flags: GroupFlag = GroupFlag.VALID) -> bool:
+        """Store slots and flags, unless they stand so already. True when something had to be stored."""
+        if self.flags(group) == flags and np.array_equal(self.maps.groups["slots"][group], slots):
+            return False
+        self.maps.store_group(group, slots, flags=flags)
+        return True
+
+    def write_blackhole(self, group: int) -> bool:
+        """Let a group drop its packets."""
+        flags = GroupFlag.VALID | GroupFlag.BLACKHOLE
+        return self.write_group(group, np.zeros(SLOTS, np.uint16), flags)
+
+    def free_group(self, group: int) -> None:
+        """The group goes: call it when no prefix points at it any more."""
+        self.maps.clear_group(group)
+
+    # -- prefixes -----------------------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> None:
+        """Follow a change of the Loc-RIB. The groups in `changes.new` must stand already."""
+        if len(changes):
+            self.tries[changes.family].apply(changes, time.monotonic())
+
+    def set_punt(self, prefixes: Iterable[Prefix]) -> None:
+        """Prefixes of foreign routes and of this machine: their packets go to the kernel, whatever BGP says."""
+        for trie, mine in self._by_family(prefixes):
+            trie.punt(mine, time.monotonic())
+
+    def clear_punt(self, prefixes: Iterable[Prefix]) -> None:
+        """The foreign routes are gone: back to the Loc-RIB's groups."""
+        for trie, mine in self._by_family(prefixes):
+            trie.unpunt(mine, time.monotonic())
+
+    def _by_family(self, prefixes: Iterable[Prefix]) -> list[tuple[Trie, list[Prefix]]]:
+        listed = list(prefixes)
+        return [(trie, [p for p in listed if p.family is family]) for family, trie in self.tries.items()]
+
+    def punted(self, family: Family) -> list[Prefix]:
+        """The overlay: prefixes that go to the kernel."""
+        return list(self.tries[family].overlay)
+
+    # -- refusals -----------------------------------------------------------------------------------
+
+    @property
+    def next_retry(self) -> float | None:
+        """When `retry` has something to do (time.monotonic()); None when nothing is refused."""
+        due = [at for trie in self.tries.values() if (at := trie.next_retry) is not None]
+        return min(due, default=None)
+
+    def retry(self, now_s: float | None = None) -> int:
+        """Try refused routes again that are due; returns how many were tried."""
+        now = time.monotonic() if now_s is None else now_s
+        return sum(trie.retry(now) for trie in self.tries.values())
+
+    def refused(self, limit: int = 100) -> list[RouteState]:
+        """Routes that the maps would not take."""
+        states: list[RouteState] = []
+        for trie in self.tries.values():
+            states += trie.refused(limit - len(states), time.monotonic())
+        return states
+
+    # -- adoption, removal --------------------------------------------------------------------------
+
+    def adopt(self) -> Adopted:
+        """Take over what stands in the tries (a million entries: 0.7 s). Call it before the first `apply`."""
+        used: set[int] = set()
+        for trie in self.tries.values():
+            used |= trie.adopt()
+        entries = {family: trie.entries for family, trie in self.tries.items()}
+        return Adopted(frozenset(gid for gid in used if gid >= abi.GROUP_FIRST_FREE), entries)
+
+    def sweep(self) -> Iterator[int]:
+        """Remove adopted entries that nobody has confirmed; every yield is a point where the loop may turn."""
+        for trie in self.tries.values():
+            yield from trie.sweep()
+
+    def clear(self) -> None:
+        """Forwarding off, tries empty, groups invalid. Packets are the kernel's from the first store on."""
+        self.enabled = False
+        for family, trie in self.tries.items():
+            keys, _ = xdp_map.dump(trie.map, family)
+            xdp_map.remove(trie.map, keys)
+            self.tries[family] = Trie(family, trie.map)
+        for group in np.flatnonzero(self.maps.groups["flags"]).tolist():
+            if group >= abi.GROUP_FIRST_FREE:
+                self.maps.clear_group(group)
+
+    # -- looking ------------------------------------------------------------------------------------
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the program forwards. `bgpbridge off` is a store of False."""
+        return self.maps.enabled
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        self.maps.enable(on)
+
+    def table(self, family: Family) -> tuple[Keys, U32]:
+        """Every entry of a trie with its value, from the map itself. May run in a thread."""
+        trie = self.tries[family]
+        return xdp_map.dump(trie.map, family)
+
+    def status(self) -> XdpStatus:
+        """The plane in figures."""
+        tries = self.tries
+        return XdpStatus(
+            enabled=self.enabled,
+            entries={family: trie.entries for family, trie in tries.items()},
+            capacity={family: trie.map.max_entries for family, trie in tries.items()},
+            refused={family: trie.refused_count for family, trie in tries.items()},
+            punted={family: len(trie.overlay) for family, trie in tries.items()},
+            leftovers={family: trie.leftovers.unconfirmed if trie.leftovers else 0 for family, trie in tries.items()},
+        )

@@ -1,0 +1,278 @@
+"""One LPM trie and what we know of it: which value stands under each row's prefix, what was refused, which
+prefixes are punted, what an earlier run left.
+
+The value of a prefix is PUNT while a foreign or local kernel route holds it (the overlay), else the group
+that the Loc-RIB wants. Writes go in batches sorted by prefix (twice as quick as shuffled), a few by single
+system calls. New entries are written before old ones are taken out, so a prefix that splits is never without
+a route, unless only the removals make room. Synchronous: when a call returns, the trie is as it says.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from bgpbridge.datapath import abi
+from bgpbridge.datapath.elements import BpfMap
+from bgpbridge.fib import xdp_map
+from bgpbridge.fib.columns import Column, RouteColumns
+from bgpbridge.fib.keys import U32, Keys, KeyTable, Rows
+from bgpbridge.fib.leftovers import Leftovers
+from bgpbridge.fib.refusals import Refusals, RouteState
+from bgpbridge.rib.changes import Changes
+from bgpbridge.types import Family, Prefix
+
+__all__ = ["Trie"]
+
+SLICE = 4096
+PLANE = "xdp"
+LONE_WAIT_S = 5.0
+PUNT = np.uint32(abi.GROUP_PUNT)
+
+
+class Trie:
+    """Writer of one family's trie."""
+
+    def __init__(self, family: Family, bpf_map: BpfMap) -> None:
+        self.family = family
+        self.map = bpf_map
+        self.entries = 0
+        self.columns = RouteColumns(family)
+        self.refusals = Refusals()
+        self.overlay: dict[Prefix, int] = {}  # punted prefix -> its row, 0 while the RIB has none for it
+        self.leftovers: Leftovers | None = None
+        self.watched: list[Keys] | None = None  # what changed while an audit looks
+        self._written = Column(np.uint32)
+        self._punted = Column(np.bool_)
+        self._lone_refused: dict[Prefix, xdp_map.Refused] = {}
+        self._lone_due_s = 0.0
+        self._lone: KeyTable | None = None  # overlay prefixes without a row, for finding them in columns
+
+    # -- changes of the Loc-RIB ---------------------------------------------------------------------
+
+    def apply(self, changes: Changes, now_s: float) -> None:
+        """Make the trie follow a change of the Loc-RIB."""
+        rows = changes.rows
+        keys = Keys(self.family, changes.hi, changes.lo, changes.length)
+        other = self.columns.rekeyed(rows, keys)
+        if len(other):
+            self._let_go(other, now_s)
+        new, _ = self.columns.put(rows, keys)
+        self._written.reserve(self.columns.end)
+        self._punted.reserve(self.columns.end)
+        self.columns.want[rows] = changes.new
+        if len(new):
+            self._meet_overlay(new)
+        self.write(rows, now_s)
+
+    def _let_go(self, rows: Rows, now_s: float) -> None:
+        """The RIB gave these rows to other prefixes: nothing of the old ones may stay under them."""
+        for row in rows[self._punted.cells[rows]].tolist():
+            prefix = self.columns.keys(np.array([row])).prefix(0)
+            self.overlay[prefix] = 0
+            self._written.cells[row] = 0
+            self._punted.cells[row] = False
+            self._lone = None
+        self.columns.want[rows] = 0
+        self.write(rows, now_s)
+        self._written.cells[rows] = 0
+        self.refusals.settle(rows)
+
+    def write(self, rows: Rows, now_s: float) -> None:
+        """Bring these rows' entries in line with what is wanted."""
+        self._adopt(rows)
+        want = self._effective(rows)
+        have = self._written.cells[rows]
+        self.refusals.settle(rows[have == want])
+        gone = rows[(want == 0) & (have != 0)]
+        over = rows[(want != have) & (want != 0) & (have != 0)]
+        add = rows[(want != 0) & (have == 0)]
+        self._watch(gone, over, add)
+        self._update(over, now_s)
+        if len(add) > self.room:
+            self._delete(gone, now_s)
+            gone = gone[:0]  # the removals had to make room first
+        fits = add[: self.room]
+        self._update(fits, now_s)
+        self.refusals.refuse(add[len(fits) :], errno.ENOSPC, self._full(), now_s)
+        self._delete(gone, now_s)
+
+    @property
+    def room(self) -> int:
+        """How many more prefixes fit."""
+        return max(0, self.map.max_entries - self.entries)
+
+    def _full(self) -> str:
+        return f"{self.map.name} is full: {self.map.max_entries} entries"
+
+    def _effective(self, rows: Rows) -> U32:
+        want = self.columns.want[rows]
+        if self.overlay:
+            want = np.where(self._punted.cells[rows], PUNT, want)
+        return want
+
+    def _adopt(self, rows: Rows) -> None:
+        if self.leftovers is None:
+            return
+        unknown = rows[self._written.cells[rows] == 0]
+        self._written.cells[unknown] = self.leftovers.take(self.columns.keys(unknown))
+
+    def _watch(self, *changed: Rows) -> None:
+        if self.watched is not None:
+            for rows in changed:
+                self._note(self.columns.keys(rows))
+
+    # -- the map ------------------------------------------------------------------------------------
+
+    def _update(self, rows: Rows, now_s: float) -> None:
+        if not len(rows):
+            return
+        values = self._effective(rows)
+        refused = xdp_map.store(self.map, self.columns.keys(rows), values)
+        before = self._written.cells[rows]
+        after = values.copy()
+        after[refused.index] = before[refused.index]
+        self._written.cells[rows] = after
+        self.entries += int((after != 0).sum()) - int((before != 0).sum())
+        self._judge(rows, refused, now_s)
+
+    def _delete(self, rows: Rows, now_s: float) -> None:
+        if not len(rows):
+            return
+        refused = xdp_map.remove(self.map, self.columns.keys(rows))
+        kept = self._written.cells[rows[refused.index]]
+        self._written.cells[rows] = 0
+        self._written.cells[rows[refused.index]] = kept
+        self.entries -= len(rows) - len(refused.index)
+        self._judge(rows, refused, now_s)
+
+    def _judge(self, rows: Rows, refused: xdp_map.Refused, now_s: float) -> None:
+        if self.refusals.count:
+            self.refusals.settle(np.delete(rows, refused.index))
+        self.refusals.refuse(rows[refused.index], refused.errno, refused.said, now_s)
+
+    # -- the overlay --------------------------------------------------------------------------------
+
+    def punt(self, prefixes: Iterable[Prefix], now_s: float) -> None:
+        """The kernel's own prefixes: their packets go up, whatever BGP says."""
+        fresh = [prefix for prefix in dict.fromkeys(prefixes) if prefix not in self.overlay]
+        rows = self.columns.find(fresh)
+        self.overlay.update(zip(fresh, rows, strict=True))
+        known = np.array([row for row in rows if row], np.int64)
+        self._punted.cells[known] = True
+        self.write(known, now_s)
+        self._store_lone([prefix for prefix, row in zip(fresh, rows, strict=True) if not row], now_s)
+
+    def unpunt(self, prefixes: Iterable[Prefix], now_s: float) -> None:
+        """No longer the kernel's own: back to what BGP says, or to nothing."""
+        gone = [prefix for prefix in dict.fromkeys(prefixes) if prefix in self.overlay]
+        rows = [self.overlay.pop(prefix) for prefix in gone]
+        known = np.array([row for row in rows if row], np.int64)
+        self._punted.cells[known] = False
+        self.write(known, now_s)
+        self._remove_lone([prefix for prefix, row in zip(gone, rows, strict=True) if not row])
+
+    def _store_lone(self, prefixes: list[Prefix], now_s: float) -> None:
+        """PUNT for prefixes that the RIB has no row for."""
+        self._lone = None
+        keys = Keys.of(self.family, prefixes)
+        self._note(keys)
+        have = np.zeros(len(keys), np.uint32) if self.leftovers is None else self.leftovers.take(keys)
+        todo = np.flatnonzero(have != PUNT)
+        fits = todo[(have[todo] != 0) | (np.cumsum(have[todo] == 0) <= self.room)]
+        refused = xdp_map.store(self.map, keys.take(fits), np.full(len(fits), PUNT, np.uint32))
+        failed = set(fits[refused.index].tolist())
+        self.entries += int((have[fits] == 0).sum()) - sum(1 for index in failed if not have[index])
+        for index in todo.tolist():
+            self._lone_refused.pop(prefixes[index], None)
+        for index in failed:
+            self._lone_refused[prefixes[index]] = refused
+        full = xdp_map.Refused(xdp_map.NOBODY, errno.ENOSPC, self._full())
+        for index in set(todo.tolist()) - set(fits.tolist()):
+            self._lone_refused[prefixes[index]] = full
+        self._lone_due_s = now_s + LONE_WAIT_S
+
+    def _remove_lone(self, prefixes: list[Prefix]) -> None:
+        self._lone = None
+        stood = [prefix for prefix in prefixes if self._lone_refused.pop(prefix, None) is None]
+        keys = Keys.of(self.family, stood)
+        self._note(keys)
+        refused = xdp_map.remove(self.map, keys)
+        self.entries -= len(stood) - len(refused.index)
+
+    def _meet_overlay(self, rows: Rows) -> None:
+        """Rows that the RIB has just made: some may be prefixes that are punted already."""
+        if self._lone is None:
+            self._lone = KeyTable(Keys.of(self.family, [p for p, row in self.overlay.items() if not row]))
+        if not len(self._lone):
+            return
+        at = self._lone.find(self.columns.keys(rows))
+        hit = np.flatnonzero(at >= 0)
+        for row, index in zip(rows[hit].tolist(), at[hit].tolist(), strict=True):
+            prefix = self._lone.keys.prefix(index)
+            self.overlay[prefix] = row
+            self._punted.cells[row] = True
+            self._written.cells[row] = 0 if self._lone_refused.pop(prefix, None) else PUNT
+        if len(hit):
+            self._lone = None
+
+    def _note(self, keys: Keys) -> None:
+        if self.watched is not None and len(keys):
+            self.watched.append(keys)
+
+    # -- what was refused, what was left ------------------------------------------------------------
+
+    def retry(self, now_s: float) -> int:
+        """Try again what is due; returns how many were tried."""
+        rows = self.refusals.take_due(now_s)
+        self.write(rows, now_s)
+        lone = list(self._lone_refused) if self._lone_due_s <= now_s else []
+        if lone:
+            self._store_lone(lone, now_s)
+        return len(rows) + len(lone)
+
+    @property
+    def next_retry(self) -> float | None:
+        """When `retry` has something to do; None when nothing is refused."""
+        due = self.refusals.next_due()
+        if self._lone_refused:
+            return self._lone_due_s if due is None else min(due, self._lone_due_s)
+        return due
+
+    def refused(self, limit: int, now_s: float) -> list[RouteState]:
+        """Routes that the trie would not take, as values."""
+        rows = self.refusals.rows()[:limit]
+        keys = self.columns.keys(rows)
+        states = [self.refusals.state(row, PLANE, keys.prefix(i), now_s) for i, row in enumerate(rows.tolist())]
+        for prefix, why in list(self._lone_refused.items())[: limit - len(states)]:
+            states.append(RouteState(PLANE, prefix, why.errno, why.said, 1, 0.0))
+        return states
+
+    @property
+    def refused_count(self) -> int:
+        """How many routes are refused now."""
+        return self.refusals.count + len(self._lone_refused)
+
+    def adopt(self) -> set[int]:
+        """Take over what stands in the map; returns the values in use."""
+        keys, values = xdp_map.dump(self.map, self.family)
+        self.entries = len(keys)
+        self.leftovers = Leftovers(keys, values)
+        return self.leftovers.values_in_use()
+
+    def sweep(self) -> Iterator[int]:
+        """Remove what was adopted and never confirmed, in slices; yields how many went with each."""
+        if self.leftovers is None:
+            return
+        keys, _ = self.leftovers.rest()
+        for start in range(0, len(keys), SLICE):
+            # a prefix may have come up since the slice before: then it is no leftover any more
+            part = keys.take(slice(start, start + SLICE))
+            part = part.take(self.leftovers.take(part) != 0)
+            self._note(part)
+            refused = xdp_map.remove(self.map, part)
+            self.entries -= len(part) - len(refused.index)
+            yield len(part)
+        self.leftovers = None
