@@ -16,38 +16,38 @@
 
 #define LAYOUT 1
 
-#define GROUP_SLOTS 64
-#define MAX_GROUPS 32768 /* 15 bits: an index entry of u16 keeps its top bit for itself */
+#define GROUP_SLOTS     64
+#define MAX_GROUPS      32768 /* 15 bits: an index entry of u16 keeps its top bit for itself */
 #define MAX_ADJACENCIES 4096
-#define MAX_INTERFACES 256
+#define MAX_INTERFACES  256
 
 /* What became of a packet. The order is ABI; `forwarded` first, passes, then drops. Names in lower case are
  * the names in counters, metrics and explain. */
 enum reason {
 	FORWARDED = 0,
-	PASS_DISABLED = 1,	    /* control.enabled is 0: `bgpbridge off`, or not yet on */
-	PASS_INTERFACE = 2,	    /* came in by an interface that is not in `interfaces` */
-	PASS_SHORT = 3,		    /* the frame ends inside a header, or before the length that IP claims */
-	PASS_L2_GROUP = 4,	    /* broadcast or multicast MAC: ARP, ND, routing protocols */
-	PASS_NOT_FOR_US = 5,	    /* a unicast MAC that is not the interface's own */
-	PASS_VLAN = 6,		    /* 802.1Q or 802.1ad tag */
-	PASS_NOT_IP = 7,	    /* any other ethertype */
-	PASS_BAD_HEADER = 8,	    /* version, header length or total length contradict each other */
-	PASS_BAD_CHECKSUM = 9,	    /* IPv4 header checksum: the kernel drops and counts it (RFC 1812 s5.2.2) */
-	PASS_OPTIONS = 10,	    /* IPv4 options */
+	PASS_DISABLED = 1,          /* control.enabled is 0: `bgpbridge off`, or not yet on */
+	PASS_INTERFACE = 2,         /* came in by an interface that is not in `interfaces` */
+	PASS_SHORT = 3,             /* the frame ends inside a header, or before the length that IP claims */
+	PASS_L2_GROUP = 4,          /* broadcast or multicast MAC: ARP, ND, routing protocols */
+	PASS_NOT_FOR_US = 5,        /* a unicast MAC that is not the interface's own */
+	PASS_VLAN = 6,              /* 802.1Q or 802.1ad tag */
+	PASS_NOT_IP = 7,            /* any other ethertype */
+	PASS_BAD_HEADER = 8,        /* version, header length or total length contradict each other */
+	PASS_BAD_CHECKSUM = 9,      /* IPv4 header checksum: the kernel drops and counts it (RFC 1812 s5.2.2) */
+	PASS_OPTIONS = 10,          /* IPv4 options */
 	PASS_EXTENSION_HEADER = 11, /* IPv6 hop-by-hop options: every router's business (RFC 8200 s4.3) */
-	PASS_TTL = 12,		    /* TTL or hop limit <= 1: the kernel says Time Exceeded */
-	PASS_MARTIAN = 13,	    /* unspecified, loopback, reserved source or destination; multicast source */
-	PASS_LINK_LOCAL = 14,	    /* link-local source or destination: never leaves its link */
-	PASS_MULTICAST = 15,	    /* multicast destination address */
-	PASS_NO_ROUTE = 16,	    /* no prefix of ours covers it */
-	PASS_PUNT = 17,		    /* own address, or a route that is not BGP's: the kernel's */
+	PASS_TTL = 12,              /* TTL or hop limit <= 1: the kernel says Time Exceeded */
+	PASS_MARTIAN = 13,          /* unspecified, loopback, reserved source or destination; multicast source */
+	PASS_LINK_LOCAL = 14,       /* link-local source or destination: never leaves its link */
+	PASS_MULTICAST = 15,        /* multicast destination address */
+	PASS_NO_ROUTE = 16,         /* no prefix of ours covers it */
+	PASS_PUNT = 17,             /* own address, or a route that is not BGP's: the kernel's */
 	PASS_GROUP_INVALID = 18,    /* the prefix names a group that is not (yet) filled */
-	PASS_NO_ADJACENCY = 19,	    /* the flow's slot is empty */
+	PASS_NO_ADJACENCY = 19,     /* the flow's slot is empty */
 	PASS_ADJACENCY_DOWN = 20,   /* next hop unresolved, or its link is down */
-	PASS_MTU = 21,		    /* larger than the egress MTU: the kernel fragments or says so */
-	PASS_TX_PORT = 22,	    /* egress interface not in `tx_ports` */
-	DROP_BLACKHOLE = 23,	    /* the prefix points to the blackhole group */
+	PASS_MTU = 21,              /* larger than the egress MTU: the kernel fragments or says so */
+	PASS_TX_PORT = 22,          /* egress interface not in `tx_ports` */
+	DROP_BLACKHOLE = 23,        /* the prefix points to the blackhole group */
 	REASONS = 24
 };
 

@@ -1,0 +1,180 @@
+"""The program on its interfaces: native where the driver can, generic otherwise, and a reason for the second.
+
+Each interface has one pinned link (pins.link_pin): it outlives the bridge, is adopted by the next one and is
+moved to a new program by one update. Who else sits on an interface is named, never pushed off.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import errno
+import os
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bgpbridge.datapath import pins
+from bgpbridge.datapath.links import Mode, holders, link_create, link_detach, link_info, link_update
+from bgpbridge.datapath.syscalls import Command, error_of, object_get, object_pin
+from bgpbridge.errors import BpfSyscallError, DatapathError, NetlinkError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["Attached", "Wanted", "attach", "attached", "detach", "detach_all"]
+
+WHY_NOT_NATIVE = {
+    errno.EOPNOTSUPP: "its driver has no native XDP",
+    errno.ERANGE: "its MTU is too large for native XDP",
+    errno.EINVAL: "its driver refused (MTU, channels or offloads)",
+    errno.ENOMEM: "its driver has too few queues or no memory",
+    errno.ENOSPC: "its driver has too few queues",
+}
+
+
+class Wanted(enum.StrEnum):
+    """datapath.mode in the configuration."""
+
+    AUTO = "auto"
+    NATIVE = "native"
+    GENERIC = "generic"
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """The program on one interface. `note` says why it is not native, `adopted` that the link was there."""
+
+    ifindex: int
+    name: str
+    mode: Mode
+    program_id: int
+    adopted: bool = False
+    note: str = ""
+
+
+def attach(program: int, ifindex: int, pin_path: Path, wanted: Wanted = Wanted.AUTO) -> Attached:
+    """Put the program on an interface, or under the link that we have there already. Raises DatapathError
+    with the holder's name when somebody else sits on it."""
+    name = _name(ifindex)
+    pin = pins.link_pin(pin_path, ifindex)
+    with _pinned(pin) as link:
+        if link is not None:
+            link_update(link, program)
+            return _describe(link, name, adopted=True)
+    link_fd, note = _create(program, ifindex, name, wanted)
+    try:
+        pin.parent.mkdir(parents=True, exist_ok=True)
+        object_pin(link_fd, pin)
+        return _describe(link_fd, name, note=note)
+    finally:
+        os.close(link_fd)
+
+
+def attached(pin_path: Path) -> list[Attached]:
+    """Every interface that we sit on, by our pins. Pins whose interface is gone are left out."""
+    found = []
+    for pin in _link_pins(pin_path):
+        with _pinned(pin) as link:
+            if link is not None and (name := _name_or_none(int(pin.name))) is not None:
+                found.append(_describe(link, name, adopted=True))
+    return found
+
+
+def detach(ifindex: int, pin_path: Path) -> bool:
+    """Take the program off an interface; its packets are the kernel's at once. False if we were not there."""
+    pin = pins.link_pin(pin_path, ifindex)
+    with _pinned(pin) as link:
+        if link is None:
+            return False
+        link_detach(link)
+    pin.unlink()
+    return True
+
+
+def detach_all(pin_path: Path) -> list[int]:
+    """Off every interface; the ifindexes that we were on."""
+    return [int(pin.name) for pin in _link_pins(pin_path) if detach(int(pin.name), pin_path)]
+
+
+def _link_pins(pin_path: Path) -> list[Path]:
+    folder = pins.links_folder(pin_path)
+    return sorted(folder.iterdir(), key=lambda path: int(path.name)) if folder.is_dir() else []
+
+
+@contextlib.contextmanager
+def _pinned(pin: Path) -> Iterator[int | None]:
+    """The pinned link of an interface that still is; a link whose interface has gone is unpinned."""
+    if not pin.exists():
+        yield None
+        return
+    link = object_get(pin)
+    try:
+        info = link_info(link)
+        if info is None or info.ifindex != int(pin.name):
+            pin.unlink()
+            yield None
+        else:
+            yield link
+    finally:
+        os.close(link)
+
+
+def _describe(link: int, name: str, *, adopted: bool = False, note: str = "") -> Attached:
+    info = link_info(link)
+    assert info is not None
+    modes = [holder.mode for holder in holders(info.ifindex) if holder.program_id == info.program_id]
+    mode = modes[0] if modes else Mode.GENERIC
+    return Attached(info.ifindex, name, mode, info.program_id, adopted, note)
+
+
+def _create(program: int, ifindex: int, name: str, wanted: Wanted) -> tuple[int, str]:
+    """A link in the best mode allowed, with the reason when that is not native."""
+    if wanted is Wanted.GENERIC:
+        return _create_in(Mode.GENERIC, program, ifindex, name), "datapath.mode is generic"
+    link, code = link_create(program, ifindex, Mode.NATIVE)
+    if not code:
+        return link, ""
+    why = WHY_NOT_NATIVE.get(code)
+    if why is None:
+        raise _refusal(code, ifindex, name)
+    if wanted is Wanted.NATIVE:
+        raise DatapathError(f"{name}: {why}", mend="set datapath.mode: auto, which falls back to generic XDP")
+    return _create_in(Mode.GENERIC, program, ifindex, name), why
+
+
+def _create_in(mode: Mode, program: int, ifindex: int, name: str) -> int:
+    link, code = link_create(program, ifindex, mode)
+    if code:
+        raise _refusal(code, ifindex, name)
+    return link
+
+
+def _refusal(code: int, ifindex: int, name: str) -> DatapathError:
+    """What an errno of BPF_LINK_CREATE means for this interface."""
+    if code not in (errno.EBUSY, errno.EEXIST):
+        refused = error_of(Command.LINK_CREATE, code)
+        return BpfSyscallError("LINK_CREATE", code, meaning=f"on {name}; {refused.what}", mend=refused.mend)
+    held = (
+        ", ".join(f"program {h.program_id} ({h.name}, {h.mode.label})" for h in holders(ifindex)) or "another program"
+    )
+    return DatapathError(
+        f"{name} is held by {held}",
+        mend=f"detach it (`ip link set dev {name} xdp off`, or end what pinned its link), or leave {name} out of "
+        "datapath.interfaces; a bgpbridge with another pin path also counts",
+    )
+
+
+def _name(ifindex: int) -> str:
+    name = _name_or_none(ifindex)
+    if name is None:
+        raise NetlinkError(f"interface {ifindex}", errno.ENODEV)
+    return name
+
+
+def _name_or_none(ifindex: int) -> str | None:
+    try:
+        return socket.if_indextoname(ifindex)
+    except OSError:
+        return None

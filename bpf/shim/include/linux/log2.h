@@ -1,0 +1,1 @@
+/* asked for by BCC; nothing of it is used */

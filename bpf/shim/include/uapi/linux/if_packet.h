@@ -1,0 +1,2 @@
+/* BCC asks for uapi/linux/if_packet.h and has this folder on its path twice: take the next one */
+#include_next <linux/if_packet.h>
