@@ -283,8 +283,8 @@ def with_added(
     routes: tuple[ForeignRoute, ...], new: ForeignRoute, *, replaces: bool, appends: bool
 ) -> tuple[ForeignRoute, ...]:
     """The routes of a prefix after RTM_NEWROUTE, in the kernel's order: by metric, and within one metric the
-    newest first unless it was appended (net/ipv4/fib_trie.c), in IPv6 the oldest (ip6_fib.c). An IPv6 event names all hops of a multipath route,
-    so a route whose hops are among the new one's is its former self."""
+    newest first unless it was appended (net/ipv4/fib_trie.c), in IPv6 the oldest (ip6_fib.c). An IPv6 event
+    names all hops of a multipath route, so a route whose hops are among the new one's is its former self."""
     out = list(routes)
     same = [r for r in out if r.metric == new.metric and r.tos == new.tos and r.source_length == new.source_length]
     for old in same:
