@@ -1,0 +1,271 @@
+"""Labs up, down, listed, and commands run in their nodes: the functions behind `bgpbridge lab`.
+
+Everything that `up` makes is in the state file before it is made, so `down` (now, or after a run that was
+killed) finds it all: processes by pid and by namespace, then namespaces, mounts, the folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import FrameType
+
+from bgpbridge.errors import LabError
+from bgpbridge.lab import namespaces, processes, state
+from bgpbridge.lab.daemons import Plan, Program, plan
+from bgpbridge.lab.processes import Process
+from bgpbridge.lab.state import Lab
+from bgpbridge.lab.topology import Node, Topology, load
+
+__all__ = ["command", "down", "exec_in", "interruptible", "kill", "labs", "restart", "running", "up"]
+
+READY_S = 30.0
+LOOK_S = 0.02  # how often to look for a socket; there is no event for a file of a program that is not ours
+Say = Callable[[str], None]
+
+
+def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = lambda text: None) -> Lab:
+    """Bring a topology up. `ours`: it goes when this process goes. What an earlier run left is cleared first.
+
+    Raises DocumentError for the file, LabError for what this machine refuses; nothing is left behind then.
+    """
+    topology = load(file)
+    lab = Lab(
+        name=name or topology.name,
+        file=str(topology.file),
+        namespaces={node.name: _namespace(name or topology.name, node.name) for node in topology.nodes},
+        runner=state.this_process() if ours else None,
+    )
+    with state.held(lab.name):
+        before = state.read(lab.name)
+        if before and before.alive:
+            raise LabError(f"lab {lab.name} is up already", mend=f"bgpbridge lab down {lab.name}")
+        if before:
+            say(f"clearing what an earlier run of {lab.name} left")
+            _clear(before)
+        try:
+            _make(lab, topology, say)
+        except BaseException:
+            _clear(lab)
+            raise
+    return lab
+
+
+def down(name: str) -> None:
+    """Take a lab down, whole or half made. Raises LabError when there is none."""
+    with state.held(name):
+        lab = state.read(name)
+        if lab is None:
+            raise LabError(f"there is no lab {name}", mend="bgpbridge lab list")
+        _clear(lab)
+
+
+@contextlib.contextmanager
+def running(file: Path, name: str | None = None, *, say: Say = lambda text: None) -> Iterator[Lab]:
+    """A lab for the time of a block; afterwards nothing of it is left, however the block ends."""
+    lab = up(file, name, ours=True, say=say)
+    try:
+        yield lab
+    finally:
+        with _deaf():
+            down(lab.name)
+
+
+def labs() -> list[Lab]:
+    """The labs on this machine; those with `alive` false are left-overs that `down` clears."""
+    return state.known()
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it holds is taken down."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    kept = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, old in kept.items():
+            signal.signal(number, old)
+
+
+# --- nodes of a lab that is up -----------------------------------------------------------------------------
+
+
+def command(lab: Lab, node: str, words: Sequence[str]) -> list[str]:
+    """The argv that runs a command in a node. `bgpbridge`, `vtysh`, `birdc` and `gobgp` talk to the node's own
+    daemon, as they would inside its container."""
+    namespace = lab.namespace(node)
+    tool = _plan(lab, node).tools.get(words[0], (words[0],)) if words else ("sh",)
+    return ["nsenter", f"--net={namespaces.where(namespace)}", "--", *tool, *words[1:]]
+
+
+def exec_in(lab: Lab, node: str, words: Sequence[str], *, timeout_s: float = 30.0) -> subprocess.CompletedProcess[str]:
+    """Run a command in a node and give its exit code and output."""
+    try:
+        return subprocess.run(
+            command(lab, node, words),
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{node}: {shlex.join(words)} took longer than {timeout_s:.0f} s") from None
+
+
+def kill(lab: Lab, node: str, program: str, number: signal.Signals = signal.SIGKILL) -> None:
+    """Send a signal to one program of a node (not to its group: its children find out by themselves)."""
+    found = [process for process in lab.processes if (process.node, process.name) == (node, program)]
+    living = [process for process in found if process.alive]
+    if not living:
+        names = ", ".join(process.name for process in lab.processes if process.node == node) or "nothing"
+        raise LabError(f"{program} does not run on node {node}", mend=f"it has started {names}")
+    os.kill(living[-1].pid, number)
+
+
+def restart(lab: Lab, node: str, program: str) -> None:
+    """Start a program of a node again after it has ended; returns when it is ready."""
+    found = next((item for item in _plan(lab, node).programs if item.name == program), None)
+    if found is None:
+        raise LabError(f"node {node} has no program {program}")
+    _start(lab, node, found)
+    state.write(lab)
+
+
+# --- making --------------------------------------------------------------------------------------------------
+
+
+def _namespace(lab: str, node: str) -> str:
+    """At most 64 characters, so that it stays readable in a prompt; the lab's part gives way."""
+    return f"bb-{lab[: max(8, 60 - len(node))]}-{node}"
+
+
+def _plan(lab: Lab, node: str) -> Plan:
+    found = load(Path(lab.file)).node(node)
+    if found is None:
+        raise LabError(f"{lab.file} has no node {node}", mend="was it changed since the lab came up?")
+    return plan(found, lab.node_folder(node))
+
+
+def _make(lab: Lab, topology: Topology, say: Say) -> None:
+    plans = {node.name: plan(node, lab.node_folder(node.name)) for node in topology.nodes}
+    _need(plans.values())
+    lab.mounts = [str(item.bpffs) for item in plans.values() if item.bpffs]
+    state.write(lab)
+    say(f"{len(topology.nodes)} namespaces, {len(topology.links)} cables")
+    for node in topology.nodes:
+        namespaces.create(lab.namespaces[node.name])
+        namespaces.set_sysctls(lab.namespaces[node.name], node.sysctls)
+    for link in topology.links:
+        namespaces.plug(link, lab.namespaces)
+    for node in topology.nodes:
+        _prepare(lab, node, plans[node.name])
+    say(f"daemons: {', '.join(sorted({str(node.daemon) for node in topology.nodes if plans[node.name].programs}))}")
+    with ThreadPoolExecutor(max_workers=8) as pool:
+        for result in [pool.submit(_launch, lab, node.name, plans[node.name]) for node in topology.nodes]:
+            result.result()
+    lab.up = True
+    state.write(lab)
+
+
+def _need(plans: Iterator[Plan] | Sequence[Plan]) -> None:
+    missing = {package for item in plans for path, package in item.packages.items() if not path.exists()}
+    if missing:
+        names = " ".join(sorted(missing))
+        raise LabError(
+            f"this lab's routers are not installed: {names}", mend=f"make install, or apt-get install {names}"
+        )
+
+
+def _prepare(lab: Lab, node: Node, planned: Plan) -> None:
+    """Files, mounts, and the commands of the topology."""
+    folder = lab.node_folder(node.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    for path, text in planned.files.items():
+        path.write_text(text)
+    if planned.owner:
+        for path in (folder, *planned.files):
+            shutil.chown(path, planned.owner, planned.owner)
+    if planned.bpffs:
+        planned.bpffs.mkdir()
+        subprocess.run(["mount", "-t", "bpf", "bpf", str(planned.bpffs)], check=True)
+    enter = ["nsenter", f"--net={namespaces.where(lab.namespaces[node.name])}", "--"]
+    for text in node.exec:
+        done = subprocess.run([*enter, *shlex.split(text)], capture_output=True, text=True, check=False)
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip()
+            raise LabError(f"node {node.name}: {text}: {said or done.returncode}", mend=f"see its exec in {lab.file}")
+
+
+def _launch(lab: Lab, node: str, planned: Plan) -> None:
+    for program in planned.programs:
+        _start(lab, node, program)
+    for argv in planned.settle:
+        done = subprocess.run(
+            ["nsenter", f"--net={namespaces.where(lab.namespace(node))}", "--", *argv],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise LabError(f"node {node}: {shlex.join(argv)}: {(done.stdout + done.stderr).strip()}")
+
+
+def _start(lab: Lab, node: str, program: Program) -> None:
+    """Start a program, note it, and wait until it is ready."""
+    log = lab.node_folder(node) / f"{program.name}.log"
+    if program.ready:
+        program.ready.unlink(missing_ok=True)
+    child = processes.start(program.argv, namespace=lab.namespace(node), log=log, env=program.env)
+    lab.processes.append(Process(node, program.name, child.pid, processes.started_at(child.pid) or 0))
+    deadline = time.monotonic() + READY_S
+    while program.ready and not program.ready.exists():
+        if child.poll() is not None or time.monotonic() > deadline:
+            why = f"ended with {child.returncode}" if child.returncode is not None else f"not ready in {READY_S:.0f} s"
+            tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-8:])
+            raise LabError(
+                f"node {node}: {program.name} {why}\n    {tail}", mend=f"run it by hand: {shlex.join(program.argv)}"
+            )
+        time.sleep(LOOK_S)
+
+
+# --- clearing ------------------------------------------------------------------------------------------------
+
+
+def _clear(lab: Lab) -> None:
+    """Remove everything a lab has made; what is gone already is passed over."""
+    lab.up = False
+    with contextlib.suppress(FileNotFoundError):
+        state.write(lab)
+    processes.end(process.pid for process in lab.processes if process.alive)
+    # Children of daemons, and programs that were started in the moment before a kill, are in no list.
+    processes.end({pid for name in lab.namespaces.values() for pid in processes.in_namespace(name)})
+    for name in lab.namespaces.values():
+        namespaces.delete(name)
+    for mount in lab.mounts:
+        if os.path.ismount(mount):
+            subprocess.run(["umount", "--lazy", mount], check=True)
+    shutil.rmtree(state.folder(lab.name), ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """A second Ctrl-C while clearing does not stop the clearing."""
+    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, old in kept.items():
+            signal.signal(number, old)
