@@ -12,8 +12,9 @@ import shlex
 import shutil
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import FrameType
@@ -32,7 +33,12 @@ LOOK_S = 0.02  # how often to look for a socket; there is no event for a file of
 Say = Callable[[str], None]
 
 
-def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = lambda text: None) -> Lab:
+def _silent(text: str) -> None:
+    """For callers who do not want to hear what is being done."""
+    del text
+
+
+def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = _silent) -> Lab:
     """Bring a topology up. `ours`: it goes when this process goes. What an earlier run left is cleared first.
 
     Raises DocumentError for the file, LabError for what this machine refuses; nothing is left behind then.
@@ -54,7 +60,8 @@ def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = la
         try:
             _make(lab, topology, say)
         except BaseException:
-            _clear(lab)
+            with _deaf():
+                _clear(lab)
             raise
     return lab
 
@@ -69,14 +76,16 @@ def down(name: str) -> None:
 
 
 @contextlib.contextmanager
-def running(file: Path, name: str | None = None, *, say: Say = lambda text: None) -> Iterator[Lab]:
+def running(file: Path, name: str | None = None, *, say: Say = _silent) -> Iterator[Lab]:
     """A lab for the time of a block; afterwards nothing of it is left, however the block ends."""
-    lab = up(file, name, ours=True, say=say)
+    name = name or load(file).name
     try:
-        yield lab
+        yield up(file, name, ours=True, say=say)
     finally:
         with _deaf():
-            down(lab.name)
+            left = state.read(name)
+            if left and left.runner == state.this_process():
+                down(name)
 
 
 def labs() -> list[Lab]:
@@ -89,6 +98,7 @@ def interruptible() -> Iterator[None]:
     """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it holds is taken down."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
+        del number, frame
         raise KeyboardInterrupt
 
     kept = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
@@ -180,7 +190,7 @@ def _make(lab: Lab, topology: Topology, say: Say) -> None:
     state.write(lab)
 
 
-def _need(plans: Iterator[Plan] | Sequence[Plan]) -> None:
+def _need(plans: Iterable[Plan]) -> None:
     missing = {package for item in plans for path, package in item.packages.items() if not path.exists()}
     if missing:
         names = " ".join(sorted(missing))
@@ -262,7 +272,10 @@ def _clear(lab: Lab) -> None:
 
 @contextlib.contextmanager
 def _deaf() -> Iterator[None]:
-    """A second Ctrl-C while clearing does not stop the clearing."""
+    """A second Ctrl-C while clearing does not stop the clearing (only the main thread hears signals)."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
     kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
