@@ -38,6 +38,7 @@ __all__ = ["Adjacency", "AdjacencyTable", "Clock", "Prober", "Timer", "Timing"]
 UP = 1
 MAC_MASK = (1 << 48) - 1
 NO_MAC = bytes(6)
+NOT_RESOLVED = "not resolved yet"
 
 
 class Timer(Protocol):
@@ -94,6 +95,11 @@ class Adjacency:
     references: int
     since: float
 
+    @property
+    def pending(self) -> bool:
+        """Down only because nobody has answered yet: packets passed to the kernel may still get through."""
+        return not self.up and self.reason == NOT_RESOLVED
+
 
 @dataclass(slots=True, eq=False)
 class _Entry:
@@ -102,7 +108,7 @@ class _Entry:
     ifindex: int
     mac: bytes = b""
     up: bool = False
-    reason: str = "not resolved yet"
+    reason: str = NOT_RESOLVED
     references: int = 0
     since: float = 0.0
     attempts: int = 0
