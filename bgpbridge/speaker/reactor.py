@@ -1,0 +1,145 @@
+"""ExaBGP's reactor with our parts in it.
+
+Its loop stays: every turn gives each peer a turn, then the commands, then poll. Replaced are the wait (a
+closed descriptor would make it spin and sleep; readable ones are handed over at once), the listening, and
+the reload, which answers and never takes a damaged file.
+"""
+
+from __future__ import annotations
+
+import gc
+import select
+import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, Final
+
+from exabgp.reactor import loop
+from exabgp.reactor.interrupt import Signal
+
+from bgpbridge.feed.control import ControlReceiver
+from bgpbridge.feed.frames import NoticeKind
+from bgpbridge.speaker.connection import TapConnection
+from bgpbridge.speaker.listener import TapListener, wishes
+from bgpbridge.speaker.outbox import Outbox
+from bgpbridge.speaker.peer import TapPeer
+from bgpbridge.speaker.processes import TapProcesses
+
+__all__ = ["TapReactor"]
+
+_LISTEN_AGAIN_S: Final = 5.0
+_READABLE: Final = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
+
+
+class _Poller:
+    """select.poll that takes it easy when a descriptor is already gone."""
+
+    def __init__(self) -> None:
+        self._poll = select.poll()
+
+    def register(self, fd: int, events: int) -> None:
+        self._poll.register(fd, events)
+
+    def unregister(self, fd: int) -> None:
+        try:
+            self._poll.unregister(fd)
+        except (KeyError, ValueError):
+            return
+
+    def poll(self, timeout_ms: int) -> list[tuple[int, int]]:
+        return self._poll.poll(timeout_ms)
+
+
+class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
+    """The speaker's main loop."""
+
+    def __init__(self, configuration: Any, outbox: Outbox, control: ControlReceiver, space: int) -> None:
+        super().__init__(configuration)
+        self.outbox = outbox
+        TapConnection.read_octets = outbox.read_octets
+        self.listener: TapListener | None = TapListener(self)
+        self._poller = _Poller()
+        self._parts = partial(TapProcesses, self, control, space)
+        self._listen_at: float | None = None
+
+    def run(self) -> int:
+        """Until SIGTERM. The exit status."""
+        loop.Processes = self._parts
+        loop.Peer = TapPeer
+        return int(super().run())
+
+    def tapped(self) -> list[TapPeer]:
+        """All peers."""
+        return list(self._peers.values())
+
+    # waiting ------------------------------------------------------------------------------------------
+
+    def _wait_for_io(self, sleeptime: int) -> Iterator[int]:
+        """Readable descriptors. Their UPDATEs are in the lane before the reactor's next round."""
+        for fd, event in self._poller.poll(sleeptime):
+            if event & select.POLLNVAL:
+                self._poller.unregister(fd)
+            elif event & _READABLE:
+                self._read_ahead(fd)
+                yield fd
+
+    def _read_ahead(self, fd: int) -> None:
+        for peer in self._peers.values():
+            if peer.session is not None and peer.socket() == fd:
+                peer.proto.read_ahead()
+                return
+
+    def forget(self, fd: int) -> None:
+        """Do not poll this descriptor any more: it is about to be closed, or its lane is full."""
+        if fd != -1:
+            self._poller.unregister(fd)
+
+    # listening ----------------------------------------------------------------------------------------
+
+    def listener_descriptors(self) -> list[int]:
+        """For the poll."""
+        return self.listener.descriptors() if self.listener is not None else []
+
+    def _listen_for_neighbors(self) -> bool:
+        """True in any case: a port that is taken must not keep the other sessions from coming up."""
+        if self.listener is not None:
+            complete = self.listener.reconcile(wishes(self.tapped()))
+            self._listen_at = None if complete else time.monotonic() + _LISTEN_AGAIN_S
+        return True
+
+    def retry_listening(self) -> None:
+        """Try again what failed, every five seconds."""
+        if self._listen_at is not None and time.monotonic() >= self._listen_at:
+            self._listen_for_neighbors()
+
+    # reload and end -----------------------------------------------------------------------------------
+
+    def reload(self) -> bool:
+        """ExaBGP's; also by SIGUSR1."""
+        return self.reload_for(0)
+
+    def reload_for(self, token: int) -> bool:
+        """Read the file again and change only what changed. The answer is a notice."""
+        if not super().reload():
+            reason = str(self.configuration.error).strip() or "the file cannot be read"
+            self.outbox.notice(NoticeKind.RELOAD_REFUSED, reason, token=token, subject=reason)
+            return False
+        for peer in self.tapped():
+            if not self.outbox.has_lane(peer.words.number):
+                self.outbox.notice(NoticeKind.RELOAD_REFUSED, f"{peer.words.name} has no lane", token=token)
+                peer.remove()
+        gc.collect()
+        gc.freeze()  # nothing that lives now dies soon; later collections need not look at it
+        self.outbox.notice(NoticeKind.RELOADED, f"{len(self.configuration.neighbors)} peers", token=token, always=True)
+        return True
+
+    def _pending_adjribout(self) -> bool:
+        """ExaBGP drops a SIGUSR1 that comes while any peer, even one that is down, has something to be
+        sent. Nothing asks for that here."""
+        return False
+
+    def orphaned(self) -> None:
+        """Supervisor and bridge are both gone: nobody can ever command us again, and the next speaker
+        needs our port."""
+        if self.signal.received != Signal.SHUTDOWN:
+            self._termination("supervisor and bridge are gone", self.Exit.normal)
