@@ -93,7 +93,7 @@ class DocumentError(BridgeError):
         self.expected = expected
 
 
-class DocumentErrors(DocumentError):
+class DocumentErrors(DocumentError):  # noqa: N818 - the plural says that there are several
     """Everything that is wrong with a file, in the order of its lines; it stands at the first of them."""
 
     def __init__(self, errors: Sequence[DocumentError]) -> None:

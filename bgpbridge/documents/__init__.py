@@ -13,7 +13,17 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
-from bgpbridge.documents.schema import Problem, Strict, did_you_mean, known_keys, raise_problems, refuse, validate
+from bgpbridge.documents.schema import (
+    Problem,
+    Strict,
+    did_you_mean,
+    errors_of,
+    known_keys,
+    raise_errors,
+    raise_problems,
+    refuse,
+    validate,
+)
 from bgpbridge.documents.tree import Document, parse, read_text
 
 __all__ = [
@@ -21,10 +31,12 @@ __all__ = [
     "Problem",
     "Strict",
     "did_you_mean",
+    "errors_of",
     "known_keys",
     "load",
     "loads",
     "parse",
+    "raise_errors",
     "raise_problems",
     "read_text",
     "refuse",

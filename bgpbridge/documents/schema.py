@@ -21,11 +21,21 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from bgpbridge.documents.tree import Document, Step
 from bgpbridge.errors import DocumentError, DocumentErrors
 
-__all__ = ["Problem", "Strict", "did_you_mean", "known_keys", "raise_problems", "refuse", "validate"]
+__all__ = [
+    "Problem",
+    "Strict",
+    "did_you_mean",
+    "errors_of",
+    "known_keys",
+    "raise_errors",
+    "raise_problems",
+    "refuse",
+    "validate",
+]
 
 M = TypeVar("M", bound=BaseModel)
 
-_SECRET = re.compile(r"pass|secret|token|md5|key_?file", re.IGNORECASE)
+_SECRET = re.compile(r"password|passphrase|secret|token|md5", re.IGNORECASE)
 _SHOWN = 60  # characters of a wrong value that a message quotes
 
 
@@ -64,26 +74,37 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return by_shape[close[0]] if close else ""
 
 
-def validate(data: Any, model: type[M]) -> tuple[M | None, list[Problem]]:
-    """An instance and no problems, or None and everything that is wrong."""
+def validate(data: Any, model: type[M], context: dict[str, Any] | None = None) -> tuple[M | None, list[Problem]]:
+    """An instance and no problems, or None and everything that is wrong. Validators get `context`."""
     try:
-        return model.model_validate(data), []
+        return model.model_validate(data, context=context), []
     except ValidationError as error:
         return None, [_phrase(detail, model) for detail in error.errors(include_url=False)]
 
 
-def raise_problems(document: Document, problems: Sequence[Problem]) -> None:
-    """Raises all of them as one DocumentError, in the order of the file; nothing when there are none."""
-    errors = [
+def errors_of(document: Document, problems: Iterable[Problem]) -> list[DocumentError]:
+    """The problems as errors at their places in the document."""
+    return [
         DocumentError(document.place(p.path, key=p.at_key), p.problem, expected=p.expected, mend=p.mend)
         for p in problems
     ]
-    unique = {str(error): error for error in errors}
-    ordered = sorted(unique.values(), key=lambda e: (e.place.line, e.place.column))
+
+
+def raise_errors(errors: Iterable[DocumentError]) -> None:
+    """Raises all of them as one, file by file in the order of lines; nothing when there are none."""
+    flat = [single for error in errors for single in (error.errors if isinstance(error, DocumentErrors) else [error])]
+    unique = {str(error): error for error in flat}
+    files = list(dict.fromkeys(error.place.file for error in flat))
+    ordered = sorted(unique.values(), key=lambda e: (files.index(e.place.file), e.place.line, e.place.column))
     if len(ordered) == 1:
         raise ordered[0]
     if ordered:
         raise DocumentErrors(ordered)
+
+
+def raise_problems(document: Document, problems: Iterable[Problem]) -> None:
+    """Raises all problems of one document; nothing when there are none."""
+    raise_errors(errors_of(document, problems))
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:
@@ -133,11 +154,22 @@ def _unknown(path: tuple[Step, ...], model: type[BaseModel]) -> Problem:
     parent, word = path[:-1], str(path[-1])
     owners = list(_models_at(model, parent))
     known = [key for owner in owners for key in known_keys(owner)]
-    synonyms = {k: v for owner in owners for k, v in owner.synonyms.items()}
+    synonyms = {k: v for owner in owners for k, v in _synonyms(owner).items()}
     meant = synonyms.get(word.lower().replace("-", "_")) or did_you_mean(word, known)
     where = f" in {dotted(parent)}" if parent else ""
-    mend = f"did you mean `{meant}`?" if meant else "remove it, or see docs for the key that does what you want"
-    return Problem(path, f"unknown key `{word}`{where}", "one of " + ", ".join(known), mend, at_key=True)
+    if meant:
+        return Problem(path, f"unknown key `{word}`{where}", mend=f"did you mean `{meant}`?", at_key=True)
+    return Problem(path, f"unknown key `{word}`{where}", _either(known), "remove it", at_key=True)
+
+
+def _either(words: Sequence[str]) -> str:
+    """`a`, `b` or `c`."""
+    quoted = [f"`{word}`" for word in words]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if len(quoted) > 1 else quoted)
+
+
+def _synonyms(model: type[BaseModel]) -> dict[str, str]:
+    return model.synonyms if issubclass(model, Strict) else {}
 
 
 def _missing(path: tuple[Step, ...], model: type[BaseModel]) -> Problem:
@@ -174,7 +206,7 @@ def _expected(kind: str, context: dict[str, Any], value: Any) -> tuple[str, str]
     if kind in ("literal_error", "enum"):
         words = re.findall(r"'([^']*)'", str(context["expected"]))
         meant = did_you_mean(str(value), words)
-        return " or ".join(f"`{word}`" for word in words), f"did you mean `{meant}`?" if meant else ""
+        return _either(words), f"did you mean `{meant}`?" if meant else ""
     if kind in _KINDS:
         scalar = kind == "string_type" and isinstance(value, int | float)
         return _KINDS[kind], f'put it in quotes: "{value}"' if scalar else ""

@@ -167,7 +167,7 @@ class _Composer:
         return self.roots
 
     def _start(self, event: yaml.CollectionStartEvent) -> None:
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        line, column = _begin(event)
         self._check_tag(event)
         if len(self.open) >= MAX_DEPTH:
             raise self._error(line, column, f"is nested deeper than {MAX_DEPTH} levels", "fewer brackets")
@@ -178,8 +178,8 @@ class _Composer:
             self.anchors[event.anchor] = None
 
     def _aliased(self, event: yaml.AliasEvent) -> Node:
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        target = self.anchors.get(event.anchor)
+        line, column = _begin(event)
+        target = self.anchors.get(event.anchor or "")
         if target is None:
             known = event.anchor in self.anchors
             problem = f"`*{event.anchor}` " + ("contains itself" if known else "names an anchor that does not exist")
@@ -189,16 +189,16 @@ class _Composer:
 
     def _scalar(self, event: yaml.ScalarEvent) -> Node:
         self._check_tag(event)
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
+        line, column = _begin(event)
         text = event.tag in (f"{_CORE}str", "!") or not (event.implicit[0] or event.tag)
         return Node(event.value if text else _value(event.value), line, column)
 
     def _check_tag(self, event: yaml.NodeEvent) -> None:
         tag = getattr(event, "tag", None)
         if tag and tag != "!" and tag.removeprefix(_CORE) not in ("str", "int", "bool", "null", "map", "seq"):
-            mark = event.start_mark
+            line, column = _begin(event)
             problem = f"the tag `{tag.replace(_CORE, '!!')}` means nothing here"
-            raise self._error(mark.line + 1, mark.column + 1, problem, "remove it, or put the text in quotes")
+            raise self._error(line, column, problem, "remove it, or put the text in quotes")
 
     def _add(self, node: Node, anchor: str | None) -> None:
         if anchor:
@@ -255,6 +255,12 @@ class _Composer:
 
     def _error(self, line: int, column: int, problem: str, mend: str) -> DocumentError:
         return DocumentError(Place(self.file, line, column), problem, mend=mend)
+
+
+def _begin(event: yaml.Event) -> tuple[int, int]:
+    """Line and column, from 1, where an event's text begins."""
+    mark = event.start_mark
+    return (mark.line + 1, mark.column + 1) if mark else (1, 1)
 
 
 def _value(text: str) -> str | int | bool | None:

@@ -1,0 +1,23 @@
+"""The configuration file: what its keys mean (`model`, `peer`), how it is read and checked (`load`, `checks`),
+and what changes between two versions of it (`diff`)."""
+
+from __future__ import annotations
+
+from bgpbridge.config.diff import ConfigDiff, PeerChange, diff
+from bgpbridge.config.load import load_config, loads_config
+from bgpbridge.config.model import Config
+from bgpbridge.config.peer import Announcement, Password, Peer
+from bgpbridge.config.secrets import read_password
+
+__all__ = [
+    "Announcement",
+    "Config",
+    "ConfigDiff",
+    "Password",
+    "Peer",
+    "PeerChange",
+    "diff",
+    "load_config",
+    "loads_config",
+    "read_password",
+]

@@ -1,0 +1,106 @@
+"""What only the whole configuration can tell: names that must exist, values that must fit one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from bgpbridge.config.model import Config
+from bgpbridge.config.peer import ACCEPT, Announcement, Peer
+from bgpbridge.documents import Document, Problem, did_you_mean
+from bgpbridge.policy.model import PolicySet
+from bgpbridge.types import Family
+
+__all__ = ["cross_check", "import_names"]
+
+
+def cross_check(config: Config, document: Document) -> list[Problem]:
+    """Everything that is wrong though each value alone is right."""
+    problems = list(_datapath(config))
+    problems += _repeated(config, document, "name", {}, "a name of its own for each peer")
+    problems += _repeated(config, document, "address", {}, "one peer per address")
+    for index, peer in enumerate(config.peers):
+        path = ("peers", index)
+        problems += [*_addresses(peer, path), *_families(peer, path), *_sessions(config, peer, path)]
+        for at, announcement in enumerate(peer.announce):
+            problems += _announcement(peer, announcement, (*path, "announce", at))
+    return problems
+
+
+def import_names(config: Config, policies: PolicySet) -> Iterator[Problem]:
+    """`import` must name a policy that some file defines."""
+    for index, peer in enumerate(config.peers):
+        name = peer.import_policy
+        if name is None or name == ACCEPT or name in policies.policies:
+            continue
+        meant = did_you_mean(name, [*policies.policies, ACCEPT])
+        mend = f"did you mean `{meant}`?" if meant else "define it in a file that `policies` names"
+        if not config.policies:
+            mend = "name the file that defines it under `policies`"
+        yield Problem(("peers", index, "import"), f"peer {peer.name}: there is no policy `{name}`", mend=mend)
+
+
+def _repeated(config: Config, document: Document, key: str, seen: dict[Any, int], expected: str) -> Iterator[Problem]:
+    for index, peer in enumerate(config.peers):
+        value = getattr(peer, key)
+        first = seen.setdefault(value, index)
+        if first != index:
+            line = document.place(("peers", first, key)).line
+            problem = f"a second peer has the {key} `{value}` (the first is in line {line})"
+            yield Problem(("peers", index, key), problem, expected, "change or remove one of the two")
+
+
+def _addresses(peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    address, ours = peer.address, peer.local_address
+    if address.version == 6 and address.is_link_local:
+        mend = "use the neighbour's global or unique local address"
+        yield Problem((*path, "address"), f"peer {peer.name}: {address} means nothing without its link", mend=mend)
+    if ours is None:
+        return
+    if ours.version != address.version:
+        problem = f"peer {peer.name}: local_address {ours} and address {address} are of different families"
+        yield Problem((*path, "local_address"), problem, f"an IPv{address.version} address of this router")
+    elif ours == address:
+        yield Problem((*path, "local_address"), f"peer {peer.name}: local_address is the peer's own address")
+
+
+def _families(peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if not peer.families:
+        yield Problem((*path, "families"), f"peer {peer.name} has no address family", "[ipv4], [ipv6] or both")
+    for family in peer.add_path:
+        if family not in peer.families:
+            problem = f"peer {peer.name}: add_path names {family.label}, which `families` does not"
+            yield Problem((*path, "add_path"), problem, mend=f"add {family.label} to `families`")
+    if peer.extended_next_hop and Family.IPV4 not in peer.families:
+        problem = f"peer {peer.name}: extended_next_hop is about IPv4 routes, which `families` does not name"
+        yield Problem((*path, "extended_next_hop"), problem, mend="add ipv4 to `families`")
+
+
+def _sessions(config: Config, peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if config.is_ebgp(peer) and peer.route_reflector_client:
+        problem = f"peer {peer.name} is external (AS {peer.asn}): only internal peers can be reflector clients"
+        yield Problem((*path, "route_reflector_client"), problem, mend="remove it, or mend `asn`")
+
+
+def _announcement(peer: Peer, announcement: Announcement, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    prefix, next_hop = announcement.prefix, announcement.next_hop
+    if prefix.family not in peer.families:
+        mend = f"add {prefix.family.label} to `families`"
+        yield Problem((*path, "prefix"), f"peer {peer.name} does not exchange {prefix.family.label}", mend=mend)
+    session = peer.address.version
+    wanted = 4 if prefix.family is Family.IPV4 else 6
+    allowed = {wanted, 6} if peer.extended_next_hop else {wanted}
+    if next_hop is not None and next_hop.version not in allowed:
+        problem = f"{prefix} cannot have the next hop {next_hop}"
+        yield Problem((*path, "next_hop"), problem, f"an IPv{wanted} address")
+    if next_hop is None and session not in allowed:
+        problem = f"{prefix} over an IPv{session} session needs a `next_hop`"
+        yield Problem(path, problem, f"an IPv{wanted} address of this router", f"add `next_hop:` to {prefix}")
+    twice = [other.prefix for other in peer.announce].index(prefix)
+    if twice != path[-1]:
+        yield Problem((*path, "prefix"), f"peer {peer.name}: {prefix} is announced twice", mend="remove one")
+
+
+def _datapath(config: Config) -> Iterator[Problem]:
+    if not config.datapath.pin_path.is_absolute():
+        yield Problem(("datapath", "pin_path"), "datapath.pin_path is not absolute", "a folder below /sys/fs/bpf")

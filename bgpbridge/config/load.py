@@ -1,0 +1,76 @@
+"""The configuration file to a Config: models first, then what only the whole can tell.
+
+Complaints of the models, of the cross checks and of the policy files are raised together, so that one run of
+`bgpbridge check` shows everything. Secrets are not read here (`check` and the speaker do that), and no file is
+opened but ours and the policies'.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bgpbridge.config.checks import cross_check, import_names
+from bgpbridge.config.model import Config
+from bgpbridge.documents import Document, Problem, errors_of, parse, raise_errors, raise_problems, read_text, validate
+from bgpbridge.errors import DocumentError
+from bgpbridge.policy.model import PolicySet
+from bgpbridge.policy.parse import load_policies
+
+__all__ = ["load_config", "loads_config"]
+
+
+def load_config(path: Path) -> Config:
+    """The file, checked, with its policies. Raises DocumentError with everything that is wrong."""
+    return loads_config(read_text(path), path)
+
+
+def loads_config(text: str, path: Path) -> Config:
+    """The same from text; `path` names it, and its folder is where relative paths begin."""
+    document = parse(text, str(path))
+    config, problems = validate(document.data, Config, {"folder": path.absolute().parent})
+    if config is None:
+        raise_problems(document, [p for p in problems if not _inherited(p, document)])
+        raise AssertionError("a refused model without a problem")
+    for index, peer in enumerate(config.peers):
+        peer.set_place(document.place(("peers", index, "name")))
+    problems = cross_check(config, document)
+    files, missing = policy_files(config)
+    policies, errors = _policies(files, complete=not missing)
+    if policies is not None:
+        problems += import_names(config, policies)
+    raise_errors([*errors_of(document, [*problems, *missing]), *errors])
+    assert policies is not None
+    return config.loaded(policies, path)
+
+
+def policy_files(config: Config) -> tuple[list[Path], list[Problem]]:
+    """The files that `policies` names, globs written out; one that finds nothing is a problem."""
+    files: list[Path] = []
+    problems: list[Problem] = []
+    for index, pattern in enumerate(config.policies):
+        found = [pattern]
+        if any(mark in str(pattern) for mark in "*?["):
+            found = sorted(Path(pattern.anchor).glob(str(pattern.relative_to(pattern.anchor))))
+        if not found or not all(path.exists() for path in found):
+            mend = "paths that do not begin with / count from the folder of this file"
+            problems.append(Problem(("policies", index), f"there is no policy file {pattern}", mend=mend))
+        files += [path for path in found if path not in files]
+    return files, problems
+
+
+def _policies(files: list[Path], *, complete: bool) -> tuple[PolicySet | None, list[DocumentError]]:
+    """The policies, or the errors in their files; neither when a file is missing, which is said already."""
+    if not complete:
+        return None, []
+    try:
+        return load_policies(files), []
+    except DocumentError as error:
+        return None, [error]
+
+
+def _inherited(problem: Problem, document: Document) -> bool:
+    """True for a complaint about a peer's key that came from `peer_defaults`: it is already made there."""
+    path = problem.path
+    if len(path) < 3 or path[0] != "peers" or document.has(path[:3]):
+        return False
+    return document.has(("peer_defaults", path[2]))

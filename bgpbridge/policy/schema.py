@@ -1,0 +1,297 @@
+"""The policy file as it is written: pydantic models, one per mapping, with the meaning of every key.
+
+Texts (prefixes, AS numbers, communities) stay texts here; `parse` reads them, because names of sets may stand
+wherever they may. One value may be written for a list of one.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+
+from bgpbridge.documents import Strict, refuse
+from bgpbridge.types import IPAddress, parse_address
+
+__all__ = ["BoundsText", "FileText", "MatchText", "PolicyFile", "PrependText", "SetText", "SetsText", "TermText"]
+
+
+_NAME = r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$"
+
+
+def _listed(value: Any) -> Any:
+    """One value for a list of one."""
+    return [value] if isinstance(value, str | int | dict) and not isinstance(value, bool) else value
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise refuse("this is not a text", "a name, a number or a text in quotes")
+    return str(value)
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not re.match(_NAME, value):
+        raise refuse("this is not a name", "a letter, then letters, digits, `-`, `_` or `.`, at most 63 in all")
+    return value
+
+
+def _address(value: Any) -> IPAddress:
+    try:
+        return parse_address(str(value))
+    except ValueError:
+        raise refuse(f"`{value}` is not an IP address", "such as 192.0.2.1 or 2001:db8::1") from None
+
+
+Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": ["string", "integer"]})]
+Texts = Annotated[
+    tuple[Text, ...], BeforeValidator(_listed, json_schema_input_type=Text | tuple[Text, ...]), Field(min_length=1)
+]
+NameText = Annotated[str, PlainValidator(_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
+AddressText = Annotated[IPAddress, PlainValidator(_address), WithJsonSchema({"type": "string"})]
+Number = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
+
+
+def _qualifier(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"exact|or-longer|ge \d{1,3}( le \d{1,3})?|le \d{1,3}", value):
+        raise refuse(f"`{value}` is no way to match", "exact, or-longer, `ge N`, `le N` or `ge N le N`")
+    return value
+
+
+class BoundsText(Strict):
+    """A number between two bounds, both included; a number alone means exactly that."""
+
+    synonyms: ClassVar[dict[str, str]] = {"min": "ge", "max": "le", "from": "ge", "to": "le", "gt": "ge", "lt": "le"}
+
+    ge: Number | None = None
+    """The lowest."""
+    le: Number | None = None
+    """The highest."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _number(cls, data: Any) -> Any:
+        if isinstance(data, int) and not isinstance(data, bool):
+            return {"ge": data, "le": data}
+        return data
+
+    @model_validator(mode="after")
+    def _sane(self) -> Self:
+        if self.ge is None and self.le is None:
+            raise refuse("has neither `ge` nor `le`", "{ge: N}, {le: N}, both, or a number")
+        if self.ge is not None and self.le is not None and self.ge > self.le:
+            raise refuse(f"nothing is at least {self.ge} and at most {self.le}", "ge <= le")
+        return self
+
+
+Bounds = Annotated[BoundsText, WithJsonSchema({"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/BoundsText"}]})]
+
+
+class FileText(Strict):
+    """Prefixes out of a text file, one a line, `#` begins a comment."""
+
+    file: Annotated[Path, Field(examples=["customers.txt"])]
+    """The file, relative to this one."""
+    match: Annotated[str, BeforeValidator(_qualifier)] = "exact"
+    """How its lines match that say nothing themselves: exact, or-longer, `ge N`, `le N`, `ge N le N`."""
+
+
+def _prefix_item(value: Any) -> Any:
+    return FileText.model_validate(value) if isinstance(value, dict) else _text(value)
+
+
+PrefixItem = Annotated[str | FileText, PlainValidator(_prefix_item, json_schema_input_type=str | FileText)]
+
+
+class SetsText(Strict):
+    """Named sets; a name is known to all policy files."""
+
+    synonyms: ClassVar[dict[str, str]] = {
+        "prefix": "prefixes",
+        "as_sets": "asns",
+        "as": "asns",
+        "community": "communities",
+    }
+
+    prefixes: dict[NameText, Annotated[tuple[PrefixItem, ...], BeforeValidator(_listed), Field(min_length=1)]] = Field(
+        default_factory=dict
+    )
+    """Prefix patterns, inline or from files."""
+    asns: dict[NameText, Texts] = Field(default_factory=dict)
+    """AS numbers and ranges."""
+    communities: dict[NameText, Texts] = Field(default_factory=dict)
+    """Community patterns of any kind."""
+
+
+class MatchText(Strict):
+    """Conditions that must all hold; of several values under one key, one is enough."""
+
+    synonyms: ClassVar[dict[str, str]] = {
+        "prefixes": "prefix",
+        "length": "prefix_length",
+        "as_path_length": "path_length",
+        "communities": "community",
+        "any_community": "community",
+        "all_communities": "every_community",
+        "neighbor": "neighbor_as",
+        "as_path_contains": "path_contains",
+        "contains": "path_contains",
+        "asn": "path_contains",
+        "nexthop": "next_hop",
+        "peers": "peer",
+        "afi": "family",
+        "localpref": "local_pref",
+        "metric": "med",
+    }
+
+    prefix: Texts | None = None
+    """Names of prefix sets, or prefix patterns."""
+    prefix_length: Bounds | None = None
+    """The prefix length."""
+    family: Annotated[tuple[Literal["ipv4", "ipv6"], ...] | None, BeforeValidator(_listed), Field(min_length=1)] = None
+    """The address family: ipv4 or ipv6."""
+    peer: Texts | None = None
+    """Peers that the route may have come from, by our names for them."""
+    as_path: Texts | None = None
+    """Anchored patterns of the whole path: `64500 * (65001|@customers)`."""
+    path_length: Bounds | None = None
+    """The AS path's length as the decision counts it."""
+    path_contains: Texts | None = None
+    """AS numbers, ranges or sets of which one stands anywhere in the path."""
+    neighbor_as: Texts | None = None
+    """AS numbers, ranges or sets: the first AS of the path."""
+    origin_as: Texts | None = None
+    """AS numbers, ranges or sets: the AS that originated the route (0: none)."""
+    origin: Annotated[
+        tuple[Literal["igp", "egp", "incomplete"], ...] | None, BeforeValidator(_listed), Field(min_length=1)
+    ] = None
+    """ORIGIN: igp, egp or incomplete."""
+    community: Texts | None = None
+    """Communities or sets of which the route has at least one."""
+    every_community: Texts | None = None
+    """Communities or sets, from each of which the route has one."""
+    next_hop: Texts | None = None
+    """Names of prefix sets, or prefixes, that hold the next hop."""
+    med: Bounds | None = None
+    """MED; 0 when the route has none."""
+    local_pref: Bounds | None = None
+    """LOCAL_PREF; 100 when the route has none."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise refuse("asks for nothing", "at least one condition", "leave `match` out to match every route")
+        return self
+
+
+class PrependText(Strict):
+    """AS numbers in front of the path."""
+
+    asn: Annotated[int, Field(ge=1, le=0xFFFFFFFE, examples=[65000])]
+    """The AS number."""
+    times: Annotated[int, Field(ge=1, le=16)] = 1
+    """How often."""
+
+
+class CommunityEditsText(Strict):
+    """First set, then remove, then add."""
+
+    synonyms: ClassVar[dict[str, str]] = {"replace": "set", "delete": "remove", "del": "remove", "append": "add"}
+
+    assign: Annotated[tuple[Text, ...] | None, BeforeValidator(_listed)] = Field(default=None, alias="set")
+    """Replaces all communities of the kinds that it names; [] clears all three kinds."""
+    remove: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()
+    """Patterns or names of sets; wildcards allowed."""
+    add: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()
+    """Values to add."""
+
+
+class SetText(Strict):
+    """Attributes to change."""
+
+    synonyms: ClassVar[dict[str, str]] = {
+        "localpref": "local_pref",
+        "metric": "med",
+        "community": "communities",
+        "nexthop": "next_hop",
+        "as_path_prepend": "prepend",
+    }
+
+    local_pref: Number | None = None
+    """LOCAL_PREF; the higher one wins."""
+    med: Number | None = None
+    """MULTI_EXIT_DISC; the lower one wins."""
+    weight: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Preference on this router only, before everything else."""
+    next_hop: AddressText | None = None
+    """Another next hop."""
+    prepend: PrependText | None = None
+    """AS numbers in front of the path."""
+    communities: CommunityEditsText | None = None
+    """Communities to set, remove, add."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise refuse("changes nothing", "at least one attribute", "leave `set` out")
+        return self
+
+
+Matches = Annotated[
+    tuple[MatchText, ...],
+    BeforeValidator(_listed, json_schema_input_type=MatchText | tuple[MatchText, ...]),
+    Field(min_length=1),
+]
+
+
+class TermText(Strict):
+    """One term: which routes, and what becomes of them."""
+
+    synonyms: ClassVar[dict[str, str]] = {"name": "term", "action": "then", "except": "unless", "if": "match"}
+
+    term: NameText = Field(examples=["bogons"])
+    """Its name, shown in verdicts."""
+    match: Matches | None = None
+    """Conditions, or a list of such mappings of which one must hold; without it every route matches."""
+    unless: Matches | None = None
+    """The same form: a route for which one holds is left to the next term."""
+    set: SetText | None = None
+    """Attributes to change."""
+    then: Literal["accept", "reject", "next"] = Field(examples=["accept"])
+    """accept and reject decide; next goes on with the next term, keeping what was set."""
+    reason: Annotated[str, Field(min_length=1, max_length=120)] | None = None
+    """Why a route is rejected, shown in `routes --rejected`."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.then == "reject" and self.set is not None:
+            raise refuse("rejects routes and changes them as well", "`set` with accept or next", "remove `set`")
+        if self.then != "reject" and self.reason is not None:
+            raise refuse("has a reason but does not reject", "`reason` with `then: reject` only", "remove `reason`")
+        if self.then == "next" and self.set is None:
+            raise refuse("does nothing: `next` without `set`", "`set`, or accept or reject", "remove the term")
+        return self
+
+
+class PolicyText(Strict):
+    """A policy: terms in order. A route that no term accepts or rejects is refused."""
+
+    synonyms: ClassVar[dict[str, str]] = {"rules": "terms", "statements": "terms", "default": "terms"}
+
+    terms: Annotated[tuple[TermText, ...], Field(min_length=1)]
+    """The terms."""
+    description: Annotated[str, Field(max_length=200)] | None = None
+    """Free text."""
+
+
+class PolicyFile(Strict):
+    """A file of sets and policies."""
+
+    synonyms: ClassVar[dict[str, str]] = {"policy": "policies", "filters": "policies", "lists": "sets"}
+
+    sets: SetsText = SetsText()
+    """Named sets."""
+    policies: dict[NameText, PolicyText] = Field(default_factory=dict)
+    """Policies by name; a peer names one with `import`."""
