@@ -30,6 +30,7 @@ from bgpbridge.fib.observed import (
     RouteType,
     Rule,
 )
+from bgpbridge.fib.rtnetlink import hop_order
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, IPAddress, Prefix
 
@@ -266,7 +267,7 @@ class KernelState:
             return route
         nexthop = self.nexthops[route.nexthop_id]
         kind = RouteType.BLACKHOLE if nexthop.blackhole else route.type
-        return replace(route, type=kind, hops=self._hops_of(nexthop, weight=1, depth=0))
+        return replace(route, type=kind, hops=tuple(sorted(self._hops_of(nexthop, weight=1, depth=0), key=hop_order)))
 
     def _hops_of(self, nexthop: Nexthop, weight: int, depth: int) -> tuple[Hop, ...]:
         if nexthop.hop is not None:

@@ -186,6 +186,7 @@ class KernelWatcher:
             sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, self._receive_buffer)
         except PermissionError:  # no CAP_NET_ADMIN here: net.core.rmem_max bounds it
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
+        sock.bind((0, 0))  # without a port of its own a socket hears nothing that the kernel says
         if filtered:
             own_filter.attach(sock, own_filter.own_filter(self._ports, self._own.protocol))
         for group in groups:

@@ -34,6 +34,7 @@ __all__ = [
     "decode_route",
     "decode_rule",
     "dump_request",
+    "hop_order",
     "messages",
     "neighbour_request",
 ]
@@ -131,14 +132,18 @@ def decode_address(message: Message) -> Address | None:
 
 
 def decode_neighbour(message: Message) -> Neighbour | None:
-    """RTM_NEWNEIGH, RTM_DELNEIGH. None for bridge forwarding entries and proxies."""
+    """RTM_NEWNEIGH, RTM_DELNEIGH. None for bridge forwarding entries, proxies and multicast addresses, whose
+    entries come without events."""
     if message.end - message.start < 12:
         return None
     family, ifindex, state, flags, _ = NDMSG.unpack_from(message.data, message.start)
     found = attributes(message.data, message.start + 12, message.end)
     if family not in FAMILIES or flags & NTF_PROXY or 1 not in found:
         return None
-    return Neighbour(ifindex, _ip(found[1]), found.get(2, b""), NeighbourState(state), bool(flags & NTF_ROUTER))
+    address = _ip(found[1])
+    if address.is_multicast:
+        return None
+    return Neighbour(ifindex, address, found.get(2, b""), NeighbourState(state), bool(flags & NTF_ROUTER))
 
 
 def decode_route(message: Message) -> ForeignRoute | None:
@@ -221,7 +226,12 @@ def _multipath(data: bytes) -> tuple[Hop, ...]:
             break
         hops.append(Hop(_gateway(attributes(data, start + 8, start + length)), ifindex, share + 1))
         start += (length + 3) & ~3
-    return tuple(hops)
+    return tuple(sorted(hops, key=hop_order))
+
+
+def hop_order(hop: Hop) -> tuple[int, bytes]:
+    """IPv6 events and dumps name the same hops in different order: one order, so that equal routes are equal."""
+    return hop.ifindex, hop.gateway.packed if hop.gateway is not None else b""
 
 
 def _gateway(found: dict[int, bytes]) -> IPAddress | None:

@@ -1,0 +1,86 @@
+"""Namespaces for tests of the kernel's doings: a pair joined by a veth, and code that runs inside one."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import itertools
+import os
+import subprocess
+from collections.abc import Callable, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+NUMBERS = itertools.count()
+CLONE_NEWNET = 0x40000000
+
+
+def enter(namespace: str) -> None:
+    """Put the calling thread into a namespace. Sub-processes and threads that it starts follow it."""
+    descriptor = os.open(f"/run/netns/{namespace}", os.O_RDONLY)
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(descriptor, CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), "setns", namespace)
+    finally:
+        os.close(descriptor)
+
+
+class Pair:
+    """`near`, where the code under test runs, and `far`: veth near0 <-> far0, 192.0.2.1/24 and 2001:db8::1/64
+    on the near side, .2 and ::2 on the far side."""
+
+    def __init__(self) -> None:
+        stem = f"bb{os.getpid()}x{next(NUMBERS)}"
+        self.near, self.far = f"{stem}n", f"{stem}f"
+
+    def build(self) -> None:
+        for name in (self.near, self.far):
+            subprocess.run(["ip", "netns", "add", name], check=True)
+        # Different ifindexes: the kernel tells of a veth's carrier at once only where they differ, else it may wait
+        # for a second (net/core/link_watch.c, linkwatch_urgent_event).
+        self.ip(f"link add near0 index 101 type veth peer name far0 index 202 netns {self.far}")
+        for where, link, last in ((self.near, "near0", 1), (self.far, "far0", 2)):
+            self.ip("link set lo up", where)
+            self.ip(f"addr add 192.0.2.{last}/24 dev {link}", where)
+            self.ip(f"addr add 2001:db8::{last}/64 dev {link} nodad", where)
+            self.ip(f"link set {link} addrgenmode none up", where)
+
+    def ip(self, command: str, where: str = "") -> str:
+        """Run `ip COMMAND` in a namespace (near if not told)."""
+        words = ["ip", "-n", where or self.near, *command.split()]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+        assert done.returncode == 0, f"ip {command}: {done.stderr}"
+        return done.stdout
+
+    def batch(self, lines: list[str]) -> None:
+        """Many `ip` commands in near, in one process."""
+        words = ["ip", "-n", self.near, "-batch", "-"]
+        subprocess.run(words, input="\n".join(lines), text=True, timeout=60, check=True)
+
+    def inside(self, scenario: Callable[[], Coroutine[Any, Any, None]], where: str = "") -> None:
+        """Run a coroutine to its end in a thread of its own inside a namespace."""
+
+        def body() -> None:
+            enter(where or self.near)
+            asyncio.run(asyncio.wait_for(scenario(), 60))
+
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(body).result()
+
+    def remove(self) -> None:
+        for name in (self.near, self.far):
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two joined namespaces of this test's own."""
+    made = Pair()
+    try:
+        made.build()
+        yield made
+    finally:
+        made.remove()
