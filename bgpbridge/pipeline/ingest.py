@@ -1,0 +1,110 @@
+"""From lanes to the RIB: single UPDATEs the scalar way and at once, runs of them in columns and in slices.
+
+`feed.reader.Pump` decides whose turn it is; this decides what a record does. Every change that the RIB reports is
+committed before the next message is looked at, so a packet sees the new path while the rest of a table is still
+being read.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from bgpbridge.commits import Cause, CauseKind
+from bgpbridge.feed.frames import Notice, Record, Refresh, SessionDown, SessionUp, Updates
+from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
+from bgpbridge.pipeline.planes import Committer
+from bgpbridge.pipeline.sessions import Sessions
+from bgpbridge.pipeline.work import Work
+from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.types import Verdict
+from bgpbridge.wire.bulk import decode_run
+from bgpbridge.wire.message import iter_messages
+from bgpbridge.wire.verdicts import Finding
+
+__all__ = ["Ingest"]
+
+
+@dataclass(slots=True)
+class Ingest:
+    """The consumer of the lanes (feed.reader.Consumer)."""
+
+    peers: PeerTable
+    rib: Rib
+    committer: Committer
+    sessions: Sessions
+    work: Work
+
+    def one(self, lane: int, record: Record) -> None:
+        """A session event, or a few UPDATEs."""
+        if isinstance(record, Notice):
+            self.sessions.notice(record)
+            return
+        peer = self.peers.at(lane)
+        if peer is None:
+            return
+        match record:
+            case Updates():
+                self._messages(peer, record.data)
+            case SessionUp():
+                self.sessions.up(peer, self._as_configured(peer, record))
+            case SessionDown():
+                self.sessions.down(peer, record)
+            case Refresh():
+                self.sessions.refresh(peer, record)
+
+    def _as_configured(self, peer: PeerState, record: SessionUp) -> SessionUp:
+        """The session with what is ours to say and not on the wire."""
+        session = dataclasses.replace(record.session, enforce_first_as=peer.config.enforce_first_as)
+        return dataclasses.replace(record, session=session)
+
+    def _messages(self, peer: PeerState, data: bytes) -> None:
+        now = self.peers.clock()
+        self.rib.now = int(now)
+        for message in iter_messages(data):
+            if peer.phase is not Phase.ESTABLISHED:
+                return
+            peer.count(1, len(message), now)
+            applied = self.rib.apply_one(peer.index, message)
+            for changes in applied.changes:
+                self.committer.routes(changes, Cause(CauseKind.UPDATE, peer.name, f"UPDATE {peer.updates}"))
+            if applied.findings:
+                self._note(peer, ((finding, 1) for finding in applied.findings))
+            if applied.end_of_rib is not None:
+                self.sessions.end_of_rib(peer, applied.end_of_rib)
+
+    def run(self, lane: int, data: bytes) -> Iterator[object]:
+        """A bulk run; each yield is a point at which other lanes' single messages go in."""
+        yield from self.work.drain()
+        peer = self.peers.at(lane)
+        if peer is None or peer.session is None or peer.phase is not Phase.ESTABLISHED:
+            return
+        with self.work.bulk():
+            yield from self._columns(peer, data)
+
+    def _columns(self, peer: PeerState, data: bytes) -> Iterator[object]:
+        assert peer.session is not None
+        self.rib.now = int(self.peers.clock())
+        session = dataclasses.replace(peer.session, families=peer.session.families - peer.disabled)
+        batch = decode_run(data, session)
+        yield None
+        first = peer.updates + 1
+        peer.count(batch.messages, len(data), self.peers.clock())
+        cause = Cause(CauseKind.UPDATE, peer.name, f"UPDATEs {first} to {peer.updates}")
+        for changes in self.rib.apply(peer.index, batch):
+            self.committer.routes(changes, cause)
+            yield None
+        findings = [(finding, 1) for _, finding in batch.findings]
+        self._note(peer, (*findings, *self.rib.take_findings(peer.index)))
+        for _, family in batch.end_of_rib:
+            self.sessions.end_of_rib(peer, family)
+
+    def _note(self, peer: PeerState, findings: Iterable[tuple[Finding, int]]) -> None:
+        """Count what was wrong, and carry out what goes beyond single routes."""
+        for finding, times in findings:
+            peer.note(finding, times)
+            if finding.verdict is Verdict.SESSION_RESET:
+                self.sessions.reset(peer, finding)
+            elif finding.verdict is Verdict.AFI_SAFI_DISABLE and finding.family is not None:
+                self.sessions.disable(peer, finding.family, finding)

@@ -1,0 +1,73 @@
+"""The two forwarding planes as one: a commit goes to XDP, then to the kernel, then into the log.
+
+Order (DESIGN section 7): groups before prefixes, XDP before the kernel. XDP writes are done when a call returns; the
+kernel's run behind in their own thread (`behind` tells how far). A plane that is not configured is None.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bgpbridge.commits import Cause, CommitLog
+from bgpbridge.fib.kernel import KernelFib
+from bgpbridge.fib.xdp import XdpFib
+from bgpbridge.pipeline.overlay import Overlay
+from bgpbridge.pipeline.paths import Paths
+from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.next_hops import Hop
+
+__all__ = ["Committer", "Planes"]
+
+
+@dataclass(slots=True)
+class Planes:
+    """Both planes, as `Paths` stores groups in them."""
+
+    xdp: XdpFib | None
+    kernel: KernelFib | None
+
+    def set_groups(self, groups: dict[int, tuple[list[tuple[int, int]], list[Hop]]]) -> None:
+        """All XDP groups first: that is where packets are."""
+        if self.xdp is not None:
+            for group, (members, _) in groups.items():
+                self.xdp.set_members(group, members)
+        if self.kernel is not None:
+            self.kernel.set_groups({group: hops for group, (_, hops) in groups.items()})
+
+    def free_group(self, group: int) -> None:
+        """Nothing points at the group any more."""
+        if self.xdp is not None:
+            self.xdp.free_group(group)
+        if self.kernel is not None:
+            self.kernel.free_group(group)
+
+
+@dataclass(slots=True)
+class Committer:
+    """Carries changes of the Loc-RIB and of groups to both planes, and numbers them."""
+
+    planes: Planes
+    paths: Paths
+    log: CommitLog
+    overlay: Overlay | None = None
+
+    def routes(self, changes: Changes, cause: Cause) -> None:
+        """One batch of prefixes with new groups."""
+        if not len(changes):
+            return
+        self.paths.prepare(changes.new)
+        if self.planes.xdp is not None:
+            if self.overlay is not None:
+                self.overlay.before(changes)
+            self.planes.xdp.apply(changes)
+            if self.overlay is not None:
+                self.overlay.after(changes)
+        if self.planes.kernel is not None:
+            self.planes.kernel.apply(changes)
+        self.log.append(cause, changes)
+
+    def groups(self, groups: set[int], cause: Cause) -> None:
+        """Groups whose members changed; every prefix behind them follows by pointing."""
+        filled = self.paths.fill(groups)
+        if filled:
+            self.log.append(cause, groups=filled)

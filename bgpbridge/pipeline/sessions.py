@@ -1,0 +1,226 @@
+"""Sessions come and go: graceful restart, refresh, resync, and what a lost session costs (nothing, if it can).
+
+Where routes outlive their session (RFC 4724; and always when it was our own speaker that died) they are marked stale
+and stay in use until the peer has sent them again, its End-of-RIB says that it has not, or a timer runs out. Where
+they do not, the paths through the peer are taken out of all groups first, in microseconds, and the table follows.
+
+Called by `ingest`, in the order of each peer's lane. Timers are the loop's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from bgpbridge.commits import Cause, CauseKind
+from bgpbridge.events import EventLog, Severity
+from bgpbridge.feed.control import Command, Teardown
+from bgpbridge.feed.frames import DownReason, Notice, NoticeKind, Refresh, RefreshKind, SessionDown, SessionUp
+from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
+from bgpbridge.pipeline.planes import Committer
+from bgpbridge.pipeline.work import Work
+from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.types import Family, Session
+from bgpbridge.wire.verdicts import Finding
+
+__all__ = ["Sessions"]
+
+EVERY_FAMILY = frozenset(Family)
+QUIET_S = 5.0  # a peer that marks no end of its table is taken to be through after so long without an UPDATE
+LOUD = frozenset({NoticeKind.OPEN_REFUSED, NoticeKind.FLAPPING, NoticeKind.LISTEN_FAILED, NoticeKind.RELOAD_REFUSED})
+
+
+@dataclass(slots=True)
+class Sessions:
+    """The life of every peer's session, as far as routes are concerned."""
+
+    peers: PeerTable
+    rib: Rib
+    committer: Committer
+    work: Work
+    events: EventLog
+    send: Callable[[Command], None]
+    stale_time_s: int
+    local_router_id: int = 0
+    on_synced: Callable[[], None] = lambda: None
+    _timers: dict[tuple[int, Family], asyncio.TimerHandle] = field(default_factory=dict)
+
+    # -- up and down ----------------------------------------------------------------------------------
+
+    def up(self, peer: PeerState, record: SessionUp) -> None:
+        """A session is established, or told of again after our own restart."""
+        self.work.finish(peer.index)
+        session = record.session
+        kept = self._kept(peer, record)
+        had = {family for (index, family) in self._timers if index == peer.index}
+        peer.session_began(session, self.peers.clock(), resync=record.resync)
+        self.rib.session_up(session)
+        paths = self.committer.paths
+        self.committer.groups(paths.peer_back(peer.index), Cause(CauseKind.SESSION_UP, peer.name))
+        decide, groups = paths.rebind_peer(peer.index)
+        self.committer.groups(groups, Cause(CauseKind.SESSION_UP, peer.name))
+        if decide:
+            cause = Cause(CauseKind.NEXT_HOP, peer.name, "link-local next hops")
+            self.work.add(0, cause, self.rib.next_hops_changed(decide))
+        for family in had:
+            if family in kept:
+                self._sweep_after(peer, family, self.stale_time_s)
+            else:
+                self._sweep(peer, family, "not kept over the restart")
+        asyncio.get_running_loop().call_later(QUIET_S, self._look_if_quiet, peer, session)
+        what = "resynchronised" if record.resync else "established"
+        self.events.add("session-up", peer.name, f"{what}, {_agreed(session)}", Severity.NOTICE)
+
+    def _kept(self, peer: PeerState, record: SessionUp) -> frozenset[Family]:
+        """Families whose stale routes wait for the peer: those that it says it went on forwarding (RFC 4724 s4.2),
+        and all of them when it was our side that restarted."""
+        ours = peer.last_down is not None and peer.last_down.reason is DownReason.SPEAKER_DIED
+        agreed = record.session.families
+        return agreed if ours or record.resync else record.forwarding & agreed
+
+    def down(self, peer: PeerState, record: SessionDown) -> None:
+        """A session is over."""
+        session, now = peer.session, self.peers.clock()
+        peer.last_down = record
+        if session is None:
+            return
+        keep = self._keep_stale(session, record)
+        peer.session = None
+        peer.enter(Phase.STALE if keep else Phase.DOWN, now)
+        cause = Cause(CauseKind.SESSION_LOST, peer.name, record.reason.value)
+        if not keep:
+            self.committer.groups(self.committer.paths.peer_lost(peer.index), cause)
+        self._cancel_timers(peer, EVERY_FAMILY)
+        self.work.add(peer.index, cause, self.rib.session_down(peer.index, keep))
+        wait = self.stale_time_s if record.reason is DownReason.SPEAKER_DIED else session.graceful_restart_s
+        for family in keep:
+            self._sweep_after(peer, family, min(wait or self.stale_time_s, self.stale_time_s))
+        said = f": {record.text}" if record.text else ""
+        held = f"; routes kept as stale: {', '.join(sorted(f.label for f in keep))}" if keep else ""
+        self.events.add("session-down", peer.name, f"{record.reason.value}{said}{held}", Severity.WARNING)
+        self._check_synced()
+
+    def _keep_stale(self, session: Session, record: SessionDown) -> frozenset[Family]:
+        if record.reason is DownReason.SPEAKER_DIED:
+            return session.families
+        if not record.graceful or session.graceful_restart_s is None:
+            return frozenset()
+        return session.graceful_families & session.families
+
+    def drop(self, peer: PeerState) -> None:
+        """The peer is configured no longer: its routes go, whatever was agreed."""
+        self._cancel_timers(peer, EVERY_FAMILY)
+        cause = Cause(CauseKind.OPERATOR, peer.name, "peer removed")
+        self.committer.groups(self.committer.paths.peer_lost(peer.index), cause)
+        index = peer.index
+        self.work.add(index, cause, self.rib.drop_peer(index), lambda: self.rib.remove_peer(index))
+
+    # -- End-of-RIB, refresh, stale routes --------------------------------------------------------------
+
+    def end_of_rib(self, peer: PeerState, family: Family) -> None:
+        """The peer has sent all that it has (RFC 4724 s2): what it did not send again is gone."""
+        first = family not in peer.end_of_rib
+        peer.end_of_rib.add(family)
+        if first:
+            self.events.add("end-of-rib", peer.name, family.label)
+        if (peer.index, family) in self._timers:
+            self._sweep(peer, family, "End-of-RIB")
+        self._check_synced()
+
+    def refresh(self, peer: PeerState, record: Refresh) -> None:
+        """Demarcation of a refresh by the peer (RFC 7313 s4): all is stale at its beginning, swept at its end."""
+        family = record.family
+        if family is None or peer.session is None or family not in peer.session.families:
+            return
+        if record.kind is RefreshKind.BORR:
+            self.work.finish(peer.index)
+            self.rib.mark_stale(peer.index, family)
+            peer.refreshing.add(family)
+            self._sweep_after(peer, family, self.stale_time_s)
+        elif record.kind is RefreshKind.EORR and family in peer.refreshing:
+            peer.refreshing.discard(family)
+            peer.end_of_rib.add(family)
+            self._sweep(peer, family, "end of refresh")
+            self._check_synced()
+
+    def _sweep_after(self, peer: PeerState, family: Family, seconds: float) -> None:
+        self._cancel_timers(peer, frozenset({family}))
+        loop = asyncio.get_running_loop()
+        self._timers[peer.index, family] = loop.call_later(seconds, self._sweep, peer, family, "timer")
+
+    def _sweep(self, peer: PeerState, family: Family, why: str) -> None:
+        self._cancel_timers(peer, frozenset({family}))
+        peer.refreshing.discard(family)
+        cause = Cause(CauseKind.STALE_SWEPT, peer.name, f"{family.label}, {why}")
+        self.work.add(peer.index, cause, self.rib.sweep_stale(peer.index, family))
+        if peer.phase is Phase.STALE and not any(index == peer.index for index, _ in self._timers):
+            peer.enter(Phase.DOWN, self.peers.clock())
+        if why == "timer":
+            text = f"{family.label}: stale routes given up"
+            self.events.add("stale-expired", peer.name, text, Severity.WARNING)
+
+    def _cancel_timers(self, peer: PeerState, families: frozenset[Family]) -> None:
+        for family in families:
+            timer = self._timers.pop((peer.index, family), None)
+            if timer is not None:
+                timer.cancel()
+
+    # -- what a peer did wrong --------------------------------------------------------------------------
+
+    def reset(self, peer: PeerState, finding: Finding) -> None:
+        """End a session with the NOTIFICATION that the finding names; what follows in the lane is not read."""
+        if peer.phase is not Phase.ESTABLISHED:
+            return
+        peer.enter(Phase.RESETTING, self.peers.clock())
+        code, subcode = finding.notification or (3, 1)
+        self.send(Teardown(peer.index, code, subcode, finding.reason))
+        self.events.add("session-reset", peer.name, f"{finding.reason} (NOTIFICATION {code}/{subcode})", Severity.ERROR)
+
+    def disable(self, peer: PeerState, family: Family, finding: Finding) -> None:
+        """RFC 7606 s2 "AFI/SAFI disable": ignore the family until the session is made anew, and drop its routes."""
+        if family in peer.disabled:
+            return
+        peer.disabled.add(family)
+        self.work.finish(peer.index)
+        self.rib.mark_stale(peer.index, family)
+        cause = Cause(CauseKind.SESSION_LOST, peer.name, f"{family.label} disabled: {finding.reason}")
+        self.work.add(peer.index, cause, self.rib.sweep_stale(peer.index, family))
+        self.events.add("family-disabled", peer.name, f"{family.label}: {finding.reason}", Severity.ERROR)
+
+    def notice(self, record: Notice) -> None:
+        """Something that the speaker wants an operator to know."""
+        peer = self.peers.at(record.peer)
+        if peer is not None:
+            peer.notices.append((self.peers.clock(), record))
+        severity = Severity.WARNING if record.kind in LOUD else Severity.INFO
+        times = f" ({record.repeated} more like it)" if record.repeated else ""
+        kind = record.kind.value.replace(" ", "-")
+        self.events.add(kind, peer.name if peer else "speaker", record.text + times, severity)
+
+    def _look_if_quiet(self, peer: PeerState, session: Session) -> None:
+        """Not every peer marks the end of its table, least of all after a plain route refresh."""
+        if peer.session is not session:
+            return
+        silent = self.peers.clock() - max(peer.last_update, peer.since)
+        if silent >= QUIET_S:
+            peer.quiet = True
+            self._check_synced()
+        else:
+            asyncio.get_running_loop().call_later(QUIET_S - silent, self._look_if_quiet, peer, session)
+
+    def _check_synced(self) -> None:
+        """Tell when every peer that is up has sent its table: adopted leftovers can go then."""
+        ups = [peer for peer in self.peers if peer.session is not None]
+        if ups and all(peer.complete for peer in ups):
+            self.on_synced()
+
+
+def _agreed(session: Session) -> str:
+    words = [f"AS {session.peer_as}", ", ".join(family.label for family in sorted(session.families))]
+    words.append(f"hold time {session.hold_time_s} s")
+    if session.add_path:
+        words.append("add-path " + ", ".join(family.label for family in sorted(session.add_path)))
+    if session.graceful_restart_s is not None:
+        words.append(f"graceful restart {session.graceful_restart_s} s")
+    return "; ".join(words)

@@ -1,0 +1,95 @@
+"""Whole-table work in slices: what a lost peer, a swept table or a changed policy leaves to do.
+
+Each job is a generator of the RIB; between two of its steps the loop turns and single UPDATEs of other peers go in.
+Jobs run one after another and never between the steps of a bulk run of UPDATEs (`bulk` guards that): the RIB allows
+single messages at its points, not a second whole-table pass.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from bgpbridge.commits import Cause
+from bgpbridge.rib.changes import Changes
+
+__all__ = ["Work"]
+
+Commit = Callable[[Changes, Cause], None]
+
+
+@dataclass(slots=True, eq=False)
+class _Job:
+    peer: int
+    cause: Cause
+    steps: Iterator[Changes]
+    done: Callable[[], None] | None
+
+
+@dataclass(slots=True)
+class Work:
+    """Jobs in order. `commit` takes what each step changed."""
+
+    commit: Commit
+    _jobs: deque[_Job] = field(default_factory=deque)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _in_bulk: bool = False
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def add(self, peer: int, cause: Cause, steps: Iterator[Changes], done: Callable[[], None] | None = None) -> None:
+        """Queue a job; `peer` 0 is nobody's. `done` is called after its last step."""
+        self._jobs.append(_Job(peer, cause, steps, done))
+        self._wake.set()
+
+    def step(self) -> bool:
+        """One step of the first job; False when there is none."""
+        if not self._jobs:
+            return False
+        job = self._jobs[0]
+        changes = next(job.steps, None)
+        if changes is not None:
+            self.commit(changes, job.cause)
+            return True
+        self._jobs.popleft()
+        if job.done is not None:
+            job.done()
+        return True
+
+    def finish(self, peer: int) -> None:
+        """Bring a peer's jobs to their end now: what the peer sends next must not be taken for what it sent before.
+        Jobs that stand before them are finished too, order being what the RIB was promised."""
+        while any(job.peer == peer for job in self._jobs):
+            self.step()
+
+    def drain(self) -> Iterator[None]:
+        """All jobs, with a point after each step: for a bulk run to do first."""
+        while self.step():
+            yield
+
+    @contextmanager
+    def bulk(self) -> Iterator[None]:
+        """While a bulk run is under way, jobs wait."""
+        self._in_bulk = True
+        try:
+            yield
+        finally:
+            self._in_bulk = False
+            self._wake.set()
+
+    async def run(self) -> None:
+        """Work off jobs as they come, for ever."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            for _ in self._until_bulk():
+                await asyncio.sleep(0)
+
+    def _until_bulk(self) -> Iterator[None]:
+        """Steps until there is nothing left, or a bulk run began at a point."""
+        while not self._in_bulk and self.step():
+            yield
