@@ -11,7 +11,7 @@ import enum
 import errno
 import os
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bgpbridge.datapath import pins
@@ -62,7 +62,7 @@ def attach(program: int, ifindex: int, pin_path: Path, wanted: Wanted = Wanted.A
     with _pinned(pin) as link:
         if link is not None:
             link_update(link, program)
-            return _describe(link, name, adopted=True)
+            return _adopted(link, name, wanted)
     link_fd, note = _create(program, ifindex, name, wanted)
     try:
         pin.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +129,14 @@ def _describe(link: int, name: str, *, adopted: bool = False, note: str = "") ->
     return Attached(info.ifindex, name, mode, info.program_id, adopted, note)
 
 
+def _adopted(link: int, name: str, wanted: Wanted) -> Attached:
+    """A link keeps the mode that it was made in: say so where the configuration asks for the other one."""
+    found = _describe(link, name, adopted=True)
+    if wanted is Wanted.AUTO or wanted == found.mode.label:
+        return found
+    return replace(found, note=f"stays {found.mode.label} until it is detached (`bgpbridge clear`)")
+
+
 def _create(program: int, ifindex: int, name: str, wanted: Wanted) -> tuple[int, str]:
     """A link in the best mode allowed, with the reason when that is not native."""
     if wanted is Wanted.GENERIC:
@@ -160,7 +168,7 @@ def _refusal(code: int, ifindex: int, name: str) -> DatapathError:
         ", ".join(f"program {h.program_id} ({h.name}, {h.mode.label})" for h in holders(ifindex)) or "another program"
     )
     return DatapathError(
-        f"{name} is held by {held}",
+        f"{name} is held by {held or 'another program'}",
         mend=f"detach it (`ip link set dev {name} xdp off`, or end what pinned its link), or leave {name} out of "
         "datapath.interfaces; a bgpbridge with another pin path also counts",
     )

@@ -1,4 +1,4 @@
-"""A bpffs for the pins: is `pin_path` on one, and if not, may we mount it?
+"""A bpffs for the pins: whether `pin_path` is on one, and mounting one where we may.
 
 We mount only over the conventional /sys/fs/bpf, or on a folder of our own that is empty: never over files.
 Beware of `ip netns exec`: it remounts /sys, and pins made inside are gone after it.

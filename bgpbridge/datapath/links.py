@@ -15,7 +15,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bgpbridge.datapath.syscalls import Command, bpf, object_info, program_by_id, program_info, try_bpf
+from bgpbridge.datapath.syscalls import Command, bpf, error_of, object_info, program_by_id, program_info, try_bpf
 from bgpbridge.errors import BpfSyscallError, NetlinkError
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def link_detach(link: int) -> None:
     """Detach whatever pins the link still has. Fine when the interface has gone already."""
     _, _, code = try_bpf(Command.LINK_DETACH, struct.pack("=I", link))
     if code not in (0, errno.ENOLINK):
-        bpf(Command.LINK_DETACH, struct.pack("=I", link))
+        raise error_of(Command.LINK_DETACH, code)
 
 
 def link_info(link: int) -> LinkInfo | None:

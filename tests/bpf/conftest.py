@@ -1,0 +1,122 @@
+"""One datapath a loader, with a small table of routes, for every packet test of this folder.
+
+    destination                     group           what happens
+    198.51.100.0/24, 2001:db8:1::/48   16   adjacency 1: NEXT_HOP_MAC, MTU 1500
+    203.0.113.0/24,  2001:db8:2::/48   17   adjacencies 1 and 2, 32 slots each
+    198.18.1.0/24,   2001:db8:a::/48   18   adjacency 3, down
+    198.18.2.0/24,   2001:db8:b::/48   19   adjacency 4, egress interface not in tx_ports
+    198.18.3.0/24,   2001:db8:c::/48   20   valid, all slots empty
+    198.18.4.0/24,   2001:db8:d::/48   21   never filled
+    198.18.5.0/24,   2001:db8:e::/48   22   adjacency 5, MTU 576 (v6 rows: 1280)
+    198.18.6.0/24                   40000   no such group
+    198.18.7.0/24                       0   an entry that says "no route"
+    198.51.100.1/32, 2001:db8:1::1      1   own address: punt
+    192.0.2.0/24,    2001:db8:f::/48    1   connected: punt
+    198.51.100.66/32, 2001:db8:1::66    2   blackhole
+
+Test runs come in by ifindex 1 (loopback's number stands in for "no interface given").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bgpbridge.datapath import abi, frames
+from bgpbridge.datapath.abi import Adjacency, AdjacencyState
+from bgpbridge.datapath.bpffs import ensure_bpffs
+from bgpbridge.datapath.loader import Loader, Program, load
+from bgpbridge.datapath.maps import Maps
+from bgpbridge.datapath.specs import Sizes
+from bgpbridge.datapath.testrun import Outcome, run
+from bgpbridge.types import Family, Prefix
+
+LOOPBACK = 1
+NO_PORT = 4_000_000
+SIZES = Sizes(max_ipv4=10_000, max_ipv6=10_000)
+SECOND_HOP_MAC = frames.mac("00:00:5e:00:53:04")
+ROUTES: dict[int, tuple[str, ...]] = {
+    16: ("198.51.100.0/24", "2001:db8:1::/48"),
+    17: ("203.0.113.0/24", "2001:db8:2::/48"),
+    18: ("198.18.1.0/24", "2001:db8:a::/48"),
+    19: ("198.18.2.0/24", "2001:db8:b::/48"),
+    20: ("198.18.3.0/24", "2001:db8:c::/48"),
+    21: ("198.18.4.0/24", "2001:db8:d::/48"),
+    22: ("198.18.5.0/24", "2001:db8:e::/48"),
+    40000: ("198.18.6.0/24",),
+    abi.GROUP_NONE: ("198.18.7.0/24",),
+    abi.GROUP_PUNT: ("198.51.100.1/32", "2001:db8:1::1/128", "192.0.2.0/24", "2001:db8:f::/48"),
+    abi.GROUP_BLACKHOLE: ("198.51.100.66/32", "2001:db8:1::66/128"),
+}
+
+
+@dataclass(frozen=True)
+class Rig:
+    """A loaded program over maps that hold the routes above."""
+
+    maps: Maps
+    program: Program
+
+    def run(self, frame: bytes) -> Outcome:
+        return run(self.program.fd, self.maps, frame)
+
+    def route(self, text: str, group: int) -> None:
+        prefix = Prefix.parse(text)
+        if prefix.family is Family.IPV4:
+            keys = abi.lpm4_keys(np.array([prefix.value]), np.array([prefix.length]))
+            self.maps.lpm4.update(keys, group)
+        else:
+            halves = (np.array([value], np.uint64) for value in divmod(prefix.value, 1 << 64))
+            self.maps.lpm6.update(abi.lpm6_keys(*halves, np.array([prefix.length])), group)
+
+
+def adjacency(
+    dmac: bytes, mtu: int = 1500, state: AdjacencyState = AdjacencyState.UP, port: int = LOOPBACK
+) -> Adjacency:
+    return Adjacency(dmac, frames.ROUTER_MAC, mtu, state, port)
+
+
+def fill(rig: Rig) -> None:
+    maps = rig.maps
+    maps.accept_interface(LOOPBACK, frames.ROUTER_MAC)
+    maps.store_adjacency(1, adjacency(frames.NEXT_HOP_MAC))
+    maps.store_adjacency(2, adjacency(SECOND_HOP_MAC))
+    maps.store_adjacency(3, adjacency(frames.NEXT_HOP_MAC, state=AdjacencyState.DOWN))
+    maps.store_adjacency(4, adjacency(frames.NEXT_HOP_MAC, port=NO_PORT))
+    maps.store_adjacency(5, adjacency(frames.NEXT_HOP_MAC, mtu=576))
+    halves = np.repeat([1, 2], abi.GROUP_SLOTS // 2)
+    for group, slots in {16: 1, 17: halves, 18: 3, 19: 4, 20: 0, 22: 5}.items():
+        maps.store_group(group, slots)
+    for group, prefixes in ROUTES.items():
+        for text in prefixes:
+            rig.route(text, group)
+    maps.enable(True)
+
+
+@pytest.fixture(scope="session", params=[Loader.BCC, Loader.LIBBPF], ids=str)
+def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+    """The datapath described above, once by each loader."""
+    maps = Maps.create(SIZES)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CACHE_DIRECTORY", str(tmp_path_factory.mktemp("cache")))
+        program = load(maps.fds, request.param)
+    made = Rig(maps, program)
+    fill(made)
+    yield made
+    program.close()
+    maps.close()
+
+
+@pytest.fixture
+def pin_path(tmp_path: Path) -> Iterator[Path]:
+    """A bpffs of the test's own."""
+    from bgpbridge.datapath import bpffs
+
+    path = tmp_path / "pins"
+    assert ensure_bpffs(path)
+    yield path
+    bpffs._libc.umount2(str(path).encode(), 2)

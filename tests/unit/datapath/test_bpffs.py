@@ -1,0 +1,40 @@
+"""Where pins may go. Mounting itself is tried in tests/bpf."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bgpbridge.datapath import bpffs, pins
+from bgpbridge.errors import DatapathError
+
+
+def test_an_ordinary_folder_is_no_bpffs(tmp_path: Path) -> None:
+    assert not bpffs.is_bpffs(tmp_path)
+    assert not bpffs.is_bpffs(tmp_path / "absent")
+
+
+def test_nothing_is_mounted_over_files(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("x")
+    with pytest.raises(DatapathError, match="is not empty") as caught:
+        bpffs.ensure_bpffs(tmp_path)
+    assert "mount -t bpf" in caught.value.mend
+
+
+def test_the_layout_is_part_of_the_path_of_maps_and_not_of_links(tmp_path: Path) -> None:
+    assert pins.layout_folder(tmp_path).name == "v1"
+    assert pins.link_pin(tmp_path, 7) == tmp_path / "links" / "7"
+
+
+def test_pins_of_other_layouts_are_seen(tmp_path: Path) -> None:
+    for name in ("v0", "v1", "v12", "links", "new1"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in pins.other_layouts(tmp_path)] == ["v0", "v12"]
+    assert pins.other_layouts(tmp_path / "absent") == []
+
+
+def test_a_failed_set_of_pins_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="half way"), pins.new_layout_folder(tmp_path):
+        raise OSError("half way")
+    assert list(tmp_path.iterdir()) == []
