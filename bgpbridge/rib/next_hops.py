@@ -16,9 +16,8 @@ from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
 
-from bgpbridge.errors import CapacityError
-from bgpbridge.rib.tables import Ids, zeros
-from bgpbridge.types import IPAddress
+from bgpbridge.rib.tables import Ids, Lengths, Words, zeros
+from bgpbridge.types import Family, IPAddress
 
 __all__ = ["Hop", "NextHop", "NextHopTable", "Resolution"]
 
@@ -75,6 +74,7 @@ class NextHopTable:
         self.metric = zeros(limit + 1, np.uint32)
         self.template = zeros(limit + 1, np.bool_)
         self.any_template = False
+        self.refused = 0
         self._values: list[NextHop | None] = [None]
         self._states: list[Resolution] = [UNRESOLVED]
         self._ids: dict[NextHop, int] = {}
@@ -87,7 +87,8 @@ class NextHopTable:
 
     def intern(self, address: IPAddress, link_local: IPv6Address | None = None, peer: int = EVERY_PEER) -> int:
         """The id of a next hop, a new one if need be. A new one is resolved at once where a resolver was
-        given. Raises CapacityError when all ids are in use."""
+        given. When all ids are in use it is 0, which is never reachable, and `refused` counts it: a peer
+        that sends endless next hops loses routes, nobody else does."""
         key = NextHop(address, link_local, peer)
         found = self._ids.get(key)
         return found if found is not None else self._add(key)
@@ -96,7 +97,8 @@ class NextHopTable:
         if self._free:
             number = self._free.pop()
         elif len(self._values) > self.limit:
-            raise CapacityError(f"{self.limit} next hops are in use", mend="a peer sends too many different next hops")
+            self.refused += 1
+            return 0
         else:
             number = len(self._values)
             self._values.append(None)
@@ -112,6 +114,27 @@ class NextHopTable:
             if self.resolve is not None:
                 self.set(number, self.resolve(key))
         return number
+
+    def intern_words(self, families: Lengths, hi: Words, lo: Words) -> Ids:
+        """Ids of next hops given as the wire's columns do: family 0 is none, IPv4 stands in `lo`."""
+        if (lo == lo[0]).all() and (hi == hi[0]).all() and (families == families[0]).all():
+            return np.full(len(lo), self._intern_word(int(families[0]), int(hi[0]), int(lo[0])), np.int64)
+        keys = hi * np.uint64(0x9E3779B97F4A7C15) ^ lo  # only to bring equal ones together; verified below
+        _, first, which = np.unique(keys, return_index=True, return_inverse=True)
+        alike = (hi.take(first).take(which) == hi) & (lo.take(first).take(which) == lo)
+        alike &= families.take(first).take(which) == families
+        distinct = [self._intern_word(int(families[at]), int(hi[at]), int(lo[at])) for at in first.tolist()]
+        ids: Ids = np.array(distinct, np.int64)[which]
+        for at in np.flatnonzero(~alike).tolist():
+            ids[at] = self._intern_word(int(families[at]), int(hi[at]), int(lo[at]))
+        return ids
+
+    def _intern_word(self, family: int, hi: int, lo: int) -> int:
+        if not family:
+            return 0
+        if family == Family.IPV4:
+            return self.intern(IPv4Address(lo))
+        return self.intern(IPv6Address(hi << 64 | lo))
 
     def room(self) -> int:
         """How many more next hops fit."""
@@ -183,10 +206,3 @@ class NextHopTable:
         self._free.extend(gone)
         self._fresh = [number for number in self._fresh if number not in dead]
         return gone
-
-    def address_words(self, number: int) -> tuple[int, int, int]:
-        """(family, high word, low word) of the address: how the wire's columns carry it."""
-        address = self[number].address
-        if isinstance(address, IPv4Address):
-            return 1, 0, int(address)
-        return 2, int(address) >> 64, int(address) & 0xFFFFFFFFFFFFFFFF

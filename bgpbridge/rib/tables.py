@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DEAD", "HashIndex", "Ids", "Lengths", "Words", "secret_words", "tune_malloc", "zeros"]
+__all__ = ["DEAD", "MASK64", "HashIndex", "IdPool", "Ids", "Lengths", "Words", "secret_words", "tune_malloc", "zeros"]
 
 Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
 Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -169,3 +169,44 @@ class HashIndex:
             wanted, at = wanted.take(rest), (at.take(rest) + 1) & self.mask
         self.count -= len(ids)
         self.removed += len(ids)
+
+
+class IdPool:
+    """Ids 1..capacity, given out and taken back; freed ones are used again first."""
+
+    def __init__(self, capacity: int) -> None:
+        self.capacity = capacity
+        self.top = 0  # the highest id ever given out
+        self._freed = zeros(capacity + 1, np.int64)
+        self._count = 0
+
+    def room(self) -> int:
+        """How many more ids there are."""
+        return self.capacity - self.top + self._count
+
+    def used(self) -> int:
+        """How many ids are given out."""
+        return self.top - self._count
+
+    def take(self, count: int) -> Ids:
+        """`count` ids; there must be room."""
+        again = min(count, self._count)
+        self._count -= again
+        ids = np.empty(count, np.int64)
+        ids[:again] = self._freed[self._count : self._count + again]
+        ids[again:] = np.arange(self.top + 1, self.top + 1 + count - again)
+        self.top += count - again
+        return ids
+
+    def take_one(self) -> int:
+        """One id; there must be room."""
+        if self._count:
+            self._count -= 1
+            return int(self._freed[self._count])
+        self.top += 1
+        return self.top
+
+    def give(self, ids: Ids) -> None:
+        """Take ids back."""
+        self._freed[self._count : self._count + len(ids)] = ids
+        self._count += len(ids)

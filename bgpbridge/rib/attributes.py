@@ -1,0 +1,311 @@
+"""Path attributes by id: blocks interned once, what the decision needs of them in columns.
+
+A full table of half a million prefixes has less than a hundred thousand distinct blocks; each is read once,
+in bulk, when it first comes. `get` decodes it whole, when somebody looks. A policy that changes attributes
+makes derived ids (`derive`), interned by (id, changes), which live in the same columns.
+
+Id 0 is "no attributes". Ids are given out again after `collection` has found them unused; whoever keeps
+anything by attribute id subscribes with `on_release`.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bgpbridge.errors import CapacityError
+from bgpbridge.rib.alter import alter
+from bgpbridge.rib.blocks import BlockStore
+from bgpbridge.rib.next_hops import NextHopTable
+from bgpbridge.rib.tables import IdPool, Ids, zeros
+from bgpbridge.types import AttributeChanges, Verdict
+from bgpbridge.wire.attributes import decode_attributes
+from bgpbridge.wire.bulk_blocks import Blocks
+from bgpbridge.wire.bulk_fields import FieldFlag, Fields, Row, decode_fields, fields_of
+from bgpbridge.wire.path_attributes import Decoded
+from bgpbridge.wire.verdicts import Finding, SessionKind
+
+__all__ = ["NO_RANK", "WEIGHT_SET", "AttributeTable"]
+
+NO_RANK = (1 << 64) - 1
+WEIGHT_SET = 0x8000  # a bit of `flags` beside the wire's FieldFlag: policy has set the weight
+MED_SET = int(FieldFlag.MED)
+MOST_WEIGHT = 0xFFFF
+MOST_KINDS = 0x7FFF
+LONGEST_PATH = 0x3FFF  # AS numbers of four octets that fit an extended message
+WORDS_PER_BLOCK = 12
+DECODED_KEPT = 8_192
+
+COLUMNS: dict[str, Any] = {
+    "rank": np.uint64,  # steps 1 to 4 as one integer, the lowest wins; NO_RANK = cannot be used
+    "verdict": np.uint8,
+    "flags": np.uint16,
+    "origin": np.uint8,
+    "path_length": np.uint16,
+    "neighbor_as": np.uint32,
+    "origin_as": np.uint32,
+    "local_pref": np.uint32,
+    "med": np.uint32,
+    "weight": np.uint16,
+    "next_hop": np.uint16,
+    "originator": np.uint32,
+    "cluster_length": np.uint16,
+    "base": np.uint32,  # the id that a derived one was made from
+}
+
+
+def rank_of(weight: int, local_pref: int, path_length: int, origin: int) -> int:
+    """Steps 1 to 4 of the decision as one integer, the lowest wins."""
+    upper = (MOST_WEIGHT - weight) << 48 | (0xFFFFFFFF - local_pref) << 16
+    return upper | min(path_length, LONGEST_PATH) << 2 | origin
+
+
+class AttributeTable:
+    """Columns by attribute id; see COLUMNS. `router_id` is our own: routes that we originated come back
+    from a reflector with it and are ignored (RFC 4456 s8)."""
+
+    rank: Any
+    verdict: Any
+    flags: Any
+    origin: Any
+    path_length: Any
+    neighbor_as: Any
+    origin_as: Any
+    local_pref: Any
+    med: Any
+    weight: Any
+    next_hop: Any
+    originator: Any
+    cluster_length: Any
+    base: Any
+
+    def __init__(self, next_hops: NextHopTable, *, capacity: int = 2_000_000, router_id: int = 0) -> None:
+        self.next_hops = next_hops
+        self.router_id = router_id
+        self.pool = IdPool(capacity)
+        for name, kind in COLUMNS.items():
+            setattr(self, name, zeros(capacity + 1, kind))
+        self.rank[0] = NO_RANK
+        self.blocks = BlockStore(self.pool, words=capacity * WORDS_PER_BLOCK)
+        self.marks: Any = None  # set while a collection runs: whatever is handed out is in use
+        self._kinds: list[SessionKind] = []
+        self._kind_numbers: dict[SessionKind, int] = {}
+        self._derived: dict[tuple[int, AttributeChanges], int] = {}
+        self._changes: dict[int, AttributeChanges] = {}
+        self._decoded: OrderedDict[int, Decoded] = OrderedDict()
+        self._as_paths: dict[Any, int] = {}
+        self._as_path_of: dict[int, int] = {}
+        self._released: list[Callable[[Ids], None]] = []
+
+    def __len__(self) -> int:
+        return self.pool.used()
+
+    # -- interning ----------------------------------------------------------------------------------
+
+    def _kind(self, kind: SessionKind) -> int:
+        number = self._kind_numbers.get(kind)
+        if number is None:
+            if len(self._kinds) > MOST_KINDS:
+                raise CapacityError(f"{MOST_KINDS} kinds of session are known", mend="restart the bridge")
+            number = self._kind_numbers[kind] = len(self._kinds)
+            self._kinds.append(kind)
+        return number
+
+    def intern_batch(self, blocks: Blocks, kind: SessionKind) -> Ids:
+        """Ids of all blocks of a run, fields of the new ones filled in. Raises CapacityError before
+        anything is changed. Never pause between the two halves of this."""
+        if not len(blocks.start):
+            return np.empty(0, np.int64)
+        tags = self._kind(kind) << 1 | blocks.mp.astype(np.int64)
+        ids, new = self.blocks.intern(blocks, tags)
+        if len(new):
+            fields = decode_fields(blocks, new, kind)
+            for row in np.flatnonzero(fields.odd).tolist():
+                at = int(new[row])
+                decoded = decode_attributes(blocks.block(at), kind, mp=bool(blocks.mp[at]))
+                fields.put(row, fields_of(decoded))
+            self._fill(ids.take(new), fields)
+            self._scope_link_locals(ids.take(new), fields)
+        if self.marks is not None:
+            self.keep(ids)
+        return ids
+
+    def _fill(self, ids: Ids, fields: Fields) -> None:
+        for name in ("origin", "path_length", "neighbor_as", "origin_as", "local_pref", "med"):
+            getattr(self, name)[ids] = getattr(fields, name)
+        verdict: Any = fields.verdict.copy()
+        if self.router_id:
+            verdict[fields.originator == self.router_id] = Verdict.TREAT_AS_WITHDRAW
+        self.verdict[ids], self.flags[ids] = verdict, fields.flags
+        self.originator[ids], self.cluster_length[ids] = fields.originator, fields.cluster_length
+        self.weight[ids] = self.base[ids] = 0
+        self.next_hop[ids] = self.next_hops.intern_words(fields.next_hop_family, fields.next_hop_hi, fields.next_hop_lo)
+        rank: Any = np.uint64(MOST_WEIGHT << 48) | (np.uint64(0xFFFFFFFF) - fields.local_pref) << np.uint64(16)
+        length = np.minimum(fields.path_length, LONGEST_PATH).astype(np.uint64) << np.uint64(2)
+        rank = rank | length | fields.origin.astype(np.uint64)
+        self.rank[ids] = np.where(verdict >= Verdict.TREAT_AS_WITHDRAW, np.uint64(NO_RANK), rank)
+
+    def _scope_link_locals(self, ids: Ids, fields: Fields) -> None:
+        """Next hops of two addresses are not in the words: take them from the decoded block."""
+        for row in np.flatnonzero(fields.flags & FieldFlag.LINK_LOCAL).tolist():
+            number = int(ids[row])
+            attributes = self.get(number).attributes
+            if attributes is not None and attributes.next_hop is not None:
+                self.next_hop[number] = self.next_hops.intern(attributes.next_hop, attributes.link_local)
+
+    def intern(self, block: bytes, mp: bool, kind: SessionKind) -> int:
+        """The id of one block."""
+        number, new = self.blocks.intern_one(block, self._kind(kind) << 1 | mp)
+        if new:
+            decoded = decode_attributes(block, kind, mp=mp)
+            self._fill_one(number, decoded, fields_of(decoded))
+        if self.marks is not None:
+            self.marks[number] = True
+        return number
+
+    def _fill_one(self, number: int, decoded: Decoded, row: Row) -> None:
+        self._remember(number, decoded)
+        ours = bool(self.router_id) and row.originator == self.router_id
+        verdict = Verdict.TREAT_AS_WITHDRAW if ours else row.verdict
+        a = decoded.attributes
+        next_hop = 0 if a is None or a.next_hop is None else self.next_hops.intern(a.next_hop, a.link_local)
+        rank = rank_of(0, row.local_pref, row.path_length, row.origin)
+        self.verdict[number], self.flags[number] = verdict, row.flags
+        self.origin[number], self.path_length[number] = row.origin, row.path_length
+        self.neighbor_as[number], self.origin_as[number] = row.neighbor_as, row.origin_as
+        self.local_pref[number], self.med[number] = row.local_pref, row.med
+        self.originator[number], self.cluster_length[number] = row.originator, row.cluster_length
+        self.weight[number] = self.base[number] = 0
+        self.next_hop[number] = next_hop
+        self.rank[number] = NO_RANK if verdict >= Verdict.TREAT_AS_WITHDRAW else rank
+
+    def derive(self, number: int, changes: AttributeChanges) -> int:
+        """The id of attributes `number` after `changes` of a policy: itself when nothing is changed."""
+        if changes.empty or not number:
+            return number
+        found = self._derived.get((number, changes))
+        if found is None:
+            found = self._add_derived(number, changes)
+        if self.marks is not None:
+            self.marks[found] = self.marks[number] = True
+        return found
+
+    def _add_derived(self, number: int, changes: AttributeChanges) -> int:
+        before = self.get(number)
+        if before.attributes is None:
+            raise ValueError(f"attributes {number} could not be read: there is nothing to change")
+        if not self.pool.room():
+            raise CapacityError(f"{self.pool.used()} attribute ids are in use", mend="collect unused ones")
+        new = self.pool.take_one()
+        decoded = Decoded(alter(before.attributes, changes), before.verdict, before.findings)
+        self._fill_one(new, decoded, fields_of(decoded))
+        weighted = int(self.flags[number]) & WEIGHT_SET
+        weight = int(self.weight[number]) if weighted else 0
+        if changes.weight is not None:
+            weight, weighted = min(max(changes.weight, 0), MOST_WEIGHT), WEIGHT_SET
+        self.flags[new] = int(self.flags[new]) | weighted
+        self.weight[new], self.base[new] = weight, number
+        self.rank[new] = int(self.rank[new]) - (weight << 48) if self.rank[new] != NO_RANK else NO_RANK
+        self._derived[number, changes] = new
+        self._changes[new] = changes
+        return new
+
+    # -- reading ------------------------------------------------------------------------------------
+
+    def block(self, number: int) -> bytes:
+        """The canonical octets, of a derived id those that came in."""
+        return self.blocks.octets(self.received(number))
+
+    def received(self, number: int) -> int:
+        """The id of the block as it came in, before any policy."""
+        while self.base[number]:
+            number = int(self.base[number])
+        return number
+
+    def kind(self, number: int) -> SessionKind:
+        """The kind of session that the block came in on."""
+        return self._kinds[int(self.blocks.tag[self.received(number)]) >> 1]
+
+    def get(self, number: int) -> Decoded:
+        """All attributes, after policy for a derived id."""
+        decoded = self._decoded.get(number)
+        if decoded is not None:
+            self._decoded.move_to_end(number)
+            return decoded
+        base = int(self.base[number])
+        if base:
+            before = self.get(base)
+            assert before.attributes is not None
+            decoded = Decoded(alter(before.attributes, self._changes[number]), before.verdict, before.findings)
+        else:
+            tag = int(self.blocks.tag[number])
+            decoded = decode_attributes(self.blocks.octets(number), self._kinds[tag >> 1], mp=bool(tag & 1))
+        self._remember(number, decoded)
+        return decoded
+
+    def _remember(self, number: int, decoded: Decoded) -> None:
+        self._decoded[number] = decoded
+        if len(self._decoded) > DECODED_KEPT:
+            self._decoded.popitem(last=False)
+
+    def changes(self, number: int) -> AttributeChanges | None:
+        """What a policy has changed to make this id, None for attributes as received."""
+        return self._changes.get(number)
+
+    def findings(self, number: int) -> tuple[Finding, ...]:
+        """What was wrong with the block."""
+        findings = self.get(number).findings
+        if self.router_id and self.originator[number] == self.router_id:
+            ours = Finding(Verdict.TREAT_AS_WITHDRAW, 9, "originator_id: our own router id (RFC 4456 s8)")
+            return (*findings, ours)
+        return findings
+
+    def as_path(self, number: int) -> int:
+        """A number that is equal for equal AS paths: for multipath."""
+        found = self._as_path_of.get(number)
+        if found is None:
+            attributes = self.get(number).attributes
+            path = () if attributes is None else attributes.as_path
+            found = self._as_path_of[number] = self._as_paths.setdefault(path, len(self._as_paths))
+        return found
+
+    def bandwidth(self, number: int) -> float:
+        """Link bandwidth in octets per second, 0 where none is given."""
+        attributes = self.get(number).attributes
+        return (attributes.link_bandwidth if attributes else None) or 0.0
+
+    # -- release ------------------------------------------------------------------------------------
+
+    def on_release(self, forget: Callable[[Ids], None]) -> None:
+        """Call `forget(ids)` whenever ids are about to be given out again."""
+        self._released.append(forget)
+
+    def keep(self, ids: Ids) -> None:
+        """These are in use: a running collection must not take them."""
+        if self.marks is not None:
+            self.marks[ids] = True
+            self.marks[self.base.take(ids)] = True
+
+    def keep_one(self, number: int) -> None:
+        """`keep` for one id."""
+        if self.marks is not None:
+            self.marks[number] = self.marks[self.base[number]] = True
+
+    def release(self, ids: Ids) -> None:
+        """Forget ids that nothing uses."""
+        stored = self.blocks.present.take(ids)
+        self.blocks.forget(ids.compress(stored))
+        for number in ids.compress(~stored).tolist():
+            del self._derived[int(self.base[number]), self._changes.pop(number)]
+        for number in ids.tolist():
+            self._decoded.pop(number, None)
+            self._as_path_of.pop(number, None)
+        self.rank[ids], self.base[ids], self.next_hop[ids] = NO_RANK, 0, 0
+        if not self._as_path_of:
+            self._as_paths.clear()
+        for forget in self._released:
+            forget(ids)
+        self.pool.give(ids)

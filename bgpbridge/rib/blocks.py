@@ -1,0 +1,213 @@
+"""Attribute blocks by their octets: interned in bulk by a keyed hash, verified octet for octet.
+
+The hash is multilinear over 32-bit halves with secret 64-bit multipliers, so no peer can build blocks that
+collide; its strong bits are the upper ones, hence the rotation before slots are taken from the lower ones.
+Octets lie in one arena of u64 words (big-endian read as integers); what is forgotten leaves holes that
+`compact` closes in slices.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from operator import mul
+from typing import Any, Protocol
+
+import numpy as np
+
+from bgpbridge.errors import CapacityError
+from bgpbridge.rib.tables import MASK64, HashIndex, IdPool, Ids, Words, secret_words, zeros
+
+__all__ = ["BlockStore", "Octets"]
+
+MOST_OCTETS = 65_535
+CLASSES = (16, 64)  # widths in words of the matrices; longer blocks are rare and go one by one
+KEEP = np.array([(MASK64 << (64 - 8 * octets)) & MASK64 for octets in range(9)], np.uint64)
+SLICE = 16_384
+
+
+class Octets(Protocol):
+    """What the store reads of the wire's Blocks: `octets` is padded by 32 zero octets and its size is a
+    multiple of 8."""
+
+    octets: Any
+    start: Any
+    length: Any
+
+
+class BlockStore:
+    """Octets by id. A block is told apart by its octets and by `tag` (kind of session, way of NLRI)."""
+
+    def __init__(self, pool: IdPool, *, words: int) -> None:
+        self.pool = pool
+        self.length = zeros(pool.capacity + 1, np.uint16)
+        self.tag = zeros(pool.capacity + 1, np.uint16)
+        self.present = zeros(pool.capacity + 1, np.bool_)
+        self._offset = zeros(pool.capacity + 1, np.uint32)
+        self._hash = zeros(pool.capacity + 1, np.uint64)
+        self._arena = zeros(words, np.uint64)
+        self._fill = 0
+        self._holes = 0
+        self._index = HashIndex(self._live, bits=16)
+        self._keys = secret_words(2 * (MOST_OCTETS // 8 + 1))
+        self._columns = np.array(self._keys, np.uint64)
+        self._length_key, self._tag_key = secret_words(2)
+
+    def _live(self) -> tuple[Words, Ids]:
+        ids = np.flatnonzero(self.present[: self.pool.top + 1])
+        return self._hash.take(ids), ids
+
+    def words_free(self) -> int:
+        """Words of the arena that were never written since the last compaction."""
+        return len(self._arena) - self._fill
+
+    # -- many ---------------------------------------------------------------------------------------
+
+    def intern(self, blocks: Octets, tags: Ids) -> tuple[Ids, Ids]:
+        """(ids of all blocks, positions of the new ones, one for each new id). Raises CapacityError
+        before anything is changed when the new ones would not fit."""
+        start, length = blocks.start, blocks.length
+        width = (length + 7) >> 3
+        self._check(len(start), int(width.sum()))
+        run = blocks.octets.view(">u8").astype(np.uint64)
+        ids = np.zeros(len(start), np.int64)
+        new: list[Ids] = []
+        low = -1
+        for high in CLASSES:
+            at = np.flatnonzero((width > low) & (width <= high))
+            if len(at):
+                ids[at] = self._intern_class(run, start.take(at), length.take(at), tags.take(at), high, at, new)
+            low = high
+        for position in np.flatnonzero(width > low).tolist():
+            begin, end = int(start[position]), int(start[position] + length[position])
+            ids[position], fresh = self.intern_one(blocks.octets[begin:end].tobytes(), int(tags[position]))
+            if fresh:
+                new.append(np.array([position]))
+        return ids, np.concatenate(new) if new else np.empty(0, np.int64)
+
+    def _check(self, count: int, words: int) -> None:
+        if self.pool.room() < count or self.words_free() < words:
+            raise CapacityError(
+                f"{self.pool.used()} attribute blocks are in use, {count} more may not fit",
+                mend="collect unused ones, or give the attribute table more room",
+            )
+
+    def _intern_class(self, run: Words, start: Ids, length: Ids, tags: Ids, width: int, at: Ids, new: list[Ids]) -> Ids:
+        places = np.arange(width)
+        matrix = _load(run, start[:, None] + 8 * places)
+        matrix &= KEEP.take(length[:, None] - 8 * places, mode="clip")
+        hashes = self._hash_rows(matrix, length, tags)
+        widths = (length + 7) >> 3
+
+        def same(ids: Ids, rows: Ids) -> Any:
+            equal = (self.length.take(ids) == length.take(rows)) & (self.tag.take(ids) == tags.take(rows))
+            kept = self._arena.take(self._offset.take(ids).astype(np.int64)[:, None] + places, mode="clip")
+            return equal & ((kept == matrix[rows]) | (places >= widths.take(rows)[:, None])).all(axis=1)
+
+        def create(rows: Ids) -> Ids:
+            ids = self.pool.take(len(rows))
+            wide = widths.take(rows)
+            ends = np.cumsum(wide)
+            need = int(ends[-1])
+            self._arena[self._fill : self._fill + need] = matrix[rows][places < wide[:, None]]
+            self._offset[ids] = self._fill + ends - wide
+            self.length[ids], self.tag[ids], self._hash[ids] = length.take(rows), tags.take(rows), hashes.take(rows)
+            self.present[ids] = True
+            self._fill += need
+            new.append(at.take(rows))
+            return ids
+
+        return self._index.intern(hashes, same, create)
+
+    def _hash_rows(self, matrix: Any, length: Ids, tags: Ids) -> Words:
+        width = matrix.shape[1]
+        total = length.view(np.uint64) * np.uint64(self._length_key) + tags.view(np.uint64) * np.uint64(self._tag_key)
+        total += (matrix >> np.uint64(32)) @ self._columns[0 : 2 * width : 2]
+        total += (matrix & np.uint64(0xFFFFFFFF)) @ self._columns[1 : 2 * width : 2]
+        rotated: Words = (total >> np.uint64(32)) | (total << np.uint64(32))
+        return rotated
+
+    # -- one ----------------------------------------------------------------------------------------
+
+    def _hash_one(self, padded: bytes, length: int, tag: int) -> int:
+        halves = struct.unpack(f">{len(padded) >> 2}I", padded)
+        total = length * self._length_key + tag * self._tag_key + sum(map(mul, halves, self._keys))
+        return int((total >> 32 & 0xFFFFFFFF) | (total << 32 & MASK64))
+
+    def intern_one(self, octets: bytes, tag: int) -> tuple[int, bool]:
+        """(id, True when it is new)."""
+        length = len(octets)
+        padded = octets + bytes(-length % 8)
+        key_hash = self._hash_one(padded, length, tag)
+
+        def same(number: int) -> bool:
+            return bool(self.tag[number] == tag) and self.octets(number) == octets
+
+        found = self._index.find_one(key_hash, same)
+        if found:
+            return found, False
+        words = len(padded) >> 3
+        self._check(1, words)
+        self._index.reserve(1)
+        number = self.pool.take_one()
+        self._arena[self._fill : self._fill + words] = np.frombuffer(padded, ">u8")
+        self._offset[number], self._hash[number] = self._fill, key_hash
+        self.length[number], self.tag[number], self.present[number] = length, tag, True
+        self._fill += words
+        self._index.add_one(key_hash, number)
+        return number, True
+
+    def octets(self, number: int) -> bytes:
+        """The octets of one block."""
+        begin, length = int(self._offset[number]), int(self.length[number])
+        return self._arena[begin : begin + ((length + 7) >> 3)].astype(">u8").tobytes()[:length]
+
+    # -- release ------------------------------------------------------------------------------------
+
+    def forget(self, ids: Ids) -> None:
+        """Take blocks out; the ids go back to the pool by whoever owns them."""
+        self._index.remove(self._hash.take(ids), ids)
+        self.present[ids] = False
+        self._holes += int(((self.length.take(ids).astype(np.int64) + 7) >> 3).sum())
+
+    def compact(self, ready: Callable[[int, int], bool] = lambda fill, holes: holes * 2 > fill) -> Iterator[None]:
+        """Close the holes when they are worth it, in slices; between slices everything stays valid."""
+        if not ready(self._fill, self._holes):
+            return
+        target = source = 0
+        while source < self._fill:  # once more for what was added meanwhile
+            order = self._by_offset(source)
+            if not len(order):
+                break
+            for begin in range(0, len(order), SLICE):
+                ids = order[begin : begin + SLICE]
+                stays = self.present.take(ids) & (self._offset.take(ids) >= source)
+                if stays.any():
+                    target, source = self._slide(ids.compress(stays), target)
+                yield
+        self._fill, self._holes = target, 0
+
+    def _by_offset(self, source: int) -> Ids:
+        ids = np.flatnonzero(self.present[: self.pool.top + 1])
+        offset = self._offset.take(ids)
+        later = offset >= source
+        return ids.compress(later).take(offset.compress(later).argsort(kind="stable"))
+
+    def _slide(self, ids: Ids, target: int) -> tuple[int, int]:
+        """Move blocks (ascending in the arena) down to `target`: (end of them there, where they ended)."""
+        begin = self._offset.take(ids).astype(np.int64)
+        wide = (self.length.take(ids).astype(np.int64) + 7) >> 3
+        ends = np.cumsum(wide)
+        total = int(ends[-1])
+        index = np.repeat(begin - (ends - wide), wide) + np.arange(total)
+        self._arena[target : target + total] = self._arena.take(index)
+        self._offset[ids] = target + ends - wide
+        return target + total, int(begin[-1] + wide[-1])
+
+
+def _load(run: Words, position: Any) -> Any:
+    """The 8 octets at each position as one big-endian integer: two aligned takes and shifts."""
+    word = position >> 3
+    shift = ((position & 7) << 3).view(np.uint64)
+    low = run.take(word + 1, mode="clip") >> (np.uint64(63) - shift) >> np.uint64(1)
+    return (run.take(word, mode="clip") << shift) | low

@@ -1,0 +1,336 @@
+"""The RIB as a whole: what the pipeline calls.
+
+Bulk work comes as generators of Changes. Every value they yield, empty or not, is a point at which all
+tables agree and anything else may be done, other peers' messages and a collection of unused ids among
+them; a generator that is given up is closed. Messages of one peer are applied in their order.
+
+No clock is read: `now` (seconds) is set from outside and is what `changed` columns hold. Timers (stale
+routes, collection) belong to the pipeline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from bgpbridge.errors import UsageError
+from bgpbridge.rib.attributes import AttributeTable
+from bgpbridge.rib.changes import Applied, Changes
+from bgpbridge.rib.collection import collect
+from bgpbridge.rib.decision import DecisionOptions
+from bgpbridge.rib.family import FamilyRib
+from bgpbridge.rib.groups import GroupTable
+from bgpbridge.rib.intake import Intake, Paths
+from bgpbridge.rib.next_hops import NextHop, NextHopTable, Resolution
+from bgpbridge.rib.peers import Judge, PeerCounts, PeerInfo, PeerState
+from bgpbridge.rib.tables import Ids
+from bgpbridge.types import Family, Prefix, Session, Verdict
+from bgpbridge.wire.bulk import Batch, NlriColumns
+from bgpbridge.wire.update import split_update
+from bgpbridge.wire.verdicts import Finding, SessionKind, strongest
+
+__all__ = ["Capacity", "Rib"]
+
+SLICE = 16_384  # rows between two points
+SCAN = 65_536  # rows looked through between two points when few of them matter
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """Most rows and ids. Room that is not used costs address space only."""
+
+    ipv4: int = 2_000_000
+    ipv6: int = 1_000_000
+    attributes: int = 2_000_000
+    next_hops: int = 65_535
+
+
+class Rib:
+    """Adj-RIBs-In, decision and Loc-RIB of both families.
+
+    `judge` is import policy, `resolve` tells what is known about a new next hop, `router_id` is our own.
+    """
+
+    def __init__(
+        self,
+        options: DecisionOptions,
+        judge: Judge,
+        *,
+        resolve: Callable[[NextHop], Resolution] | None = None,
+        router_id: int = 0,
+        capacity: Capacity | None = None,
+    ) -> None:
+        room = capacity or Capacity()
+        self.options = options
+        self.judge = judge
+        self.now = 0
+        self.next_hops = NextHopTable(resolve, limit=room.next_hops)
+        self.attributes = AttributeTable(self.next_hops, capacity=room.attributes, router_id=router_id)
+        self.groups = GroupTable()
+        self.families = {
+            family: FamilyRib(family, rows, self.attributes, self.next_hops, self.groups)
+            for family, rows in ((Family.IPV4, room.ipv4), (Family.IPV6, room.ipv6))
+        }
+        self._peers: dict[int, PeerState] = {}
+        self._pinned: dict[int, Ids] = {}
+        self._runs = 0
+
+    # -- peers and sessions -------------------------------------------------------------------------
+
+    def add_peer(self, info: PeerInfo) -> None:
+        """Make a peer known, or change what is known of it (`redecide` if its weight changed)."""
+        before = self._peers.get(info.index)
+        if before is None:
+            self._peers[info.index] = PeerState(info)
+        else:
+            before.info = info
+        addresses = sorted(self._peers.values(), key=lambda s: (s.info.address.version, int(s.info.address)))
+        for order, state in enumerate(addresses):
+            state.order = order
+        self._refresh_sources()
+
+    def remove_peer(self, peer: int) -> Iterator[Changes]:
+        """Drop a peer's routes, then the peer. Runs as it is driven."""
+        yield from self.drop_peer(peer)
+        self._peers.pop(peer, None)
+
+    def peer(self, peer: int) -> PeerState:
+        """What is known of a peer. UsageError for an index that was never added."""
+        state = self._peers.get(peer)
+        if state is None:
+            raise UsageError(f"peer {peer} is not known to the RIB", mend="add_peer comes first")
+        return state
+
+    def peers(self) -> list[PeerState]:
+        """All peers, by index."""
+        return [self._peers[index] for index in sorted(self._peers)]
+
+    def session_up(self, session: Session) -> None:
+        """A session is established, or goes on with fewer families. Stale routes of an earlier one stay
+        until they are announced again or swept."""
+        state = self.peer(session.peer)
+        state.session, state.kind = session, SessionKind.of(session)
+        state.router_id = int(session.router_id)
+        for family, tables in self.families.items():
+            if family in session.add_path and session.peer in tables.adj:
+                tables.adj[session.peer].use_path_ids()
+        self._refresh_sources()
+
+    def session_down(self, peer: int, keep_stale: frozenset[Family] = frozenset()) -> Iterator[Changes]:
+        """A session ended. At once: routes of `keep_stale` families become stale, those that already were
+        (RFC 4724 s4.2: consecutive restarts) and all others are doomed. The iterator removes the doomed
+        ones in slices and must be driven; what is announced anew before it gets there stays."""
+        self.peer(peer)
+        for family, tables in self.families.items():
+            adj = tables.adj.get(peer)
+            if adj is not None:
+                adj.doom(tables.top, only_stale=family in keep_stale)
+                adj.mark_stale(tables.top)
+        return self._sweep(peer, tuple(Family))
+
+    def drop_peer(self, peer: int, families: Iterable[Family] = tuple(Family)) -> Iterator[Changes]:
+        """Remove all routes of a peer in these families: doomed at once, removed as driven."""
+        chosen = tuple(families)
+        for family in chosen:
+            tables = self.families[family]
+            if peer in tables.adj:
+                tables.adj[peer].doom(tables.top, only_stale=False)
+        return self._sweep(peer, chosen)
+
+    def mark_stale(self, peer: int, family: Family) -> None:
+        """BoRR (RFC 7313): what is there is stale until it is announced again."""
+        tables = self.families[family]
+        if peer in tables.adj:
+            tables.adj[peer].mark_stale(tables.top)
+
+    def sweep_stale(self, peer: int, family: Family) -> Iterator[Changes]:
+        """End-of-RIB, EoRR or the timer: remove what is still stale now. Must be driven."""
+        tables = self.families[family]
+        if peer in tables.adj:
+            tables.adj[peer].doom(tables.top, only_stale=True)
+        return self._sweep(peer, (family,))
+
+    def _sweep(self, peer: int, families: tuple[Family, ...]) -> Iterator[Changes]:
+        for tables in (self.families[family] for family in families):
+            adj = tables.adj.get(peer)
+            if adj is None or not adj.may_be_stale:
+                continue
+            for plane in range(len(adj.planes)):
+                for first, last in tables.chunks(SLICE):
+                    rows = adj.doomed(plane, first, last)
+                    if len(rows):
+                        gone = np.zeros(len(rows), np.int64)
+                        adj.store(plane, rows, gone, gone, gone, self.now)
+                        yield tables.settle(rows, self.options)
+            adj.may_be_stale = bool(adj.stale_count(tables.top))
+            if not adj.received:
+                tables.forget(peer)
+
+    def _refresh_sources(self) -> None:
+        for tables in self.families.values():
+            tables.refresh_sources(self._peers)
+
+    # -- what peers send ----------------------------------------------------------------------------
+
+    def apply(self, peer: int, batch: Batch) -> Iterator[Changes]:
+        """A decoded run, in pieces. Block-level findings are counted for `take_findings`."""
+        state = self.peer(peer)
+        kind = self._kind(state)
+        ids = self.attributes.intern_batch(batch.blocks, kind)
+        self._runs += 1
+        run = self._runs
+        self._pinned[run] = ids
+        try:
+            usable = np.append(self._usable(state, ids), 0)  # block -1, a withdrawal, takes the last
+            for family, columns in batch.columns.items():
+                for first, last in _cuts(columns.message):
+                    part = slice(first, last)
+                    intake = Intake(self.families[family], state, self.judge, self.options, self.now)
+                    yield intake.apply(_paths(columns, part, usable))
+        finally:
+            del self._pinned[run]
+
+    def _kind(self, state: PeerState) -> SessionKind:
+        if state.kind is None:
+            raise UsageError(f"peer {state.info.name} has no session", mend="session_up comes first")
+        return state.kind
+
+    def _usable(self, state: PeerState, ids: Ids) -> Ids:
+        """The ids, 0 in place of those to be treated as withdrawn; findings are counted."""
+        verdict = self.attributes.verdict.take(ids)
+        if not verdict.any():
+            return ids
+        odd, times = np.unique(ids.compress(verdict != 0), return_counts=True)
+        for number, count in zip(odd.tolist(), times.tolist(), strict=True):
+            for finding in self.attributes.findings(number):
+                state.count(finding, count)
+        out: Ids = np.where(verdict >= Verdict.TREAT_AS_WITHDRAW, 0, ids)
+        return out
+
+    def take_findings(self, peer: int) -> list[tuple[Finding, int]]:
+        """Block-level findings of runs since the last call, and how often."""
+        state = self.peer(peer)
+        found = list(state.findings.items())
+        state.findings.clear()
+        return found
+
+    def apply_one(self, peer: int, message: bytes) -> Applied:
+        """One whole UPDATE, the scalar way."""
+        state = self.peer(peer)
+        kind = self._kind(state)
+        assert state.session is not None
+        raw = split_update(message, state.session)
+        findings = list(raw.findings)
+        if raw.verdict is Verdict.SESSION_RESET:
+            return Applied((), raw.findings, None, Verdict.SESSION_RESET)
+        words: dict[Family, dict[tuple[Prefix, int], int]] = {}
+        for nlri in raw.unreach:
+            words.setdefault(nlri[0].family, {})[nlri] = 0
+        for family, mp, prefixes in raw.reach:
+            number = self.attributes.intern(raw.block, mp, kind)
+            if self.attributes.verdict[number]:
+                findings += [f for f in self.attributes.findings(number) if f not in findings]
+            usable = self.attributes.verdict[number] < Verdict.TREAT_AS_WITHDRAW
+            words.setdefault(family, {}).update(dict.fromkeys(prefixes, number if usable else 0))
+        changes = []
+        for family, said in words.items():
+            intake = Intake(self.families[family], state, self.judge, self.options, self.now)
+            changes.append(intake.apply_few(said))
+        return Applied(tuple(changes), tuple(findings), raw.end_of_rib, strongest(findings))
+
+    # -- what changes around the routes -------------------------------------------------------------
+
+    def next_hops_changed(self, ids: Iterable[int]) -> Iterator[Changes]:
+        """Decide again what hangs on these next hops: after `next_hops.set` returned True."""
+        hit = np.zeros(self.next_hops.limit + 1, np.bool_)
+        hit[list(ids)] = True
+        for tables in self.families.values():
+            for first, last in tables.chunks(SCAN):
+                mask = np.zeros(last - first, np.bool_)
+                for source in tables.sources:
+                    hops = self.attributes.next_hop.take(source.plane.effective[first:last])
+                    mask |= hit.take(self.next_hops.scoped(hops, source.peer))
+                rows = np.flatnonzero(mask) + first
+                for at in range(0, len(rows), SLICE):
+                    yield tables.settle(rows[at : at + SLICE], self.options)
+
+    def rejudge(self, peers: Iterable[int] | None = None) -> Iterator[Changes]:
+        """Ask policy again about what these peers (None: all) sent; decide where its verdict changed. A
+        new judge is set on `judge` before."""
+        chosen = set(self._peers if peers is None else peers)
+        for tables in self.families.values():
+            for first, last in tables.chunks(SLICE):
+                yield tables.settle(self._rejudge_rows(tables, chosen, first, last), self.options)
+
+    def _rejudge_rows(self, tables: FamilyRib, peers: set[int], first: int, last: int) -> Ids:
+        """Rows of first..last-1 whose candidates are others under the judge as it is now."""
+        touched = np.zeros(last - first, np.bool_)
+        prefixes = tables.prefixes
+        for peer in peers & set(tables.adj):
+            adj = tables.adj[peer]
+            for number, plane in enumerate(adj.planes):
+                rows = np.flatnonzero(plane.raw[first:last]) + first
+                if len(rows):
+                    ids = plane.raw.take(rows).astype(np.int64)
+                    hi, lo, length = prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows)
+                    effective = self.judge.judge(peer, tables.family, ids, hi, lo, length)
+                    self.attributes.keep(effective)
+                    touched[rows.compress(adj.judged(number, rows, effective)) - first] = True
+        return np.flatnonzero(touched) + first
+
+    def redecide(self) -> Iterator[Changes]:
+        """Decide everything again: other options, another weight of a peer."""
+        for tables in self.families.values():
+            for first, last in tables.chunks(SLICE):
+                yield tables.settle(np.arange(first, last), self.options)
+
+    def collect(self) -> Iterator[int]:
+        """Free attribute and next-hop ids that nothing uses, in slices; see `collection`."""
+        return collect(self.attributes, self.groups, self._cells, self._pinned.values)
+
+    def _cells(self) -> Iterator[Ids]:
+        for tables in self.families.values():
+            for first, last in tables.chunks(SCAN):
+                for source in list(tables.sources):
+                    yield source.plane.raw[first:last]
+                    yield source.plane.effective[first:last]
+
+    # -- counts -------------------------------------------------------------------------------------
+
+    def counts(self, peer: int) -> dict[Family, PeerCounts]:
+        """Routes of a peer by family."""
+        found = {}
+        for family, tables in self.families.items():
+            adj = tables.adj.get(peer)
+            if adj is None:
+                found[family] = PeerCounts(0, 0, 0, 0, 0, 0)
+                continue
+            rejected = adj.received - adj.accepted
+            best, stale = tables.best_count(peer), adj.stale_count(tables.top)
+            found[family] = PeerCounts(adj.received, adj.accepted, rejected, best, stale, adj.refused)
+        return found
+
+
+def _cuts(message: Ids) -> Iterator[tuple[int, int]]:
+    """Pieces of about SLICE rows that end with a message: no UPDATE is seen half applied."""
+    first = 0
+    while first < len(message):
+        last = first + SLICE
+        if last < len(message):
+            last = int(np.searchsorted(message, message[last], side="left"))
+            if last <= first:
+                last = int(np.searchsorted(message, message[first], side="right"))
+        yield first, min(last, len(message))
+        first = last
+
+
+def _paths(columns: NlriColumns, part: slice, usable: Ids) -> Paths:
+    return Paths(
+        columns.hi[part],
+        columns.lo[part],
+        columns.length[part],
+        columns.path_id[part].astype(np.int64),
+        usable.take(columns.block[part]),
+    )

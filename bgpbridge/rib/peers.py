@@ -1,0 +1,101 @@
+"""What the RIB knows of a peer, and the door through which import policy is asked."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from bgpbridge.rib.tables import Ids, Lengths, Words
+from bgpbridge.types import Family, IPAddress, Session
+from bgpbridge.wire.verdicts import Finding, SessionKind
+
+__all__ = ["AcceptAll", "Judge", "PeerCounts", "PeerInfo", "PeerState", "RefuseAll"]
+
+MOST_FINDINGS = 256
+
+
+class Judge(Protocol):
+    """Import policy. Verdicts are attribute ids: the one given, one derived from it, or 0 = refused."""
+
+    def judge(self, peer: int, family: Family, attribute_ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
+        """Verdicts on many routes of one peer."""
+        ...
+
+    def judge_one(self, peer: int, family: Family, attribute_id: int, hi: int, lo: int, length: int) -> int:
+        """The verdict on one route."""
+        ...
+
+
+class AcceptAll:
+    """Every route as it came."""
+
+    def judge(self, peer: int, family: Family, attribute_ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
+        """The ids given."""
+        del peer, family, hi, lo, length
+        return attribute_ids
+
+    def judge_one(self, peer: int, family: Family, attribute_id: int, hi: int, lo: int, length: int) -> int:
+        """The id given."""
+        del peer, family, hi, lo, length
+        return attribute_id
+
+
+class RefuseAll:
+    """No route (RFC 8212: what an external peer without import policy gets)."""
+
+    def judge(self, peer: int, family: Family, attribute_ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
+        """Zeros."""
+        del peer, family, hi, lo, length
+        return attribute_ids * 0
+
+    def judge_one(self, peer: int, family: Family, attribute_id: int, hi: int, lo: int, length: int) -> int:
+        """Zero."""
+        del peer, family, attribute_id, hi, lo, length
+        return 0
+
+
+@dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """A peer as configured. `index` is the bridge's own number for it, stable over reloads; `weight` is
+    what its routes have where policy sets none; `add_path_limit` the most paths per prefix."""
+
+    index: int
+    name: str
+    address: IPAddress
+    asn: int
+    ebgp: bool
+    weight: int = 0
+    add_path_limit: int = 16
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.index <= 0xFFFF and 0 <= self.weight <= 0xFFFF and 1 <= self.add_path_limit <= 255):
+            raise ValueError(f"peer {self.name}: index and weight are 0..65535, add_path_limit 1..255")
+
+
+class PeerCounts(NamedTuple):
+    """Routes of a peer in one family. `refused_paths` counts those beyond the ADD-PATH limit, ever."""
+
+    received: int
+    accepted: int
+    rejected: int
+    best: int
+    stale: int
+    refused_paths: int
+
+
+@dataclass(slots=True)
+class PeerState:
+    """A peer and its session. `order` is the place of its address among all peers (decision step 11)."""
+
+    info: PeerInfo
+    order: int = 0
+    session: Session | None = None
+    kind: SessionKind | None = None
+    router_id: int = 0
+    findings: Counter[Finding] = field(default_factory=Counter)
+
+    def count(self, finding: Finding, times: int = 1) -> None:
+        """Remember a finding. Reasons are fixed phrases, so there can't be many; still bounded."""
+        if finding in self.findings or len(self.findings) < MOST_FINDINGS:
+            self.findings[finding] += times

@@ -1,0 +1,246 @@
+"""Prefix -> row. Rows number the columns of a family's tables; row 0 is no row.
+
+IPv4 to /24 is one direct array at `1 << length | bits` (numbered like a heap: the covering prefix one bit
+shorter stands at half the index); longer ones and all of IPv6 are hashed. An address is two words, `hi`
+and `lo`; IPv4 stands in `lo`. A row is kept when its routes go: a flapping prefix keeps its number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bgpbridge.errors import CapacityError
+from bgpbridge.rib.tables import MASK64, HashIndex, Ids, Lengths, Words, secret_words, zeros
+from bgpbridge.types import Family, IPAddress, Prefix
+
+__all__ = ["PrefixTable", "prefix_table"]
+
+DIRECT = 24  # longest IPv4 prefix in the direct array
+
+
+class PrefixTable:
+    """Rows of one family: hashed on (hi, lo, length)."""
+
+    def __init__(self, family: Family, capacity: int) -> None:
+        self.family = family
+        self.capacity = capacity
+        self.count = 0
+        self.lo = zeros(capacity + 1, np.uint64)
+        self.length = zeros(capacity + 1, np.uint8)
+        self._hi = zeros(capacity + 1, np.uint64)
+        self._lengths = np.zeros(129, np.bool_)
+        self._keys = secret_words(4)
+        self._index = HashIndex(self._live, bits=12)
+
+    def hi(self, rows: Ids) -> Words:
+        """Upper words of the addresses (IPv4: zeros)."""
+        return self._hi.take(rows)
+
+    def prefix(self, row: int) -> Prefix:
+        """The prefix of a row."""
+        return Prefix(self.family, int(self._hi[row]) << 64 | int(self.lo[row]), int(self.length[row]))
+
+    def _check(self, more: int) -> None:
+        if self.count + more > self.capacity:
+            raise CapacityError(
+                f"{self.count} {self.family.label} prefixes are known, {more} more do not fit in {self.capacity}",
+                mend=f"raise datapath.max_{self.family.label}, or filter at the peers",
+            )
+
+    # -- many ---------------------------------------------------------------------------------------
+
+    def intern(self, hi: Words, lo: Words, length: Lengths) -> Ids:
+        """Rows of prefixes, new ones where need be. CapacityError comes before anything is changed."""
+        if self.count + len(lo) > self.capacity:
+            self._check(int((self.find(hi, lo, length) == 0).sum()))
+        return self._index.intern(self._hash(hi, lo, length), self._same(hi, lo, length), self._create(hi, lo, length))
+
+    def find(self, hi: Words, lo: Words, length: Lengths) -> Ids:
+        """Rows of prefixes, 0 where one is not known."""
+        return self._index.find(self._hash(hi, lo, length), self._same(hi, lo, length))
+
+    def _same(self, hi: Words, lo: Words, length: Lengths) -> Any:
+        def same(rows: Ids, at: Ids) -> Any:
+            equal = (self.lo.take(rows) == lo.take(at)) & (self.length.take(rows) == length.take(at))
+            return equal & (self._hi.take(rows) == hi.take(at))
+
+        return same
+
+    def _create(self, hi: Words, lo: Words, length: Lengths) -> Any:
+        def create(at: Ids) -> Ids:
+            return self._add(hi.take(at), lo.take(at), length.take(at))
+
+        return create
+
+    def _add(self, hi: Words, lo: Words, length: Lengths) -> Ids:
+        rows = np.arange(self.count + 1, self.count + 1 + len(lo))
+        self.count += len(lo)
+        self._hi[rows], self.lo[rows], self.length[rows] = hi, lo, length
+        self._lengths[length] = True
+        return rows
+
+    def _hash(self, hi: Words, lo: Words, length: Lengths) -> Words:
+        first, second, third, last = (np.uint64(key) for key in self._keys)
+        mixed = hi * first + lo * second + length.astype(np.uint64) * third
+        mixed ^= mixed >> np.uint64(32)
+        mixed *= last
+        out: Words = mixed ^ (mixed >> np.uint64(29))
+        return out
+
+    def _live(self) -> tuple[Words, Ids]:
+        rows = np.arange(1, self.count + 1)
+        return self._hash(
+            self._hi[1 : self.count + 1], self.lo[1 : self.count + 1], self.length[1 : self.count + 1]
+        ), rows
+
+    # -- one ----------------------------------------------------------------------------------------
+
+    def _hash_one(self, hi: int, lo: int, length: int) -> int:
+        first, second, third, last = self._keys
+        mixed = hi * first + lo * second + length * third & MASK64
+        mixed = (mixed ^ mixed >> 32) * last & MASK64
+        return mixed ^ mixed >> 29
+
+    def find_one(self, hi: int, lo: int, length: int) -> int:
+        """The row of one prefix, 0 when it is not known."""
+        los, lengths, his = self.lo, self.length, self._hi
+
+        def same(row: int) -> bool:
+            return bool(los[row] == lo and lengths[row] == length and his[row] == hi)
+
+        return self._index.find_one(self._hash_one(hi, lo, length), same)
+
+    def intern_one(self, hi: int, lo: int, length: int) -> int:
+        """The row of one prefix, a new one if need be."""
+        row = self.find_one(hi, lo, length)
+        if row:
+            return row
+        self._check(1)
+        self._index.reserve(1)
+        row = self._add_one(hi, lo, length)
+        self._index.add_one(self._hash_one(hi, lo, length), row)
+        return row
+
+    def _add_one(self, hi: int, lo: int, length: int) -> int:
+        self.count += 1
+        row = self.count
+        self._hi[row], self.lo[row], self.length[row] = hi, lo, length
+        self._lengths[length] = True
+        return row
+
+    def row(self, prefix: Prefix) -> int:
+        """The row of a prefix, 0 when it is not known."""
+        return self.find_one(prefix.value >> 64, prefix.value & MASK64, prefix.length)
+
+    # -- containment --------------------------------------------------------------------------------
+
+    def longest(self, address: IPAddress) -> list[int]:
+        """Rows of all prefixes that hold the address, longest first. Whether they have a route is another
+        matter."""
+        return self.containing(int(address), self.family.bits)
+
+    def covering(self, row: int) -> list[int]:
+        """Rows of all prefixes that cover this one, longest first, without itself."""
+        prefix = self.prefix(row)
+        return self.containing(prefix.value, prefix.length - 1)
+
+    def containing(self, value: int, longest: int) -> list[int]:
+        """Rows of prefixes of at most `longest` bits that hold the address `value`."""
+        rows = []
+        for length in np.flatnonzero(self._lengths[: longest + 1])[::-1].tolist():
+            shift = self.family.bits - length
+            network = value >> shift << shift
+            row = self.find_one(network >> 64, network & MASK64, length)
+            if row:
+                rows.append(row)
+        return rows
+
+    def covered(self, prefix: Prefix) -> Ids:
+        """Rows inside a prefix, itself among them, ascending."""
+        lo, length = self.lo[1 : self.count + 1], self.length[1 : self.count + 1]
+        inside = length >= prefix.length
+        shift = self.family.bits - prefix.length
+        if shift < 64:
+            inside &= lo >> np.uint64(shift) == np.uint64((prefix.value & MASK64) >> shift)
+        if self.family is Family.IPV6 and shift < 128:
+            high = np.uint64(max(shift - 64, 0))
+            inside &= self._hi[1 : self.count + 1] >> high == np.uint64(prefix.value >> 64) >> high
+        return np.flatnonzero(inside) + 1
+
+
+class DirectTable(PrefixTable):
+    """IPv4: prefixes to /24 by the direct array, longer ones hashed. The upper words are all zero."""
+
+    def __init__(self, capacity: int) -> None:
+        super().__init__(Family.IPV4, capacity)
+        self._direct = zeros(1 << (DIRECT + 1), np.int32)
+
+    def hi(self, rows: Ids) -> Words:
+        """Zeros."""
+        return np.zeros(len(rows), np.uint64)
+
+    def intern(self, hi: Words, lo: Words, length: Lengths) -> Ids:
+        """As the base class says."""
+        if self.count + len(lo) > self.capacity:
+            self._check(int((self.find(hi, lo, length) == 0).sum()))
+        deep, places = self._places(lo, length)
+        rows = self._direct.take(places).astype(np.int64)
+        new = np.flatnonzero(rows == 0)
+        if len(deep):
+            rows[deep] = super().intern(hi.take(deep), lo.take(deep), length.take(deep))
+            new = new.compress(length.take(new) <= DIRECT)
+        if len(new):
+            wanted = places.take(new)
+            claim = np.arange(-1, -len(new) - 1, -1, dtype=np.int32)
+            self._direct[wanted] = claim  # of equal prefixes the last one wins
+            won = np.flatnonzero(self._direct.take(wanted) == claim)
+            winners = new.take(won)
+            self._direct[wanted.take(won)] = self._add(hi.take(winners), lo.take(winners), length.take(winners))
+            rows[new] = self._direct.take(wanted)
+        return rows
+
+    def find(self, hi: Words, lo: Words, length: Lengths) -> Ids:
+        """As the base class says."""
+        deep, places = self._places(lo, length)
+        rows = self._direct.take(places).astype(np.int64)
+        if len(deep):
+            rows[deep] = super().find(hi.take(deep), lo.take(deep), length.take(deep))
+        return rows
+
+    def _places(self, lo: Words, length: Lengths) -> tuple[Ids, Ids]:
+        """(positions of prefixes longer than /24, places in the direct array, 0 for those)."""
+        bits = length.astype(np.uint64)
+        places = ((np.uint64(1) << bits) | (lo >> (np.uint64(32) - bits))).view(np.int64)
+        deep = np.flatnonzero(length > DIRECT)
+        if len(deep):
+            places[deep] = 0
+        return deep, places
+
+    def _live(self) -> tuple[Words, Ids]:
+        rows = np.flatnonzero(self.length[: self.count + 1] > DIRECT)
+        return self._hash(self._hi.take(rows), self.lo.take(rows), self.length.take(rows)), rows
+
+    def find_one(self, hi: int, lo: int, length: int) -> int:
+        """As the base class says."""
+        if length <= DIRECT:
+            return int(self._direct[1 << length | lo >> (32 - length)])
+        return super().find_one(hi, lo, length)
+
+    def intern_one(self, hi: int, lo: int, length: int) -> int:
+        """As the base class says."""
+        if length > DIRECT:
+            return super().intern_one(hi, lo, length)
+        place = 1 << length | lo >> (32 - length)
+        row = int(self._direct[place])
+        if not row:
+            self._check(1)
+            row = self._add_one(hi, lo, length)
+            self._direct[place] = row
+        return row
+
+
+def prefix_table(family: Family, capacity: int) -> PrefixTable:
+    """The table that fits the family."""
+    return DirectTable(capacity) if family is Family.IPV4 else PrefixTable(family, capacity)
