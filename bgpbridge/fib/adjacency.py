@@ -36,6 +36,7 @@ from bgpbridge.types import IPAddress
 __all__ = ["Adjacency", "AdjacencyTable", "Clock", "Prober", "Timer", "Timing"]
 
 UP = 1
+FRESH = NeighbourState.REACHABLE | NeighbourState.PERMANENT | NeighbourState.NOARP
 MAC_MASK = (1 << 48) - 1
 NO_MAC = bytes(6)
 NOT_RESOLVED = "not resolved yet"
@@ -154,7 +155,7 @@ class AdjacencyTable(KernelListener):
 
     def sweep(self) -> int:
         """Free the adopted entries that nobody claimed. How many there were."""
-        unclaimed, self._adopted = list(self._adopted.values()), {}
+        unclaimed, self._adopted = [e for e in self._entries.values() if e.gateway is None], {}
         for entry in unclaimed:
             self._store_state(entry, up=False)
             entry.timer = self._clock.call_at(self._clock.time() + self._timing.linger_s, self._forget, entry)
@@ -167,7 +168,9 @@ class AdjacencyTable(KernelListener):
             entry = self._create(gateway, ifindex)
         entry.references += 1
         if entry.references == 1:
-            self._schedule(entry, 0.0 if not entry.up else self._confirm_after())
+            neighbour = self._kernel.neighbours.get((ifindex, gateway))
+            fresh = entry.up and neighbour is not None and neighbour.state & FRESH
+            self._schedule(entry, self._confirm_after() if fresh else 0.0)
         return entry.id
 
     def release(self, number: int) -> None:
@@ -205,7 +208,7 @@ class AdjacencyTable(KernelListener):
 
     def on_link(self, link: Link, present: bool) -> None:
         """Down at once with the link; MAC and MTU by a store; up again as neighbours are known."""
-        entries = self._by_link.get(link.ifindex)
+        entries = tuple(self._by_link.get(link.ifindex, ()))
         if not entries:
             return
         if not (present and link.up):
@@ -214,10 +217,9 @@ class AdjacencyTable(KernelListener):
         for entry in entries:
             self._store_ends(entry, link)
             if not entry.up and entry.gateway is not None:
+                entry.attempts = 0
                 self._follow(entry)
-                if not entry.up:
-                    entry.attempts = 0
-                    self._schedule(entry, 0.0)
+                self._ask_soon(entry)
 
     def on_neighbour(self, neighbour: Neighbour, present: bool) -> None:
         """Up with a MAC, another MAC by a store, down when the kernel has given up asking."""
@@ -227,7 +229,7 @@ class AdjacencyTable(KernelListener):
         if not present:
             # The kernel collects entries that look unused to it, or someone flushed the table. The neighbour is
             # most likely there still: keep sending, ask anew, and let FAILED decide.
-            self._schedule(entry, 0.0)
+            self._ask_soon(entry)
         else:
             self._follow(entry)
 
@@ -273,8 +275,10 @@ class AdjacencyTable(KernelListener):
         elif neighbour is not None and neighbour.state & NeighbourState.FAILED:
             was_up = entry.up
             self._set_state(entry, up=False, reason="neighbour does not answer", tell=tell)
-            if was_up and entry.references:
-                self._schedule(entry, 0.0)
+            if was_up:
+                self._ask_soon(entry)
+        elif not entry.up:
+            entry.reason = "neighbour not resolved yet"
 
     def _store_ends(self, entry: _Entry, link: Link) -> None:
         """MACs and MTU: a store only where something changed, so that nobody's cache line moves for nothing."""
@@ -333,6 +337,10 @@ class AdjacencyTable(KernelListener):
         if entry.timer is not None:
             entry.timer.cancel()
         entry.timer = self._clock.call_at(self._clock.time() + delay_s, self._due, entry)
+
+    def _ask_soon(self, entry: _Entry) -> None:
+        if entry.references:  # else its timer is the grace
+            self._schedule(entry, 0.0)
 
     def _due(self, entry: _Entry) -> None:
         """The timer of an entry: in use, ask about its neighbour; out of use for the grace, forget it."""
