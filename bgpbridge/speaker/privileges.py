@@ -46,7 +46,11 @@ def _prctl(option: int, value: int) -> None:
 
 
 def _set_capabilities(mask: int) -> None:
-    """Permitted and effective become `mask`, inheritable nothing."""
+    """Permitted and effective become `mask` as far as we have it, inheritable nothing."""
+    data = (_Data * 2)()
+    if _libc.capget(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), ctypes.byref(data)):
+        raise SpeakerError(f"the speaker cannot give up root: capget: {os.strerror(ctypes.get_errno())}")
+    mask &= data[0].permitted  # a container may not have let us have it; a port below 1024 is then refused
     data = (_Data * 2)()
     data[0].effective = data[0].permitted = mask & 0xFFFFFFFF
     if _libc.capset(ctypes.byref(_Header(_CAPABILITY_VERSION_3, 0)), ctypes.byref(data)):
