@@ -146,14 +146,21 @@ def mp_next_hop(value: bytes, _kind: SessionKind) -> tuple[IPAddress, ipaddress.
     32 octets are a global and a link-local address (RFC 2545 s3). Seen in use as well: `::` or a second
     copy of the link-local one in the first half, by speakers without a global address on the link.
     """
-    octets = value[4 : 4 + value[3]]
+    octets = value[4:]
+    if len(octets) != value[3] or len(octets) not in {4, 16, 32}:
+        raise Malformed("next hop length")
     if len(octets) == 4:
         return ipaddress.IPv4Address(octets), None
     first = ipaddress.IPv6Address(octets[:16])
     second = ipaddress.IPv6Address(octets[16:]) if len(octets) == 32 else None
-    if second is not None and second.is_link_local:
-        return (second if first.is_unspecified or first.is_link_local else first), second
-    return first, first if first.is_link_local else None
+    if second is not None and _link_local(second):
+        return (second if int(first) == 0 or _link_local(first) else first), second
+    return first, first if _link_local(first) else None
+
+
+def _link_local(address: ipaddress.IPv6Address) -> bool:
+    """fe80::/10 (RFC 4291 s2.4)."""
+    return int(address) >> 118 == 0x3FA
 
 
 def prefix_sid(value: bytes, kind: SessionKind) -> bytes:
