@@ -42,7 +42,6 @@ class Sessions:
     events: EventLog
     send: Callable[[Command], None]
     stale_time_s: int
-    local_router_id: int = 0
     on_synced: Callable[[], None] = lambda: None
     _timers: dict[tuple[int, Family], asyncio.TimerHandle] = field(default_factory=dict)
 
@@ -50,7 +49,6 @@ class Sessions:
 
     def up(self, peer: PeerState, record: SessionUp) -> None:
         """A session is established, or told of again after our own restart."""
-        self.work.finish(peer.index)
         session = record.session
         kept = self._kept(peer, record)
         had = {family for (index, family) in self._timers if index == peer.index}
@@ -62,7 +60,7 @@ class Sessions:
         self.committer.groups(groups, Cause(CauseKind.SESSION_UP, peer.name))
         if decide:
             cause = Cause(CauseKind.NEXT_HOP, peer.name, "link-local next hops")
-            self.work.add(0, cause, self.rib.next_hops_changed(decide))
+            self.work.add(cause, self.rib.next_hops_changed(decide))
         for family in had:
             if family in kept:
                 self._sweep_after(peer, family, self.stale_time_s)
@@ -92,7 +90,7 @@ class Sessions:
         if not keep:
             self.committer.groups(self.committer.paths.peer_lost(peer.index), cause)
         self._cancel_timers(peer, EVERY_FAMILY)
-        self.work.add(peer.index, cause, self.rib.session_down(peer.index, keep))
+        self.work.add(cause, self.rib.session_down(peer.index, keep))
         wait = self.stale_time_s if record.reason is DownReason.SPEAKER_DIED else session.graceful_restart_s
         for family in keep:
             self._sweep_after(peer, family, min(wait or self.stale_time_s, self.stale_time_s))
@@ -108,13 +106,12 @@ class Sessions:
             return frozenset()
         return session.graceful_families & session.families
 
-    def drop(self, peer: PeerState) -> None:
-        """The peer is configured no longer: its routes go, whatever was agreed."""
+    def drop(self, peer: PeerState, gone: Callable[[], None]) -> None:
+        """The peer is configured no longer: its routes go, whatever was agreed; then `gone` is called."""
         self._cancel_timers(peer, EVERY_FAMILY)
         cause = Cause(CauseKind.OPERATOR, peer.name, "peer removed")
         self.committer.groups(self.committer.paths.peer_lost(peer.index), cause)
-        index = peer.index
-        self.work.add(index, cause, self.rib.drop_peer(index), lambda: self.rib.remove_peer(index))
+        self.work.add(cause, self.rib.remove_peer(peer.index), gone)
 
     # -- End-of-RIB, refresh, stale routes --------------------------------------------------------------
 
@@ -134,8 +131,7 @@ class Sessions:
         if family is None or peer.session is None or family not in peer.session.families:
             return
         if record.kind is RefreshKind.BORR:
-            self.work.finish(peer.index)
-            self.rib.mark_stale(peer.index, family)
+                self.rib.mark_stale(peer.index, family)
             peer.refreshing.add(family)
             self._sweep_after(peer, family, self.stale_time_s)
         elif record.kind is RefreshKind.EORR and family in peer.refreshing:
@@ -153,7 +149,7 @@ class Sessions:
         self._cancel_timers(peer, frozenset({family}))
         peer.refreshing.discard(family)
         cause = Cause(CauseKind.STALE_SWEPT, peer.name, f"{family.label}, {why}")
-        self.work.add(peer.index, cause, self.rib.sweep_stale(peer.index, family))
+        self.work.add(cause, self.rib.sweep_stale(peer.index, family))
         if peer.phase is Phase.STALE and not any(index == peer.index for index, _ in self._timers):
             peer.enter(Phase.DOWN, self.peers.clock())
         if why == "timer":
@@ -182,10 +178,9 @@ class Sessions:
         if family in peer.disabled:
             return
         peer.disabled.add(family)
-        self.work.finish(peer.index)
         self.rib.mark_stale(peer.index, family)
         cause = Cause(CauseKind.SESSION_LOST, peer.name, f"{family.label} disabled: {finding.reason}")
-        self.work.add(peer.index, cause, self.rib.sweep_stale(peer.index, family))
+        self.work.add(cause, self.rib.sweep_stale(peer.index, family))
         self.events.add("family-disabled", peer.name, f"{family.label}: {finding.reason}", Severity.ERROR)
 
     def notice(self, record: Notice) -> None:

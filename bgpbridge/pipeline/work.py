@@ -1,8 +1,7 @@
 """Whole-table work in slices: what a lost peer, a swept table or a changed policy leaves to do.
 
-Each job is a generator of the RIB; between two of its steps the loop turns and single UPDATEs of other peers go in.
-Jobs run one after another and never between the steps of a bulk run of UPDATEs (`bulk` guards that): the RIB allows
-single messages at its points, not a second whole-table pass.
+Each job is a generator of the RIB; between two of its steps the loop turns and UPDATEs go in. Jobs run one after
+another, and wait while a bulk run of UPDATEs is under way (`bulk`): the table that is loading comes first.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ Commit = Callable[[Changes, Cause], None]
 
 @dataclass(slots=True, eq=False)
 class _Job:
-    peer: int
     cause: Cause
-    steps: Iterator[Changes]
+    steps: Iterator[Changes] | Iterator[int]
     done: Callable[[], None] | None
 
 
@@ -41,9 +39,11 @@ class Work:
     def __len__(self) -> int:
         return len(self._jobs)
 
-    def add(self, peer: int, cause: Cause, steps: Iterator[Changes], done: Callable[[], None] | None = None) -> None:
-        """Queue a job; `peer` 0 is nobody's. `done` is called after its last step."""
-        self._jobs.append(_Job(peer, cause, steps, done))
+    def add(
+        self, cause: Cause, steps: Iterator[Changes] | Iterator[int], done: Callable[[], None] | None = None
+    ) -> None:
+        """Queue a job; steps that change no route yield numbers. `done` is called after its last step."""
+        self._jobs.append(_Job(cause, steps, done))
         self._wake.set()
 
     def step(self) -> bool:
@@ -51,20 +51,15 @@ class Work:
         if not self._jobs:
             return False
         job = self._jobs[0]
-        changes = next(job.steps, None)
-        if changes is not None:
-            self.commit(changes, job.cause)
+        step = next(job.steps, None)
+        if step is not None:
+            if isinstance(step, Changes):
+                self.commit(step, job.cause)
             return True
         self._jobs.popleft()
         if job.done is not None:
             job.done()
         return True
-
-    def finish(self, peer: int) -> None:
-        """Bring a peer's jobs to their end now: what the peer sends next must not be taken for what it sent before.
-        Jobs that stand before them are finished too, order being what the RIB was promised."""
-        while any(job.peer == peer for job in self._jobs):
-            self.step()
 
     def drain(self) -> Iterator[None]:
         """All jobs, with a point after each step: for a bulk run to do first."""

@@ -1,0 +1,114 @@
+"""What the kernel tells, carried to whom it concerns: paths, overlay, both planes.
+
+A link loss is the case to be quick in. The adjacency table hears of it first and marks its entries down (stores);
+then the groups over them are filled again (stores), then the kernel's groups; next hops and routes follow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bgpbridge.commits import Cause, CauseKind
+from bgpbridge.events import EventLog, Severity
+from bgpbridge.fib.kernel import KernelFib
+from bgpbridge.fib.observed import (
+    ForeignRoute,
+    KernelListener,
+    Link,
+    Nexthop,
+    OwnRouteChange,
+    Resync,
+)
+from bgpbridge.fib.resolve import Resolver
+from bgpbridge.pipeline.datapath import Datapath
+from bgpbridge.pipeline.overlay import Overlay
+from bgpbridge.pipeline.paths import Paths
+from bgpbridge.pipeline.planes import Committer
+from bgpbridge.pipeline.work import Work
+from bgpbridge.rib.loc_rib import Rib
+
+__all__ = ["KernelEvents"]
+
+
+@dataclass(slots=True)
+class KernelEvents(KernelListener):
+    """Listens from the moment that `live` is set: before, the state is still being read for the first time."""
+
+    rib: Rib
+    paths: Paths
+    resolver: Resolver
+    committer: Committer
+    work: Work
+    events: EventLog
+    own_protocol: int
+    datapath: Datapath | None = None
+    overlay: Overlay | None = None
+    kernel: KernelFib | None = None
+    live: bool = False
+    repairs: int = 0
+
+    def adjacencies_changed(self, adjacencies: tuple[int, ...], up: bool) -> None:
+        """From the adjacency table, after its stores: groups follow at once."""
+        groups = self.paths.adjacencies_changed(adjacencies)
+        seen = self.paths.adjacencies.get(adjacencies[0]) if self.paths.adjacencies is not None else None
+        why = "up" if up else (seen.reason if seen is not None else "gone")
+        where = f"{seen.gateway} on {seen.link}" if seen is not None and len(adjacencies) == 1 else ""
+        text = where or f"{len(adjacencies)} adjacencies{f' on {seen.link}' if seen is not None else ''}"
+        self.committer.groups(groups, Cause(CauseKind.NEIGHBOUR, detail=f"{text}: {why}"))
+        self.events.add("adjacency-up" if up else "adjacency-down", text, why, Severity.NOTICE)
+
+    def on_link(self, link: Link, present: bool) -> None:
+        """The adjacency table has heard of it already."""
+        if not self.live:
+            return
+        if self.datapath is not None:
+            self.datapath.follow_link(link, present)
+        state = "gone" if not present else "up" if link.up else "down"
+        self.events.add(f"link-{state}", link.name, f"MTU {link.mtu}", Severity.NOTICE)
+        self._resolve_again(self.resolver.affected_by_link(link.ifindex), CauseKind.LINK, f"{link.name} {state}")
+        if self.kernel is not None:
+            self.kernel.rebuild(link.ifindex)
+
+    def on_foreign_route(self, route: ForeignRoute, present: bool) -> None:
+        """A route of somebody else: who decides about the prefix, and which next hops resolve over it."""
+        if not self.live:
+            return
+        if self.overlay is not None:
+            self.overlay.foreign_changed(route.prefix)
+        affected = self.resolver.affected_by_prefix(route.prefix)
+        self._resolve_again(affected, CauseKind.FOREIGN_ROUTE, str(route.prefix))
+        if not present and self.kernel is not None:
+            self.kernel.retry([route.prefix])
+
+    def on_own_route_changed(self, change: OwnRouteChange) -> None:
+        """A foreign hand on a route of ours: put it back, and say whose hand it was."""
+        if not self.live or self.kernel is None:
+            return
+        self.repairs += 1
+        self.kernel.repair(change.prefix)
+        by = f"{change.event.value} by protocol {change.by_protocol}, netlink port {change.by_port}; put back"
+        self.events.add("foreign-hand", str(change.prefix), by, Severity.WARNING)
+
+    def on_nexthop(self, nexthop: Nexthop, present: bool) -> None:
+        """A nexthop object of ours that somebody removed takes routes along: look for what is missing."""
+        if self.live and not present and nexthop.protocol == self.own_protocol and self.kernel is not None:
+            self.kernel.audit_soon()
+
+    def on_resync(self, resync: Resync) -> None:
+        """Events were lost: our own routes may have been touched without our hearing of it."""
+        if not self.live or resync.cause != "overrun":
+            return
+        self.events.add("netlink-overrun", "kernel", f"{resync.differences} differences found", Severity.WARNING)
+        if self.kernel is not None:
+            self.kernel.audit_soon()
+
+    def _resolve_again(self, next_hops: Iterable[int], kind: CauseKind, detail: str) -> None:
+        keys = list(next_hops)
+        if not keys:
+            return
+        decide, groups = self.paths.refresh(keys)
+        cause = Cause(kind, detail=detail)
+        self.committer.groups(groups, cause)
+        if decide:
+            self.work.add(cause, self.rib.next_hops_changed(decide))
