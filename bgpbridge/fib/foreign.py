@@ -14,16 +14,15 @@ Pure: `kernel_state` feeds it, `resolve` and the XDP writer read it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.fib.lpm import PrefixMap
-from bgpbridge.fib.observed import TABLE_LOCAL, TABLE_MAIN, ForeignRoute, Rule
+from bgpbridge.fib.observed import TABLE_LOCAL, TABLE_MAIN, ForeignRoute, PuntChange, Rule
 from bgpbridge.types import Family, IPAddress, Prefix
 
-__all__ = ["NEVER_FORWARDED", "ForeignTable", "PuntChange", "rules_elsewhere"]
+__all__ = ["NEVER_FORWARDED", "ForeignTable", "rules_elsewhere"]
 
 U64 = npt.NDArray[np.uint64]
 ALWAYS = -1  # lower than any metric
@@ -43,16 +42,6 @@ NEVER_FORWARDED = frozenset(
         "ff00::/8",  # RFC 4291 s2.7: multicast
     )
 )
-
-
-@dataclass(frozen=True, slots=True)
-class PuntChange:
-    """The foreign routes of a prefix changed. `punt`: there is one now. `subtree`: BGP prefixes inside are
-    hidden or laid open as well (a local prefix shorter than an address)."""
-
-    prefix: Prefix
-    punt: bool
-    subtree: bool
 
 
 def rules_elsewhere(rules: Iterable[Rule]) -> list[Rule]:
@@ -90,7 +79,7 @@ class ForeignTable:
             return None
         if (before is None) != (after is None):
             self._keys[prefix.family] = None
-        return PuntChange(prefix, after is not None, self._follow_hiding(prefix))
+        return PuntChange(prefix, after, self._follow_hiding(prefix))
 
     def punts(self, prefix: Prefix, our_metric: int) -> bool:
         """True when packets to `prefix`, for which we have a route of `our_metric`, are the kernel's: an equal

@@ -227,7 +227,10 @@ class KernelState:
         before = self.foreign.at(prefix, table)
         if before == after:
             return
-        self.foreign.put(prefix, table, after)
+        punt = self.foreign.put(prefix, table, after)
+        if punt is not None:
+            for listener in self.listeners:
+                listener.on_punt_change(punt)
         self._file_by_nexthop(prefix, table, before, after)
         for route in before:
             if route not in after:

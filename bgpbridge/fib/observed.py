@@ -26,6 +26,7 @@ __all__ = [
     "Nexthop",
     "OwnRouteChange",
     "OwnRouteEvent",
+    "PuntChange",
     "Resync",
     "RouteType",
     "Rule",
@@ -170,6 +171,29 @@ class OwnRouteChange:
 
 
 @dataclass(frozen=True, slots=True)
+class PuntChange:
+    """The foreign routes of one prefix changed: what the XDP overlay has to do.
+
+    `rank` is the metric that a BGP route for the prefix has to undercut, -1 when none can, None when no foreign
+    route is left. `subtree`: BGP prefixes inside are hidden or laid open as well (a local prefix shorter than an
+    address); ask `ForeignTable.punts` for each.
+    """
+
+    prefix: Prefix
+    rank: int | None
+    subtree: bool = False
+
+    @property
+    def punt(self) -> bool:
+        """The prefix is the kernel's while BGP has no route for it."""
+        return self.rank is not None
+
+    def beats(self, our_metric: int) -> bool:
+        """The prefix is the kernel's even if BGP has a route for it."""
+        return self.rank is not None and self.rank <= our_metric
+
+
+@dataclass(frozen=True, slots=True)
 class Resync:
     """The whole kernel state was read again: why, and how many differences the events had not told.
 
@@ -200,6 +224,9 @@ class KernelListener(Protocol):
 
     def on_foreign_route(self, route: ForeignRoute, present: bool) -> None:
         """A route of somebody else came or went; a change is the old one going and the new one coming."""
+
+    def on_punt_change(self, change: PuntChange) -> None:
+        """What XDP must leave to the kernel at one prefix changed; comes before `on_foreign_route`."""
 
     def on_own_route_changed(self, change: OwnRouteChange) -> None:
         """Somebody deleted or overwrote a route of ours."""

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgpbridge.fib.foreign import NEVER_FORWARDED, ForeignTable, PuntChange, rules_elsewhere
+from bgpbridge.fib.foreign import NEVER_FORWARDED, ForeignTable, rules_elsewhere
 from bgpbridge.fib.lpm import PrefixMap
-from bgpbridge.fib.observed import TABLE_LOCAL, TABLE_MAIN, ForeignRoute, RouteType, Rule
+from bgpbridge.fib.observed import TABLE_LOCAL, TABLE_MAIN, ForeignRoute, PuntChange, RouteType, Rule
 from bgpbridge.types import Family, Prefix
 
 P = Prefix.parse
@@ -63,19 +63,18 @@ def test_what_is_never_forwarded_is_always_the_kernels(prefix):
 
 
 def test_changes_say_what_the_overlay_has_to_do():
-    table = ForeignTable()
-    assert table.put(P("10.0.0.0/8"), TABLE_MAIN, (route("10.0.0.0/8", 20),)) == PuntChange(
-        P("10.0.0.0/8"), True, False
-    )
+    table, ten, own = ForeignTable(), P("10.0.0.0/8"), P("10.0.0.1/32")
+    first = table.put(ten, TABLE_MAIN, (route("10.0.0.0/8", 20),))
+    assert first == PuntChange(ten, 20)
+    assert (first.punt, first.beats(19), first.beats(20)) == (True, False, True)
     again = (route("10.0.0.0/8", 20), route("10.0.0.0/8", 30))
-    assert table.put(P("10.0.0.0/8"), TABLE_MAIN, again) is None, "another hop or a worse route: nothing to do"
-    assert table.put(P("10.0.0.0/8"), TABLE_MAIN, again[1:]) == PuntChange(P("10.0.0.0/8"), True, False)
+    assert table.put(ten, TABLE_MAIN, again) is None, "another hop or a worse route: nothing to do"
+    assert table.put(ten, TABLE_MAIN, again[1:]) == PuntChange(ten, 30)
     local = (route("10.0.0.0/8", table=TABLE_LOCAL),)
-    assert table.put(P("10.0.0.0/8"), TABLE_LOCAL, local) == PuntChange(P("10.0.0.0/8"), True, True)
-    assert table.put(P("10.0.0.0/8"), TABLE_LOCAL, ()) == PuntChange(P("10.0.0.0/8"), True, True)
-    assert table.put(P("10.0.0.0/8"), TABLE_MAIN, ()) == PuntChange(P("10.0.0.0/8"), False, False)
-    own = (route("10.0.0.1/32", table=TABLE_LOCAL),)
-    assert table.put(P("10.0.0.1/32"), TABLE_LOCAL, own) == PuntChange(P("10.0.0.1/32"), True, False)
+    assert table.put(ten, TABLE_LOCAL, local) == PuntChange(ten, -1, subtree=True)
+    assert table.put(ten, TABLE_LOCAL, ()) == PuntChange(ten, 30, subtree=True)
+    assert table.put(ten, TABLE_MAIN, ()) == PuntChange(ten, None)
+    assert table.put(own, TABLE_LOCAL, (route("10.0.0.1/32", table=TABLE_LOCAL),)) == PuntChange(own, -1)
     loopback = (route("127.0.0.0/8", table=TABLE_LOCAL),)
     assert table.put(P("127.0.0.0/8"), TABLE_LOCAL, loopback) is None, "it stands there already"
     assert table.put(P("127.0.0.0/8"), TABLE_LOCAL, ()) is None
