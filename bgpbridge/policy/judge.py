@@ -1,0 +1,227 @@
+"""Import policy for the RIB: attribute ids in, attribute ids out, 0 for a refused route.
+
+One judge lives as long as the bridge. It is told about peers and policies as they come and go; what it has
+worked out about attribute ids stays valid for every policy whose meaning did not change.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bgpbridge.policy.columns import AttributeView, Ids
+from bgpbridge.policy.compile import WORD, CompiledPolicy, compile_policy, split
+from bgpbridge.policy.evaluate import built_in, deny_by_default, verdict_of
+from bgpbridge.policy.masks import DerivedIds, MaskCache
+from bgpbridge.policy.model import Action, PeerContext, PolicySet, PolicyVerdict
+from bgpbridge.policy.prefix_table import Words
+from bgpbridge.types import Family, Prefix
+from bgpbridge.wire.path_attributes import PathAttributes
+
+__all__ = ["PolicyJudge"]
+
+Lengths = npt.NDArray[np.uint8]
+
+
+class PolicyJudge:
+    """The Judge that the RIB asks. `attach` it to the RIB's attribute table before the first route."""
+
+    def __init__(self, policies: PolicySet | None = None) -> None:
+        self.policies = policies or PolicySet()
+        self._view: AttributeView | None = None
+        self._peers: dict[int, PeerContext] = {}
+        self._courts: dict[str, _Court] = {}
+
+    def attach(self, view: AttributeView) -> None:
+        """The attribute table whose ids it will be asked about."""
+        self._view = view
+        view.on_release(self._forget)
+
+    def set_policies(self, policies: PolicySet) -> None:
+        """Other policies, from now on. What is known by policies of the same meaning is kept. The caller
+        has the RIB judge again what `config.diff` names."""
+        kept = {name: court for name, court in self._courts.items() if name in policies.policies}
+        self._courts = {
+            name: court.renewed(compile_policy(policies.policies[name]))
+            for name, court in kept.items()
+            if court.compiled.policy.digest == policies.policies[name].digest
+        }
+        self.policies = policies
+
+    def set_peer(self, index: int, peer: PeerContext) -> None:
+        """A peer, new or changed."""
+        self._peers[index] = peer
+
+    def remove_peer(self, index: int) -> None:
+        """A peer that is gone."""
+        self._peers.pop(index, None)
+
+    def judge(self, peer: int, family: Family, attribute_ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
+        """Verdicts on many routes of one peer."""
+        context = self._peers[peer]
+        court = self._court(context)
+        if court is None:
+            return attribute_ids if self._all_pass(context) else np.zeros_like(attribute_ids)
+        return court.judge(context.name, family, attribute_ids, hi, lo, length)
+
+    def judge_one(self, peer: int, family: Family, attribute_id: int, hi: int, lo: int, length: int) -> int:
+        """The verdict on one route."""
+        context = self._peers[peer]
+        court = self._court(context)
+        if court is None:
+            return attribute_id if self._all_pass(context) else 0
+        return court.judge_one(context.name, family, attribute_id, hi << 64 | lo, length)
+
+    def explain(self, peer: int, prefix: Prefix, attributes: PathAttributes) -> PolicyVerdict:
+        """The verdict on one route, with the line that decided it. `attributes` are those that came in."""
+        context = self._peers[peer]
+        verdict = built_in(context, self.policies)
+        if verdict is not None:
+            return verdict
+        court = self._court(context)
+        assert court is not None
+        return explain(court.compiled, context.name, prefix, attributes)
+
+    def _all_pass(self, context: PeerContext) -> bool:
+        verdict = built_in(context, self.policies)
+        return verdict is not None and verdict.accept
+
+    def _court(self, context: PeerContext) -> _Court | None:
+        """What judges by the peer's written policy; None where a built-in rule decides."""
+        name = context.policy
+        if name is None or name not in self.policies.policies:
+            return None
+        court = self._courts.get(name)
+        if court is None:
+            assert self._view is not None, "attach the judge to an attribute table first"
+            court = self._courts[name] = _Court(compile_policy(self.policies.policies[name]), self._view)
+        return court
+
+    def _forget(self, ids: Ids) -> None:
+        for court in self._courts.values():
+            court.forget(ids)
+
+
+class _Court:
+    """One compiled policy with all that is known by attribute id."""
+
+    def __init__(self, compiled: CompiledPolicy, view: AttributeView) -> None:
+        self.compiled = compiled
+        self.view = view
+        self.cache = MaskCache(compiled, view)
+        self._actions: dict[tuple[int, int], DerivedIds | None] = {}
+        terms = compiled.policy.terms
+        accepting = [terms[clause.term].action is Action.ACCEPT for clause in compiled.clauses]
+        self._accepting = np.array([*accepting, False])  # the last one, index -1, when no clause decides
+
+    def renewed(self, compiled: CompiledPolicy) -> _Court:
+        """The same under a policy of the same meaning whose lines have moved."""
+        self.compiled = self.cache.compiled = compiled
+        return self
+
+    def forget(self, ids: Ids) -> None:
+        self.cache.forget(ids)
+        for action in self._actions.values():
+            if action is not None:
+                action.forget(ids)
+
+    def judge(self, peer: str, family: Family, ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
+        compiled = self.compiled
+        matched = compiled.prefix_masks(family, hi, lo, length)
+        matched &= self.cache.masks(ids)
+        matched &= np.array(split(compiled.peer_mask(peer), compiled.words), np.uint64)
+        clause = lowest_bit(matched & np.array(split(compiled.decisive, compiled.words), np.uint64))
+        verdict = np.where(self._accepting.take(clause), ids, 0)
+        self._change(verdict, ids, clause, matched)
+        return verdict
+
+    def judge_one(self, peer: str, family: Family, number: int, value: int, length: int) -> int:
+        compiled = self.compiled
+        matched = compiled.prefix_mask(family, value, length) & self.cache.mask(number) & compiled.peer_mask(peer)
+        clause, setting = decide(compiled, matched)
+        if clause < 0 or not self._accepting[clause]:
+            return 0
+        action = self._action(clause, setting)
+        return number if action is None else action.one(number)
+
+    def _change(self, verdict: Ids, ids: Ids, clause: Ids, matched: Words) -> None:
+        """Puts derived ids where accepted routes are changed."""
+        accepted = np.flatnonzero(verdict)
+        if self.compiled.setting:
+            accepted = self._change_by_next(verdict, ids, clause, matched, accepted)
+        for number in np.flatnonzero(np.bincount(clause.take(accepted), minlength=1)).tolist():
+            action = self._action(number, 0)
+            if action is not None:
+                rows = accepted.compress(clause.take(accepted) == number)
+                verdict[rows] = action.many(ids.take(rows))
+
+    def _change_by_next(self, verdict: Ids, ids: Ids, clause: Ids, matched: Words, accepted: Ids) -> Ids:
+        """Routes that `next` terms before the deciding one have set something on; gives the other rows."""
+        compiled = self.compiled
+        before = matched.take(accepted, axis=0) & np.array(split(compiled.setting, compiled.words), np.uint64)
+        before &= _below(clause.take(accepted), compiled.words)
+        touched = before.any(axis=1)
+        rows, keys = accepted.compress(touched), before.compress(touched, axis=0)
+        if len(rows):
+            keys = np.column_stack([keys, clause.take(rows).astype(np.uint64)])
+            distinct, which = np.unique(keys, axis=0, return_inverse=True)
+            for number, key in enumerate(distinct.tolist()):
+                action = self._action(key[-1], sum(word << WORD * index for index, word in enumerate(key[:-1])))
+                here = rows.compress(which.reshape(-1) == number)
+                verdict[here] = ids.take(here) if action is None else action.many(ids.take(here))
+        return accepted.compress(~touched)
+
+    def _action(self, clause: int, setting: int) -> DerivedIds | None:
+        """What is changed on routes that `clause` accepts after the `next` clauses in `setting`; None:
+        nothing."""
+        key = (clause, setting)
+        if key not in self._actions:
+            edits = self.compiled.edits_of(clause, setting)
+            self._actions[key] = DerivedIds(edits, self.view) if edits else None
+        return self._actions[key]
+
+
+def decide(compiled: CompiledPolicy, matched: int) -> tuple[int, int]:
+    """The deciding clause (-1: none) and the `next` clauses before it, of one route's mask."""
+    deciding = matched & compiled.decisive
+    lowest = deciding & -deciding
+    if not lowest:
+        return -1, 0
+    return lowest.bit_length() - 1, matched & compiled.setting & (lowest - 1)
+
+
+def explain(compiled: CompiledPolicy, peer: str, prefix: Prefix, attributes: PathAttributes) -> PolicyVerdict:
+    """One route by its masks, without any cache."""
+    attribute_mask = compiled.attribute_free
+    for bit, holds in compiled.attribute_mask(lambda condition: np.bool_(condition.holds(attributes))):
+        attribute_mask |= int(holds) << bit
+    prefix_mask = compiled.prefix_mask(prefix.family, prefix.value, prefix.length)
+    clause, setting = decide(compiled, prefix_mask & attribute_mask & compiled.peer_mask(peer))
+    if clause < 0:
+        return deny_by_default(compiled.policy)
+    term = compiled.policy.terms[compiled.clauses[clause].term]
+    edits = [edit for edit in compiled.edits_of(clause, setting) if edit is not term.edits]
+    return verdict_of(compiled.policy, term, edits, attributes)
+
+
+def lowest_bit(words: Words) -> Ids:
+    """The index of the lowest set bit of each row, -1 where none is. Powers of two are exact in a double."""
+    result = np.full(len(words), -1, np.int64)
+    for index in range(words.shape[1] - 1, -1, -1):
+        word = words[:, index]
+        some = np.flatnonzero(word)
+        lowest = word.take(some)
+        lowest &= ~lowest + np.uint64(1)
+        result[some] = np.frexp(lowest.astype(np.float64))[1].astype(np.int64) - 1 + WORD * index
+    return result
+
+
+def _below(clause: Ids, words: int) -> Words:
+    """Masks of all bits below a clause, row by row."""
+    result: Words = np.zeros((len(clause), words), np.uint64)
+    for index in range(words):
+        shift = np.clip(clause - WORD * index, 0, WORD)
+        full = shift == WORD
+        partial = (np.uint64(1) << np.where(full, 0, shift).astype(np.uint64)) - np.uint64(1)
+        result[:, index] = np.where(full, np.uint64(0xFFFFFFFFFFFFFFFF), partial)
+    return result

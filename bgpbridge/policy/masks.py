@@ -1,0 +1,97 @@
+"""Attribute masks of one compiled policy by attribute id, worked out once and kept until the id is released.
+
+Also kept: which derived id each action makes of each id, so that judging a table again costs a gather.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bgpbridge.policy.columns import AttributeBatch, AttributeView, Ids
+from bgpbridge.policy.compile import WORD, CompiledPolicy, join, split
+from bgpbridge.policy.edits import Edits, resolve
+from bgpbridge.policy.prefix_table import Words
+
+__all__ = ["DerivedIds", "MaskCache"]
+
+
+def _grown(column: Any, rows: int) -> Any:
+    """The column with room for `rows` rows, zeros behind."""
+    if rows <= len(column):
+        return column
+    larger = np.zeros((max(rows, 2 * len(column)), *column.shape[1:]), column.dtype)
+    larger[: len(column)] = column
+    return larger
+
+
+class MaskCache:
+    """Rows of mask words by attribute id."""
+
+    def __init__(self, compiled: CompiledPolicy, view: AttributeView) -> None:
+        self.compiled = compiled
+        self.view = view
+        self._masks = np.zeros((1024, compiled.words), np.uint64)
+        self._known = np.zeros(1024, np.bool_)
+
+    def masks(self, ids: Ids) -> Words:
+        """The masks of many ids; new ones are worked out together."""
+        top = int(ids.max(initial=0)) + 1
+        self._masks, self._known = _grown(self._masks, top), _grown(self._known, top)
+        unknown = ids.compress(~self._known.take(ids))
+        if len(unknown):
+            self._fill(np.unique(unknown))
+        found: Words = self._masks.take(ids, axis=0)
+        return found
+
+    def mask(self, number: int) -> int:
+        """The mask of one id as an integer."""
+        if number >= len(self._known) or not self._known[number]:
+            self.masks(np.array([number], np.int64))
+        return join(self._masks[number])
+
+    def _fill(self, ids: Ids) -> None:
+        batch = AttributeBatch(self.view, ids)
+        rows = np.empty((len(ids), self.compiled.words), np.uint64)
+        rows[:] = split(self.compiled.attribute_free, self.compiled.words)
+        for bit, holds in self.compiled.attribute_mask(batch.truth):
+            rows[:, bit // WORD] |= holds.astype(np.uint64) << np.uint64(bit % WORD)
+        rows[~batch.readable] = 0
+        self._masks[ids] = rows
+        self._known[ids] = True
+
+    def forget(self, ids: Ids) -> None:
+        """These ids will soon mean something else."""
+        self._known[ids.compress(ids < len(self._known))] = False
+
+
+class DerivedIds:
+    """For one row of edits: the id that each attribute id becomes."""
+
+    def __init__(self, edits: Sequence[Edits], view: AttributeView) -> None:
+        self.edits = tuple(edits)
+        self.view = view
+        self._changes = None if any(edit.wild for edit in edits) else resolve(self.edits, None)
+        self._derived = np.zeros(1024, np.int64)
+
+    def one(self, number: int) -> int:
+        """The id that one becomes."""
+        changes = self._changes or resolve(self.edits, self.view.get(number).attributes)
+        return self.view.derive(number, changes)
+
+    def many(self, ids: Ids) -> Ids:
+        """The ids that many become."""
+        self._derived = _grown(self._derived, int(ids.max(initial=0)) + 1)
+        missing = ids.compress(self._derived.take(ids) == 0)
+        for number in np.unique(missing).tolist():
+            self._derived[number] = self.one(number)
+        found: Ids = self._derived.take(ids)
+        self.view.keep(found)
+        return found
+
+    def forget(self, ids: Ids) -> None:
+        """These ids, received or derived, will soon mean something else."""
+        self._derived[ids.compress(ids < len(self._derived))] = 0
+        self._derived[np.isin(self._derived, ids)] = 0
