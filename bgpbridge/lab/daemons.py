@@ -50,6 +50,7 @@ class Plan:
     packages: Mapping[Path, str] = field(default_factory=dict)  # program that must exist: Debian package
     owner: str | None = None  # the user who must be able to write into the node's folder
     files: Mapping[Path, str] = field(default_factory=dict)
+    checks: tuple[tuple[str, ...], ...] = ()  # commands that fail, with the reason, when a configuration is wrong
     bpffs: Path | None = None  # where a BPF file system has to be mounted
     programs: tuple[Program, ...] = ()
     settle: tuple[tuple[str, ...], ...] = ()  # commands to run once all programs are ready
@@ -92,6 +93,7 @@ def _frr(node: Node, folder: Path) -> Plan:
     return Plan(
         packages={FRR / "zebra": "frr"},
         owner="frr",
+        checks=(("vtysh", "-C", "-f", str(config)),),
         files={empty: "", folder / "vtysh.conf": "no service integrated-vtysh-config\n"},
         programs=programs,
         settle=((*vtysh, "-f", str(config)),),
@@ -127,6 +129,7 @@ def _gobgp(node: Node, folder: Path) -> Plan:
     argv = ("gobgpd", "-f", str(config), "-t", form, "-p", "--pprof-disable", "--api-hosts", f"unix://{api}")
     return Plan(
         packages={Path("/usr/bin/gobgpd"): "gobgpd"},
+        checks=(("gobgpd", "-d", "-f", str(config), "-t", form),),
         programs=(Program("gobgpd", argv, api),),
         tools={"gobgp": ("gobgp", "--target", f"unix://{api}")},
     )
@@ -143,13 +146,16 @@ def _exabgp(node: Node, folder: Path) -> Plan:
 def _bgpbridge(node: Node, folder: Path) -> Plan:
     source = _config(node, "/etc/bgpbridge/bgpbridge.yaml", "/etc/bgpbridge.yaml")
     config, control, bpffs = folder / "bgpbridge.yaml", folder / "control.sock", folder / "bpf"
-    env = {"PYTHONPATH": str(Path(bgpbridge.__file__).parent.parent)}
+    # -P: the folder that we happen to stand in is no place to import from.
     command = (sys.executable, "-P", "-m", "bgpbridge")
+    env = {"PYTHONPATH": str(Path(bgpbridge.__file__).parent.parent)}
+    by_hand = ("env", f"PYTHONPATH={env['PYTHONPATH']}", *command)
     return Plan(
         files={config: localised(source, folder, bpffs)},
+        checks=((*by_hand, "check", str(config)),),
         bpffs=bpffs,
         programs=(Program("bgpbridge", (*command, "run", "-c", str(config)), control, env),),
-        tools={"bgpbridge": ("env", f"PYTHONPATH={env['PYTHONPATH']}", *command, "-s", str(control))},
+        tools={"bgpbridge": (*by_hand, "-s", str(control))},
     )
 
 

@@ -211,26 +211,26 @@ def _prepare(lab: Lab, node: Node, planned: Plan) -> None:
     if planned.bpffs:
         planned.bpffs.mkdir()
         subprocess.run(["mount", "-t", "bpf", "bpf", str(planned.bpffs)], check=True)
-    enter = ["nsenter", f"--net={namespaces.where(lab.namespaces[node.name])}", "--"]
     for text in node.exec:
-        done = subprocess.run([*enter, *shlex.split(text)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            said = (done.stderr or done.stdout).strip()
-            raise LabError(f"node {node.name}: {text}: {said or done.returncode}", mend=f"see its exec in {lab.file}")
+        _must(lab, node.name, shlex.split(text))
 
 
 def _launch(lab: Lab, node: str, planned: Plan) -> None:
+    """Check the configuration, start the programs, run what settles them."""
+    for argv in planned.checks:
+        _must(lab, node, argv)
     for program in planned.programs:
         _start(lab, node, program)
     for argv in planned.settle:
-        done = subprocess.run(
-            ["nsenter", f"--net={namespaces.where(lab.namespace(node))}", "--", *argv],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode:
-            raise LabError(f"node {node}: {shlex.join(argv)}: {(done.stdout + done.stderr).strip()}")
+        _must(lab, node, argv)
+
+
+def _must(lab: Lab, node: str, argv: Sequence[str]) -> None:
+    enter = ["nsenter", f"--net={namespaces.where(lab.namespace(node))}", "--"]
+    done = subprocess.run([*enter, *argv], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+    if done.returncode:
+        said = "\n    ".join((done.stdout + done.stderr).strip().splitlines()[-8:])
+        raise LabError(f"node {node}: {shlex.join(argv)} ended with {done.returncode}\n    {said}")
 
 
 def _start(lab: Lab, node: str, program: Program) -> None:

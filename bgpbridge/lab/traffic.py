@@ -64,8 +64,8 @@ class Stream:
         folder = lab.node_folder(spec.sink) / name
         folder.mkdir(parents=True, exist_ok=True)
         receiver = _child(lab.namespace(spec.sink), ["receive", str(folder)])
-        words = ["send", str(folder), "--rate", str(spec.rate_pps), "--octets", str(spec.octets), *spec.addresses]
-        sender = _child(lab.namespace(spec.source), words)
+        options = ["--rate", str(spec.rate_pps), "--octets", str(spec.octets)]
+        sender = _child(lab.namespace(spec.source), ["send", str(folder), *spec.addresses, *options])
         return cls(folder, sender, receiver)
 
     def stop(self) -> Report:
