@@ -137,7 +137,7 @@ class RouteSocket:
             if end is None:
                 datagrams.append(data)
                 continue
-            if first == NLMSG_ERROR or end < 0:
+            if first == NLMSG_ERROR:
                 raise NetlinkError(f"dump {kind}", -int.from_bytes(data[16:20], "little", signed=True))
             if first != NLMSG_DONE:
                 datagrams.append(data[:end])

@@ -1,7 +1,7 @@
 """Our side of rtnetlink as octets: routes in bulk from columns, nexthop objects one by one, and what comes back.
 
-A route message of a family has a fixed length, so ten thousand of them are one numpy array: 52 octets each
-for IPv4, 64 for IPv6. Routes name a nexthop group (RTA_NH_ID) and nothing else. A dump comes back in as few
+A route message of a family has a fixed length, so ten thousand of them are one numpy array: 60 octets each
+for IPv4, 72 for IPv6. Routes name a nexthop group (RTA_NH_ID) and nothing else. A dump comes back in as few
 forms; each is read as columns, whatever does not fit the first message's form one by one.
 
 Layouts: uapi/linux/netlink.h, rtnetlink.h, nexthop.h. Pure.
@@ -47,7 +47,7 @@ does (or add it); take ours out. INSERT cannot touch a foreign route, nor can DE
 
 _TYPE = np.array([RTM_NEWROUTE, RTM_NEWROUTE, RTM_DELROUTE], np.uint16)
 _FLAGS = np.array([NLM_F_CREATE | NLM_F_EXCL, NLM_F_CREATE | NLM_F_REPLACE, 0], np.uint16) | np.uint16(NLM_F_REQUEST)
-RTA_DST, RTA_PRIORITY, RTA_NH_ID = 1, 6, 30
+RTA_DST, RTA_PRIORITY, RTA_TABLE, RTA_NH_ID = 1, 6, 15, 30
 NHA_ID, NHA_GROUP, NHA_BLACKHOLE, NHA_OIF, NHA_GATEWAY = 1, 2, 4, 5, 6
 RTNH_F_ONLINK = 4
 RTN_UNICAST = 1
@@ -62,7 +62,7 @@ def _layout(octets: int) -> np.dtype[Any]:
     fields: list[Any] = [("len", "u4"), ("type", "u2"), ("flags", "u2"), ("seq", "u4"), ("port", "u4")]
     fields += [(name, "u1") for name in ("family", "plen", "src_len", "tos", "table", "protocol", "scope", "kind")]
     fields += [("rtm_flags", "u4")]
-    for name, form in (("dst", ("u1", octets)), ("metric", ("u4",)), ("nh", ("u4",))):
+    for name, form in (("dst", ("u1", octets)), ("metric", ("u4",)), ("nh", ("u4",)), ("full_table", ("u4",))):
         fields += [(f"{name}_size", "u2"), (f"{name}_type", "u2"), (name, *form)]
     return np.dtype(fields)
 
@@ -72,7 +72,7 @@ MESSAGE = {family: _layout(family.octets) for family in Family}
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """What makes a route ours: routing table (1..255), protocol number, metric."""
+    """What makes a route ours: routing table, protocol number, metric."""
 
     table: int
     protocol: int
@@ -115,7 +115,7 @@ def pack_routes(keys: Keys, nexthop: U32, what: U8, owner: Owner, sequence: int 
     out = np.zeros(len(keys), MESSAGE[keys.family])
     out["len"], out["type"], out["flags"] = out.itemsize, _TYPE[what], _FLAGS[what]
     out["seq"] = np.arange(sequence, sequence + len(keys), dtype=np.uint32)
-    out["family"], out["plen"], out["table"] = keys.family.af, keys.length, owner.table
+    out["family"], out["plen"], out["table"] = keys.family.af, keys.length, _short(owner.table)
     out["protocol"], out["kind"] = owner.protocol, RTN_UNICAST
     out["dst_size"], out["dst_type"], out["dst"] = 4 + keys.family.octets, RTA_DST, keys.octets()
     out["metric_size"], out["metric_type"], out["metric"] = 8, RTA_PRIORITY, owner.metric
@@ -123,7 +123,13 @@ def pack_routes(keys: Keys, nexthop: U32, what: U8, owner: Owner, sequence: int 
     out["nh_size"] = 8
     out["nh_type"] = np.where(gone, RTA_PRIORITY, RTA_NH_ID)
     out["nh"] = np.where(gone, np.uint32(owner.metric), nexthop)
+    out["full_table_size"], out["full_table_type"], out["full_table"] = 8, RTA_TABLE, owner.table
     return out
+
+
+def _short(table: int) -> int:
+    """`rtm_table` has one octet; RTA_TABLE says the rest."""
+    return table if table < 256 else 0
 
 
 def _attribute(kind: int, value: bytes) -> bytes:
@@ -162,7 +168,8 @@ def id_body(number: int) -> bytes:
 
 def route_filter(family: Family, owner: Owner) -> bytes:
     """The body of a strict dump request: routes of our table and protocol only."""
-    return RTMSG.pack(family.af, 0, 0, 0, owner.table, owner.protocol, 0, RTN_UNICAST, 0)
+    head = RTMSG.pack(family.af, 0, 0, 0, _short(owner.table), owner.protocol, 0, RTN_UNICAST, 0)
+    return head + _word(RTA_TABLE, owner.table)
 
 
 # -- answers ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ verified and runs of equal tokens are walked: a peer can neither build collision
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,6 +64,15 @@ class Keys:
             np.ascontiguousarray(words[:, 1]),
             np.ascontiguousarray(length),
         )
+
+    @classmethod
+    def joined(cls, family: Family, parts: Sequence[Keys]) -> Keys:
+        """Several one after the other."""
+        if not parts:
+            return cls.of(family, [])
+        columns = ((part.hi, part.lo, part.length) for part in parts)
+        hi, lo, length = (np.concatenate(column) for column in zip(*columns, strict=True))
+        return cls(family, hi, lo, length)
 
     def octets(self) -> U8:
         """The addresses as n x 4 or n x 16 octets in network order."""

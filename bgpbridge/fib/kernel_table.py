@@ -1,0 +1,319 @@
+"""One family of the kernel FIB: which group each row's route has in the kernel, and which rows must be written.
+
+The event loop says what is wanted (`apply`), the worker takes slices (`take`), sends them, and says what became
+of them (`finish`). A row that is waiting is not queued twice: when its turn comes it is written as it is wanted
+then, so the last change wins and a flapping prefix costs one message. A few rows at a time (one UPDATE) go ahead
+of a storm. IPv4 storms are shuffled (sorted, the kernel's trie is resized all the time), IPv6 ones sorted.
+
+Whoever calls holds the lock of `KernelFib`, but for `order`, which belongs to the worker alone.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bgpbridge.fib.columns import Column, RouteColumns
+from bgpbridge.fib.kernel_wire import DELETE, INSERT, REPLACE, Reply, RouteDump
+from bgpbridge.fib.keys import U8, U32, Keys, KeyTable, Rows
+from bgpbridge.fib.leftovers import Leftovers
+from bgpbridge.fib.refusals import Refusals
+from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.groups import LIMIT, LOCAL
+from bgpbridge.types import Family
+
+__all__ = ["OURS_UNKNOWN", "KernelTable", "Slice"]
+
+SLICE = 4096
+EXPRESS = 64
+OURS_UNKNOWN = 0xFFFFFFFF
+"""In `installed`: a route of ours stands there, by a nexthop that is not one of our groups."""
+NO_ROWS: Rows = np.empty(0, np.int64)
+NO_GROUP = "its group has no usable nexthop in the kernel"
+FOREIGN_HOLDS = "a foreign route holds this prefix and metric"
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """Routes on their way: prefix, group wanted when it was cut, and what to do. `rows` is empty where the
+    prefixes have no row (strays)."""
+
+    rows: Rows
+    keys: Keys
+    groups: U32
+    what: U8
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, which: Rows) -> Slice:
+        """Some of them."""
+        return Slice(self.rows[which], self.keys.take(which), self.groups[which], self.what[which])
+
+
+class KernelTable:
+    """State by row of one family."""
+
+    def __init__(self, family: Family) -> None:
+        self.family = family
+        self.columns = RouteColumns(family)
+        self.refusals = Refusals()
+        self.leftovers: Leftovers | None = None
+        self.strays: list[tuple[Keys, int]] = []  # ours, but of no row below the number beside them
+        self.waiting = 0
+        self.watched: list[Keys] | None = None  # what changed while an audit looks
+        self.in_flight: Slice | None = None
+        self.installed_count = 0
+        self._installed = Column(np.uint32)
+        self._dirty = Column(np.bool_)
+        self._express: deque[Rows] = deque()
+        self._storm: list[Rows] = []
+        self._ready: Rows = NO_ROWS
+        self._random = np.random.default_rng()
+
+    @property
+    def installed(self) -> U32:
+        """The group of each row's route in the kernel; 0 = no route."""
+        return self._installed.cells
+
+    # -- the event loop's side ----------------------------------------------------------------------
+
+    def apply(self, changes: Changes) -> None:
+        """Remember what is wanted, and queue it."""
+        rows = changes.rows
+        keys = Keys(self.family, changes.hi, changes.lo, changes.length)
+        other = self.columns.rekeyed(rows, keys)
+        if len(other):
+            self._let_go(other)
+        self.columns.put(rows, keys)
+        self._installed.reserve(self.columns.end)
+        self._dirty.reserve(self.columns.end)
+        self.columns.want[rows] = changes.new
+        self.queue(rows)
+
+    def _let_go(self, rows: Rows) -> None:
+        """The RIB gave these rows to other prefixes: what stands for the old ones has no row any more."""
+        self.add_strays(self.columns.keys(rows))
+        self._set_installed(rows, np.zeros(len(rows), np.uint32))
+        self.refusals.settle(rows)
+
+    def queue(self, rows: Rows) -> None:
+        """Write these rows again, as they are wanted when their turn comes."""
+        if self.watched is not None and len(rows):
+            self.watched.append(self.columns.keys(rows))
+        fresh = rows[~self._dirty.cells[rows]]
+        if not len(fresh):
+            return
+        self._dirty.cells[fresh] = True
+        self.waiting += len(fresh)
+        if len(fresh) <= EXPRESS:
+            self._express.append(fresh)
+        else:
+            self._storm.append(fresh)
+
+    def wanted(self, rows: Rows) -> U32:
+        """What the kernel should have: the Loc-RIB's group, 0 where that is none or the kernel's own."""
+        want = self.columns.want[rows]
+        return np.where(want == LOCAL, np.uint32(0), want)
+
+    @property
+    def behind(self) -> int:
+        """Rows that are not written yet."""
+        return self.waiting + (len(self.in_flight.rows) if self.in_flight else 0)
+
+    @property
+    def has_work(self) -> bool:
+        """Something waits for the worker."""
+        return bool(self.waiting or self.strays)
+
+    def pending(self) -> Keys:
+        """Prefixes that are on their way or wait for it."""
+        rows = np.flatnonzero(self._dirty.cells[: self.columns.end]) if self.waiting else NO_ROWS
+        if self.in_flight is not None:
+            rows = np.concatenate([rows, self.in_flight.rows])
+        return self.columns.keys(rows)
+
+    def groups_in_use(self) -> npt.NDArray[np.bool_]:
+        """Groups by id that some route in the kernel, or on its way there, may use."""
+        used = np.zeros(LIMIT + 1, np.bool_)
+        end = self.columns.end
+        if end <= len(self.installed):
+            for column in (self.installed[:end], self.columns.want[:end]):
+                used[column[column <= LIMIT]] = True
+        if self.in_flight is not None:
+            used[self.in_flight.groups] = True
+        if self.leftovers is not None:
+            used[[group for group in self.leftovers.values_in_use() if group <= LIMIT]] = True
+        if self.strays:
+            used[:] = True
+        return used
+
+    # -- the worker's side --------------------------------------------------------------------------
+
+    def take_storm(self) -> list[Rows]:
+        """All that waits unordered, when nothing ordered is left. Give it to `order`."""
+        if len(self._ready):
+            return []
+        storm, self._storm = self._storm, []
+        return storm
+
+    def order(self, storm: list[Rows]) -> None:
+        """Put a storm in the order that suits the kernel. Not under the lock: its rows are still marked as
+        waiting, so nobody else touches them."""
+        rows = np.concatenate(storm)
+        if self.family is Family.IPV4:
+            self._ready = self._random.permutation(rows)
+        else:
+            self._ready = rows[np.argsort(self.columns.keys(rows).hi, kind="stable")]
+
+    def take(self, present: npt.NDArray[np.bool_], now_s: float) -> Slice | None:
+        """The next routes to write: single ones first, else a slice of the storm. Rows that stand right are
+        done by being looked at. None when nothing is left to send."""
+        while self.waiting:
+            if self._express:
+                rows = self._express.popleft()
+            else:
+                rows, self._ready = self._ready[:SLICE], self._ready[SLICE:]
+            if not len(rows):
+                return None
+            self._dirty.cells[rows] = False
+            self.waiting -= len(rows)
+            cut = self._cut(rows, present, now_s)
+            if len(cut):
+                self.in_flight = cut
+                return cut
+        return None
+
+    def _cut(self, rows: Rows, present: npt.NDArray[np.bool_], now_s: float) -> Slice:
+        want = self.wanted(rows)
+        keys = self.columns.keys(rows)
+        if self.leftovers is not None:
+            absent = np.flatnonzero(self.installed[rows] == 0)
+            self._set_installed(rows[absent], self.leftovers.take(keys.take(absent)))
+        have = self.installed[rows]
+        stuck = (want != 0) & (want != have) & ~present[want]
+        self.refusals.refuse(rows[stuck], errno.ENETUNREACH, NO_GROUP, now_s)
+        self.refusals.settle(rows[want == have])
+        todo = np.flatnonzero((want != have) & ~stuck)
+        what = np.where(want == 0, DELETE, np.where(have == 0, INSERT, REPLACE)).astype(np.uint8)
+        return Slice(rows[todo], keys.take(todo), want[todo], what[todo])
+
+    def finish(self, sent: Slice, failed: Iterable[tuple[int, Reply]], now_s: float) -> None:
+        """What became of a slice. Deleting what is not there is a success."""
+        self.in_flight = None
+        good = np.ones(len(sent), np.bool_)
+        by_reason: dict[tuple[int, str], list[int]] = {}
+        for index, reply in failed:
+            if sent.what[index] == DELETE and reply.errno in (errno.ESRCH, errno.ENOENT):
+                continue
+            good[index] = False
+            by_reason.setdefault((reply.errno, reply.said), []).append(index)
+        moved = self.columns.rekeyed(sent.rows, sent.keys)
+        if len(moved):
+            gone = np.isin(sent.rows, moved)
+            self.add_strays(sent.keys.take(gone & good))
+            good &= ~gone
+        self._set_installed(sent.rows[good], sent.groups[good])
+        self.refusals.settle(sent.rows[good])
+        for (code, said), indices in by_reason.items():
+            words = FOREIGN_HOLDS if code == errno.EEXIST else said
+            self.refusals.refuse(sent.rows[indices], code, words, now_s)
+
+    def _set_installed(self, rows: Rows, groups: U32) -> None:
+        self.installed_count += int((groups != 0).sum()) - int((self.installed[rows] != 0).sum())
+        self.installed[rows] = groups
+
+    # -- when the kernel has changed by itself --------------------------------------------------------
+
+    def lost_groups(self, groups: Iterable[int]) -> int:
+        """The kernel dropped these groups and with them their routes: write those again that are wanted.
+        Returns how many routes were lost."""
+        rows = np.flatnonzero(np.isin(self.installed[: self.columns.end], list(groups)))
+        self._set_installed(rows, np.zeros(len(rows), np.uint32))
+        self.queue(rows)
+        return len(rows)
+
+    def groups_present(self, groups: Iterable[int]) -> None:
+        """These groups stand now: rows that were refused for want of them can go."""
+        rows = self.refusals.rows()
+        self.queue(rows[np.isin(self.columns.want[rows], list(groups))])
+
+    def touched(self, row: int, *, overwritten: bool, queued: bool = True) -> None:
+        """Somebody else overwrote or deleted the route of a row: write it again (`queued` False: not now)."""
+        rows = np.array([row], np.int64)
+        self._set_installed(rows, np.array([OURS_UNKNOWN if overwritten else 0], np.uint32))
+        if queued:
+            self.queue(rows)
+
+    def snapshot(self) -> tuple[Rows, Keys]:
+        """All rows with their prefixes, for `locate` and `believe`."""
+        rows = self.columns.known()
+        return rows, self.columns.keys(rows)
+
+    def believe(self, rows: Rows, keys: Keys, at: Rows, dump: RouteDump) -> int:
+        """Take a dump for true instead of what we thought; `at` says where in it each prefix stands (-1 =
+        nowhere). Rows that are not as wanted are queued, routes of ours without a row become strays (unless
+        adopted and not confirmed yet). Returns how many were wrong."""
+        actual = np.zeros(len(rows), np.uint32)
+        here = at >= 0
+        actual[here] = dump.nexthop[at[here]]
+        same = ~np.isin(rows, self.columns.rekeyed(rows, keys))
+        rows, actual = rows[same], actual[same]
+        if self.leftovers is not None:
+            # an adopted route that the RIB has not asked for again is not this row's yet
+            actual[(self.installed[rows] == 0) & (self.columns.want[rows] == 0)] = 0
+            self.leftovers.take(self.columns.keys(rows[actual != 0]))
+        wrong = rows[(actual != self.wanted(rows)) & ~self._dirty.cells[rows]]
+        self._set_installed(rows, actual)
+        self.refusals.hasten(wrong)
+        self.queue(wrong)
+        if self.leftovers is not None:
+            return len(wrong)
+        alone = np.ones(len(dump), np.bool_)
+        alone[at[here]] = False
+        strays = np.flatnonzero(alone)
+        self.add_strays(dump.keys.take(strays))
+        return len(wrong) + len(strays)
+
+    def add_strays(self, keys: Keys) -> None:
+        """Routes of ours that no row stands for, to be deleted."""
+        if len(keys):
+            self.strays.append((keys, 0))
+
+    def next_strays(self) -> Slice | None:
+        """The next strays. Where a row has come up for one meanwhile, the row is written instead."""
+        while self.strays:
+            keys, checked = self.strays.pop()
+            rows = self.columns.known()
+            rows = rows[rows >= checked]
+            at = KeyTable(keys).find(self.columns.keys(rows))
+            mine = rows[at >= 0]
+            if len(mine):
+                self._set_installed(mine, np.full(len(mine), OURS_UNKNOWN, np.uint32))
+                self.queue(mine)
+                keys = keys.take(np.delete(np.arange(len(keys)), at[at >= 0]))
+            if len(keys) > SLICE:
+                self.strays.append((keys.take(slice(SLICE, None)), self.columns.end))
+                keys = keys.take(slice(0, SLICE))
+            if len(keys):
+                count = len(keys)
+                return Slice(NO_ROWS, keys, np.zeros(count, np.uint32), np.full(count, DELETE, np.uint8))
+        return None
+
+    def adopt(self, dump: RouteDump) -> None:
+        """Routes that an earlier run left: taken up as the RIB names their prefixes again."""
+        self.leftovers = Leftovers(dump.keys, dump.nexthop)
+
+    def sweep(self) -> int:
+        """What was adopted and not confirmed becomes stray. Returns how many."""
+        if self.leftovers is None:
+            return 0
+        keys, _ = self.leftovers.rest()
+        self.leftovers = None
+        self.add_strays(keys)
+        return len(keys)
