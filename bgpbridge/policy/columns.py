@@ -97,7 +97,7 @@ class AttributeBatch:
             case c.OriginIn():
                 wanted = np.zeros(256, np.bool_)
                 wanted[list(condition.values)] = True
-                return wanted[view.origin.take(ids)]
+                return np.asarray(wanted[view.origin.take(ids)], np.bool_)
             case c.OriginAsIn():
                 return contains(condition.asns, view.origin_as.take(ids))
             case c.NeighborAsIn():

@@ -1,0 +1,66 @@
+"""Attributes in a list, seen as policy sees the attribute table: for trying a policy on routes that are in no
+RIB (tests, benchmarks, a policy file under review)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from bgpbridge.policy.columns import Ids
+from bgpbridge.types import AttributeChanges, Verdict
+from bgpbridge.wire.fields import Fields, fields_of
+from bgpbridge.wire.path_attributes import Decoded, PathAttributes
+
+__all__ = ["ListedAttributes"]
+
+
+class ListedAttributes:
+    """An AttributeView whose id n is the n-th of the list, counted from 1. Derived ids are interned behind."""
+
+    def __init__(self, listed: Sequence[PathAttributes | None]) -> None:
+        self._decoded = [Decoded(None, Verdict.TREAT_AS_WITHDRAW, ()), *map(_decoded, listed)]
+        fields = Fields.empty(len(self._decoded))
+        for index, decoded in enumerate(self._decoded):
+            fields.put(index, fields_of(decoded))
+        self.verdict, self.flags, self.origin = fields.verdict, fields.flags, fields.origin
+        self.path_length, self.neighbor_as, self.origin_as = fields.path_length, fields.neighbor_as, fields.origin_as
+        self.local_pref, self.med = fields.local_pref, fields.med
+        self.derived: dict[tuple[int, AttributeChanges], int] = {}
+        self.changes: dict[int, tuple[int, AttributeChanges]] = {}
+        self._released: list[Callable[[Ids], None]] = []
+
+    def get(self, number: int) -> Decoded:
+        """The attributes of a listed id."""
+        return self._decoded[number]
+
+    def derive(self, number: int, changes: AttributeChanges) -> int:
+        """An id that stands for listed attributes after changes; `changes[id]` tells which."""
+        if changes.empty:
+            return number
+        new = self.derived.setdefault((number, changes), len(self._decoded) + len(self.derived))
+        self.changes[new] = (number, changes)
+        return new
+
+    def keep(self, ids: Ids) -> None:
+        """Nothing here is ever collected."""
+
+    def on_release(self, forget: Callable[[Ids], None]) -> None:
+        """Called back by `release`."""
+        self._released.append(forget)
+
+    def release(self, ids: Sequence[int]) -> None:
+        """Tells those who asked that ids will mean something else."""
+        for forget in self._released:
+            forget(np.array(ids, np.int64))
+
+    def replace(self, number: int, attributes: PathAttributes) -> None:
+        """Gives an id to other attributes; release it first."""
+        self._decoded[number] = _decoded(attributes)
+        row = fields_of(self._decoded[number])
+        for name in ("verdict", "flags", "origin", "path_length", "neighbor_as", "origin_as", "local_pref", "med"):
+            getattr(self, name)[number] = getattr(row, name)
+
+
+def _decoded(attributes: PathAttributes | None) -> Decoded:
+    return Decoded(attributes, Verdict.TREAT_AS_WITHDRAW if attributes is None else Verdict.ACCEPT, ())
