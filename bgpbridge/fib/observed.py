@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import Protocol
 
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import IPAddress, Prefix
@@ -206,7 +205,7 @@ class Resync:
     interrupted: bool = False
 
 
-class KernelListener(Protocol):
+class KernelListener:
     """Who wants to hear of the kernel. Subclass it and override what you need: the bodies do nothing.
 
     Called in the event loop, state first: `KernelState` holds the new value already when a call is made.
