@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from bgpbridge.datapath import pins
 from bgpbridge.datapath.links import Mode, holders, link_create, link_detach, link_info, link_update
+from bgpbridge.datapath.offloads import expose_tags
 from bgpbridge.datapath.syscalls import Command, error_of, object_get, object_pin
 from bgpbridge.errors import BpfSyscallError, DatapathError, NetlinkError
 
@@ -44,7 +45,8 @@ class Wanted(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """The program on one interface. `note` says why it is not native, `adopted` that the link was there."""
+    """The program on one interface. `note` says why it is not native, `adopted` that the link was there,
+    `warning` what the program cannot see there (offloads)."""
 
     ifindex: int
     name: str
@@ -52,22 +54,24 @@ class Attached:
     program_id: int
     adopted: bool = False
     note: str = ""
+    warning: str = ""
 
 
 def attach(program: int, ifindex: int, pin_path: Path, wanted: Wanted = Wanted.AUTO) -> Attached:
     """Put the program on an interface, or under the link that we have there already. Raises DatapathError
     with the holder's name when somebody else sits on it."""
     name = _name(ifindex)
+    warning = expose_tags(name)
     pin = pins.link_pin(pin_path, ifindex)
     with _pinned(pin) as link:
         if link is not None:
             link_update(link, program)
-            return _adopted(link, name, wanted)
+            return replace(_adopted(link, name, wanted), warning=warning)
     link_fd, note = _create(program, ifindex, name, wanted)
     try:
         pin.parent.mkdir(parents=True, exist_ok=True)
         object_pin(link_fd, pin)
-        return _describe(link_fd, name, note=note)
+        return replace(_describe(link_fd, name, note=note), warning=warning)
     finally:
         os.close(link_fd)
 

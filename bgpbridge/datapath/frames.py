@@ -41,7 +41,7 @@ SENDER_MAC, ROUTER_MAC, NEXT_HOP_MAC = mac("00:00:5e:00:53:01"), mac("00:00:5e:0
 def checksum(octets: bytes) -> int:
     """The Internet checksum (RFC 1071) of octets whose checksum field is zero."""
     padded = octets + b"\0" * (len(octets) % 2)
-    total = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
+    total: int = sum(struct.unpack(f"!{len(padded) // 2}H", padded))
     while total >> 16:
         total = (total & 0xFFFF) + (total >> 16)
     return ~total & 0xFFFF
@@ -54,9 +54,17 @@ def ethernet(
     return dst + src + struct.pack("!H", kind) + payload + bytes(pad)
 
 
-def tagged(payload: bytes, vlan: int, kind: int = ETH_IPV4, *, tpid: int = ETH_8021Q) -> bytes:
+def tagged(
+    payload: bytes,
+    vlan: int,
+    kind: int = ETH_IPV4,
+    *,
+    tpid: int = ETH_8021Q,
+    dst: bytes = ROUTER_MAC,
+    src: bytes = SENDER_MAC,
+) -> bytes:
     """A frame with one 802.1Q (or 802.1ad) tag."""
-    return ethernet(struct.pack("!HH", vlan, kind) + payload, tpid)
+    return ethernet(struct.pack("!HH", vlan, kind) + payload, tpid, dst=dst, src=src)
 
 
 def ipv4(

@@ -10,9 +10,11 @@ order that never shows a reader something half written (DESIGN section 7). bpf/a
 
 from __future__ import annotations
 
+import errno
 import mmap
 import os
 import secrets
+import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,7 +25,7 @@ from bgpbridge.datapath import abi, pins
 from bgpbridge.datapath.elements import BpfMap
 from bgpbridge.datapath.specs import MapSpec, Sizes, check_memory, possible_cpus, specs
 from bgpbridge.datapath.syscalls import MapType, map_create, map_info, object_get, object_pin
-from bgpbridge.errors import LayoutError
+from bgpbridge.errors import LayoutError, NetlinkError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -178,7 +180,12 @@ class Maps:
         self.adjacencies["word1"][index] = np.uint64(word | int(state) << 48)
 
     def accept_interface(self, ifindex: int, mac: bytes) -> None:
-        """Take packets that come in by `ifindex` to this MAC, and let packets out by it."""
+        """Take packets that come in by `ifindex` to this MAC, and let packets out by it. Raises NetlinkError
+        when there is no such interface in this network namespace (a devmap itself only says EINVAL)."""
+        try:
+            socket.if_indextoname(ifindex)
+        except OSError:
+            raise NetlinkError(f"interface {ifindex}", errno.ENODEV) from None
         value = np.zeros(1, abi.INTERFACE)
         value["word"] = abi.interface_word(mac)
         self.tx_ports.update(ifindex, ifindex)

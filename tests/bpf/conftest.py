@@ -19,7 +19,12 @@ Test runs come in by ifindex 1 (loopback's number stands in for "no interface gi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import ctypes
+import os
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +40,8 @@ from bgpbridge.datapath.specs import Sizes
 from bgpbridge.datapath.testrun import Outcome, run
 from bgpbridge.types import Family, Prefix
 
+LIBC = ctypes.CDLL(None, use_errno=True)
+CLONE_NEWNET = 0x40000000
 LOOPBACK = 1
 NO_PORT = 4_000_000
 SIZES = Sizes(max_ipv4=10_000, max_ipv6=10_000)
@@ -120,3 +127,53 @@ def pin_path(tmp_path: Path) -> Iterator[Path]:
     assert ensure_bpffs(path)
     yield path
     bpffs._libc.umount2(str(path).encode(), 2)
+
+
+class Namespace:
+    """A network namespace of the test's own, which the test's thread is in meanwhile."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def ip(self, arguments: str) -> None:
+        subprocess.run(["ip", "-n", self.name, *arguments.split()], check=True)
+
+    @contextmanager
+    def inside(self) -> Iterator[None]:
+        before = os.open("/proc/self/ns/net", os.O_RDONLY)
+        there = os.open(f"/run/netns/{self.name}", os.O_RDONLY)
+        try:
+            assert LIBC.setns(there, CLONE_NEWNET) == 0
+            yield
+        finally:
+            assert LIBC.setns(before, CLONE_NEWNET) == 0
+            os.close(before)
+            os.close(there)
+
+    def index(self, interface: str) -> int:
+        with self.inside():
+            return socket.if_nametoindex(interface)
+
+
+@pytest.fixture
+def namespaces() -> Iterator[Callable[[str], Namespace]]:
+    """Makes namespaces by a short name; all of them go at the end."""
+    made: list[str] = []
+
+    def make(short: str) -> Namespace:
+        name = f"bb{os.getpid()}{short}"
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        made.append(name)
+        return Namespace(name)
+
+    yield make
+    for name in made:
+        subprocess.run(["ip", "netns", "del", name], check=True)
+
+
+@pytest.fixture
+def namespace(namespaces: Callable[[str], Namespace]) -> Iterator[Namespace]:
+    """One namespace, entered for the length of the test."""
+    made = namespaces("t")
+    with made.inside():
+        yield made

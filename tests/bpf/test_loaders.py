@@ -54,9 +54,9 @@ def test_a_program_is_loaded_under_its_name(maps: Maps, choice: Loader, tmp_path
 
 
 def test_bcc_leaves_nothing_in_this_process(maps: Maps) -> None:
-    before = len(os.listdir("/proc/self/fd"))
+    before = sum(1 for _ in Path("/proc/self/fd").iterdir())
     load(maps.fds, Loader.BCC).close()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert sum(1 for _ in Path("/proc/self/fd").iterdir()) == before
     assert not any("LLVM" in line or "libbcc" in line for line in Path("/proc/self/maps").read_text().splitlines())
     assert "bcc" not in sys.modules
 

@@ -1,0 +1,216 @@
+"""Real frames through a real router: sender, router and sink in namespaces of their own, joined by veth.
+
+What XDP sends must be, octet for octet, what the builder says and what the kernel itself forwards when the
+fast path is off.
+
+    sender s0 ── r0 router r1 ── k0 sink       203.0.113.0/24 and 2001:db8:c::/48 lie behind the sink
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import socket
+import struct
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bgpbridge.datapath import abi, attach
+from bgpbridge.datapath.abi import Adjacency, AdjacencyState, Reason
+from bgpbridge.datapath.attach import Wanted
+from bgpbridge.datapath.counters import read_reasons
+from bgpbridge.datapath.frames import ethernet, icmp, ipv4, ipv6, mac, tagged, tcp, udp
+from bgpbridge.datapath.loader import Loader, load
+from bgpbridge.datapath.maps import Maps
+from bgpbridge.datapath.specs import Sizes
+
+pytestmark = pytest.mark.root
+MARK = b"bgpbridge on the wire"
+S0, R0, R1, K0 = (mac(f"02:00:00:00:00:{n:02x}") for n in (1, 2, 3, 4))
+GROUP = 16
+SIOCETHTOOL, ETHTOOL_SGRO = 0x8946, 0x2C
+
+
+def gro_on(interface: str) -> None:
+    """A veth takes redirected frames only when its peer has NAPI: by an XDP program, or by GRO."""
+    value = ctypes.create_string_buffer(struct.pack("=II", ETHTOOL_SGRO, 1))
+    request = struct.pack("16sP", interface.encode(), ctypes.addressof(value)) + bytes(16)
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, SIOCETHTOOL, request)
+
+
+@dataclass
+class Router:
+    maps: Maps
+    sender: socket.socket
+    sink: socket.socket
+
+    def carry(self, frames: list[bytes]) -> list[bytes]:
+        """Send frames into r0; what came out at the sink with our mark in it, until as many came or 1 s."""
+        while self._receive(0):
+            pass
+        for frame in frames:
+            self.sender.send(frame)
+        came: list[bytes] = []
+        until = time.monotonic() + 1
+        while len(came) < len(frames) and (left := until - time.monotonic()) > 0:
+            frame = self._receive(left)
+            if frame and MARK in frame:
+                came.append(frame)
+        return came
+
+    def _receive(self, timeout_s: float) -> bytes:
+        self.sink.settimeout(timeout_s)
+        try:
+            return self.sink.recv(65536)
+        except (TimeoutError, BlockingIOError):
+            return b""
+
+
+def configure(sender, router, sink) -> None:
+    for n, (space, name, peer_space, peer) in enumerate(((sender, "s0", router, "r0"), (router, "r1", sink, "k0"))):
+        space.ip(f"link add {name} type veth peer name {peer} netns {peer_space.name}")
+        for owner, interface, address in ((space, name, (S0, R1)[n]), (peer_space, peer, (R0, K0)[n])):
+            owner.ip(f"link set {interface} address {address.hex(':')}")
+            owner.ip(f"link set {interface} up")
+    router.ip("addr add 192.0.2.1/24 dev r0")
+    router.ip("addr add 198.51.100.1/24 dev r1")
+    router.ip("addr add 2001:db8:f::1/64 dev r0 nodad")
+    router.ip("addr add 2001:db8:b::1/64 dev r1 nodad")
+    for hop, prefix in (("198.51.100.2", "203.0.113.0/24"), ("2001:db8:b::2", "2001:db8:c::/48")):
+        router.ip(f"neigh replace {hop} lladdr {K0.hex(':')} dev r1 nud permanent")
+        router.ip(f"route add {prefix} via {hop}")
+    switches = {
+        "ipv4/ip_forward": 1,
+        "ipv4/conf/all/rp_filter": 0,
+        "ipv4/conf/r0/rp_filter": 0,
+        "ipv6/conf/all/forwarding": 1,
+    }
+    with router.inside():
+        for name, value in switches.items():
+            Path("/proc/sys/net", name).write_text(f"{value}\n")
+    with sink.inside():
+        gro_on("k0")
+
+
+def fill(maps: Maps, ingress: int, egress: int) -> None:
+    maps.accept_interface(ingress, R0)
+    maps.accept_interface(egress, R1)
+    maps.store_adjacency(1, Adjacency(K0, R1, 1500, AdjacencyState.UP, egress))
+    maps.store_group(GROUP, 1)
+    maps.lpm4.update(abi.lpm4_keys(np.array([0xCB007100]), np.array([24])), GROUP)
+    maps.lpm6.update(
+        abi.lpm6_keys(np.array([0x20010DB8000C0000], np.uint64), np.array([0], np.uint64), np.array([48])), GROUP
+    )
+    maps.enable(True)
+
+
+def packet_socket(space, interface: str) -> socket.socket:
+    with space.inside():
+        made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
+        made.bind((interface, 0))
+    return made
+
+
+@pytest.fixture(params=[Wanted.NATIVE, Wanted.GENERIC], ids=str)
+def router(request, namespaces, pin_path: Path, tmp_path: Path, monkeypatch) -> Iterator[Router]:
+    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
+    sender, middle, sink = (namespaces(name) for name in "srk")
+    configure(sender, middle, sink)
+    maps = Maps.create(Sizes(100, 100))
+    program = load(maps.fds, Loader.LIBBPF)
+    ingress, egress = middle.index("r0"), middle.index("r1")
+    with middle.inside():
+        fill(maps, ingress, egress)
+        for ifindex in (ingress, egress):
+            attach.attach(program.fd, ifindex, pin_path, request.param)
+    program.close()  # the pinned links keep it
+    with packet_socket(sender, "s0") as s0, packet_socket(sink, "k0") as k0:
+        made = Router(maps, s0, k0)
+        settle(made)
+        yield made
+    with middle.inside():
+        attach.detach_all(pin_path)
+    maps.close()
+
+
+def settle(router: Router) -> None:
+    """Until the first frame comes through: links come up in their own time."""
+    probe = ethernet(ipv4(udp(data=MARK), dst="203.0.113.1"), dst=R0, src=S0)
+    for _ in range(20):
+        if router.carry([probe]):
+            return
+    raise AssertionError("nothing comes through the router")
+
+
+def packets(ttl: int) -> list[tuple[int, bytes]]:
+    """Ethertype and packet, of every kind that is forwarded, with TTL or hop limit `ttl`."""
+    to4, to6 = {"dst": "203.0.113.9", "ttl": ttl}, {"dst": "2001:db8:c::9", "hop_limit": ttl}
+    return [
+        *((0x0800, ipv4(udp(4000 + n, data=MARK), **to4)) for n in range(20)),
+        (0x0800, ipv4(tcp(data=MARK * 9), protocol=6, tos=0xB8, **to4)),
+        (0x0800, ipv4(icmp(data=MARK), protocol=1, **to4)),
+        (0x0800, ipv4(udp(data=MARK + bytes(1400)), ident=7, fragment=0x4000, **to4)),
+        (0x0800, ipv4(udp(data=MARK + bytes(3)), ident=8, fragment=0x2000, **to4)),
+        (0x0800, ipv4(MARK, ident=8, fragment=4, **to4)),
+        (0x86DD, ipv6(udp(data=MARK), flow=0x12345, **to6)),
+        (0x86DD, ipv6(tcp(data=MARK * 9), next_header=6, **to6)),
+        (0x86DD, ipv6(bytes([17, 0, 0, 1, 0, 0, 0, 5]) + udp(data=MARK + bytes(2)), next_header=44, **to6)),
+        (0x86DD, ipv6(bytes([59, 0, 1, 4, 0, 0, 0, 0]) + MARK, next_header=60, **to6)),
+    ]
+
+
+def test_frames_leave_as_the_builder_says_and_as_the_kernel_sends_them(router: Router) -> None:
+    sent = [ethernet(packet, kind, dst=R0, src=S0) for kind, packet in packets(64)]
+    expected = [ethernet(packet, kind, dst=K0, src=R1) for kind, packet in packets(63)]
+    before = read_reasons(router.maps)
+    assert router.carry(sent) == expected
+    after = read_reasons(router.maps)
+    assert (after[Reason.FORWARDED] - before[Reason.FORWARDED]).packets == len(sent)
+    router.maps.enable(False)
+    assert router.carry(sent) == expected
+    assert read_reasons(router.maps)[Reason.FORWARDED] == after[Reason.FORWARDED]
+
+
+def test_what_is_not_ours_to_forward_is_left_to_the_kernel(router: Router) -> None:
+    to = {"dst": "203.0.113.9"}
+    kept = [
+        tagged(ipv4(udp(data=MARK), **to), 5, dst=R0, src=S0),
+        ethernet(ipv4(udp(data=MARK), ttl=1, **to), dst=R0, src=S0),
+        ethernet(ipv4(udp(data=MARK), check=0xDEAD, **to), dst=R0, src=S0),
+        ethernet(ipv4(udp(data=MARK), **to), dst=K0, src=S0),
+        ethernet(ipv4(udp(data=MARK), dst="203.0.113.9", src="127.0.0.1"), dst=R0, src=S0),
+    ]
+    assert router.carry(kept) == []
+    option = ethernet(ipv4(udp(data=MARK), options=b"\x01\x01\x01\x00", **to), dst=R0, src=S0)
+    (came,) = router.carry([option])
+    assert came[22] == 63  # the kernel forwarded it
+
+
+def test_an_adjacency_that_goes_down_or_moves_is_followed_by_one_store(router: Router) -> None:
+    frame = ethernet(ipv4(udp(data=MARK), dst="203.0.113.9"), dst=R0, src=S0)
+    router.maps.set_adjacency_state(1, AdjacencyState.DOWN)
+    (came,) = router.carry([frame])  # by the kernel
+    assert came[:6] == K0
+    router.maps.set_adjacency_state(1, AdjacencyState.UP)
+    other = Adjacency(mac("02:00:00:00:00:99"), R1, 1500, AdjacencyState.UP, int(router.maps.adjacencies["ifindex"][1]))
+    router.maps.store_adjacency(1, other)
+    (came,) = router.carry([frame])
+    assert came[:6] == other.dmac
+
+
+def test_the_router_is_reached_by_its_own_address(router: Router) -> None:
+    """ARP, ND and ping to the router itself pass the program."""
+    keys = abi.lpm4_keys(np.array([0xC0000201]), np.array([32]))
+    router.maps.lpm4.update(keys, abi.GROUP_PUNT)
+    before = read_reasons(router.maps)[Reason.PASS_PUNT]
+    router.sender.send(ethernet(ipv4(icmp(data=MARK), dst="192.0.2.1", protocol=1), dst=R0, src=S0))
+    until = time.monotonic() + 1
+    while read_reasons(router.maps)[Reason.PASS_PUNT] == before and time.monotonic() < until:
+        time.sleep(0.005)
+    assert (read_reasons(router.maps)[Reason.PASS_PUNT] - before).packets == 1
