@@ -18,6 +18,7 @@ from bgpbridge.fib.observed import (
     Link,
     Nexthop,
     OwnRouteChange,
+    PuntChange,
     Resync,
 )
 from bgpbridge.fib.resolve import Resolver
@@ -70,12 +71,15 @@ class KernelEvents(KernelListener):
         if self.kernel is not None:
             self.kernel.rebuild(link.ifindex)
 
+    def on_punt_change(self, change: PuntChange) -> None:
+        """What XDP must leave to the kernel; told before the route itself."""
+        if self.live and self.overlay is not None:
+            self.overlay.foreign_changed(change)
+
     def on_foreign_route(self, route: ForeignRoute, present: bool) -> None:
-        """A route of somebody else: who decides about the prefix, and which next hops resolve over it."""
+        """A route of somebody else: which next hops resolve over it, and what it stood in the way of."""
         if not self.live:
             return
-        if self.overlay is not None:
-            self.overlay.foreign_changed(route.prefix)
         affected = self.resolver.affected_by_prefix(route.prefix)
         self._resolve_again(affected, CauseKind.FOREIGN_ROUTE, str(route.prefix))
         if not present and self.kernel is not None:

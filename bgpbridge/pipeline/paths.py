@@ -120,9 +120,10 @@ class Paths:
             self.resolver.watch(number, *self.target(self.next_hops[number]))
         return self.refresh(mine)
 
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Next hops that no attribute uses any more: give their adjacencies back."""
-        for number in numbers:
+    def forget_unknown(self) -> None:
+        """Next hops that the RIB has collected: give their adjacencies back."""
+        known = set(self.next_hops.ids())
+        for number in [number for number in self._state.reach if number not in known]:
             self.resolver.unwatch(number)
             self._claim(number, Resolution(reachable=False))
             self._state.dead_next_hops.discard(number)

@@ -131,7 +131,7 @@ class Sessions:
         if family is None or peer.session is None or family not in peer.session.families:
             return
         if record.kind is RefreshKind.BORR:
-                self.rib.mark_stale(peer.index, family)
+            self.rib.mark_stale(peer.index, family)
             peer.refreshing.add(family)
             self._sweep_after(peer, family, self.stale_time_s)
         elif record.kind is RefreshKind.EORR and family in peer.refreshing:

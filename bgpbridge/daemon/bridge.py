@@ -1,0 +1,105 @@
+"""The bridge process: `python -m bgpbridge.daemon.bridge`, started by the supervisor with the lanes' handles.
+
+Says `ready` on the descriptor that it is given once packets are forwarded and the control socket listens. Exit codes:
+0 stopped, 1 or 2 a BridgeError whose text went to stderr, anything else a crash that the supervisor answers with a
+new start.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import os
+import signal
+import sys
+from pathlib import Path
+
+from bgpbridge.api.server import ControlApi
+from bgpbridge.config import Config, load_config
+from bgpbridge.daemon.children import follow_parent
+from bgpbridge.daemon.runtime import RuntimeFolder
+from bgpbridge.doctor.checks import forward_rules
+from bgpbridge.errors import BridgeError, DatapathError, SpeakerError
+from bgpbridge.metrics import MetricsServer
+from bgpbridge.pipeline.bridge import Bridge, Files
+from bgpbridge.rib.tables import tune_malloc
+from bgpbridge.speaker.launch import Handles
+
+__all__ = ["main", "refuse_netfilter"]
+
+log = logging.getLogger("bgpbridge.bridge")
+
+
+def refuse_netfilter(config: Config) -> None:
+    """XDP bypasses netfilter: refuse to attach where FORWARD rules exist, unless told otherwise."""
+    if not config.datapath.interfaces or config.datapath.allow_netfilter_bypass:
+        return
+    rules = forward_rules()
+    if rules:
+        raise DatapathError(
+            f"{len(rules)} netfilter rules on FORWARD would be bypassed by XDP, such as: {rules[0]}",
+            mend="remove them, or set datapath.allow_netfilter_bypass: true when you mean it",
+        )
+
+
+async def serve(config: Config, handles: Handles, ready: int) -> None:
+    """Run a bridge until SIGTERM."""
+    folder = RuntimeFolder(config.runtime.directory)
+    bridge = Bridge(config, handles, Files(folder.state, folder.speaker_config))
+    api = ControlApi(bridge, folder.control_socket)
+    metrics = MetricsServer(bridge, config.metrics)
+    loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGHUP, api.reload_soon)
+    try:
+        await bridge.start()
+        await api.start()
+        await metrics.start()
+        os.write(ready, b"ready\n")
+        os.close(ready)
+        await _until(stopping, bridge)
+    finally:
+        await metrics.stop()
+        await api.stop()
+        await bridge.stop()
+
+
+async def _until(stopping: asyncio.Event, bridge: Bridge) -> None:
+    """Run the bridge; end when told to, or with the error of the room that failed."""
+    running = asyncio.create_task(bridge.run())
+    waiting = asyncio.create_task(stopping.wait())
+    await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if running.done():
+        running.result()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+def main() -> int:
+    """The process's entry point."""
+    parser = argparse.ArgumentParser(prog="bgpbridge-bridge")
+    parser.add_argument("--config", required=True, type=Path)
+    parser.add_argument("--ready", required=True, type=int)
+    arguments = parser.parse_args()
+    follow_parent()
+    logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr, level=logging.INFO)
+    tune_malloc()
+    try:
+        config = load_config(arguments.config)
+        logging.getLogger("bgpbridge").setLevel(config.log.level.upper())
+        handles = Handles.from_environment()
+        if handles is None:
+            raise SpeakerError("the bridge process has no lanes", mend="start it by `bgpbridge run -c FILE`")
+        refuse_netfilter(config)
+        asyncio.run(serve(config, handles, arguments.ready))
+    except BridgeError as error:
+        sys.stderr.write(f"bgpbridge: {error}\n")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

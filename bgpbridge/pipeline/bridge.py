@@ -1,0 +1,411 @@
+"""The bridge: every room wired to the next, from lanes to packets. The one place that knows them all.
+
+Order of a start (and why): the kernel's state first (next hops resolve over it), then what an earlier run left in
+the maps and the kernel (so that ids mean what they meant), then the overlay (so that nothing local is hijacked),
+then the program on the interfaces, then the lanes.
+
+A restart is the same start: pinned maps and kernel routes are adopted, peers are asked to send again, and what is
+still unclaimed when every peer has sent its table, or when the stale timer ends, is swept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bgpbridge.commits import Cause, CauseKind, CommitLog
+from bgpbridge.config import Config, Peer
+from bgpbridge.config.model import Decision
+from bgpbridge.datapath.abi import MAX_ADJACENCIES
+from bgpbridge.errors import BridgeError, UsageError
+from bgpbridge.events import EventLog, Severity
+from bgpbridge.feed.control import Command, ControlSender, Resync
+from bgpbridge.feed.lane import LaneMemory
+from bgpbridge.feed.reader import LaneReader, Pump
+from bgpbridge.fib.adjacency import AdjacencyTable
+from bgpbridge.fib.kernel import KernelFib, KernelOptions
+from bgpbridge.fib.netlink import KernelWatcher, OwnRoutes
+from bgpbridge.fib.probe import NeighbourProber
+from bgpbridge.fib.resolve import Resolver
+from bgpbridge.fib.xdp import XdpFib
+from bgpbridge.pipeline.datapath import Datapath
+from bgpbridge.pipeline.ingest import Ingest
+from bgpbridge.pipeline.kernel_events import KernelEvents
+from bgpbridge.pipeline.overlay import Overlay
+from bgpbridge.pipeline.paths import Paths
+from bgpbridge.pipeline.peers import PeerState, PeerTable, number_peers
+from bgpbridge.pipeline.planes import Committer, Planes
+from bgpbridge.pipeline.remembered import read_groups, write_groups
+from bgpbridge.pipeline.sessions import Sessions
+from bgpbridge.pipeline.work import Work
+from bgpbridge.policy.judge import PolicyJudge
+from bgpbridge.policy.model import PeerContext
+from bgpbridge.rib.decision import DecisionOptions, MedMode, MissingMed
+from bgpbridge.rib.loc_rib import Capacity, Rib
+from bgpbridge.rib.next_hops import NextHop, Resolution
+from bgpbridge.rib.peers import PeerInfo
+from bgpbridge.speaker.launch import Handles
+from bgpbridge.types import Prefix
+
+__all__ = ["Bridge", "Files", "decision_options"]
+
+HOUSEKEEPING_S = 1.0
+COLLECT_EVERY_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Where the bridge keeps things: its memory of groups, and the speaker's configuration."""
+
+    groups: Path
+    speaker_config: Path
+
+
+def decision_options(decision: Decision) -> DecisionOptions:
+    """The decision's knobs from the configuration."""
+    return DecisionOptions(
+        med=MedMode(decision.med.value),
+        missing_med=MissingMed(decision.missing_med.value),
+        compare_router_id=decision.compare_router_id,
+        prefer_oldest=decision.prefer_oldest,
+        ebgp_paths=decision.multipath.ebgp,
+        ibgp_paths=decision.multipath.ibgp,
+        relax=decision.multipath.relax,
+        backups=decision.backups,
+    )
+
+
+class Bridge:
+    """One running bridge. `start`, then `run` until cancelled, then `stop`."""
+
+    def __init__(self, config: Config, handles: Handles, files: Files) -> None:
+        self.config, self.handles, self.files = config, handles, files
+        self.started_at = time.time()
+        self.events = EventLog()
+        self.log = CommitLog()
+        self.peers = PeerTable()
+        self.datapath: Datapath | None = None
+        self.adopting = False
+        self.leaving: set[int] = set()  # indices of removed peers whose routes are not all gone yet
+        self._reader: LaneReader | None = None
+        self._sender: ControlSender | None = None
+        self._remembered: tuple[int, int] = (0, 0)
+        self._sync_timer: asyncio.TimerHandle | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # -- start ------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Up to the point where packets are forwarded and lanes are read. Raises BridgeError."""
+        self._make_rib()
+        self._make_fib()
+        self._reader = self.handles.reader(from_tail=False)
+        self._sender = self.handles.sender()
+        self._add_peers()
+        if self.datapath is not None:
+            await self.datapath.load()
+        await self.watcher.start()
+        await self._adopt()
+        self._take_over_interfaces()
+        self.kernel_events.live = True
+
+    def _make_rib(self) -> None:
+        capacity = Capacity(ipv4=self.config.datapath.max_ipv4, ipv6=self.config.datapath.max_ipv6)
+        self.judge = PolicyJudge(self.config.policy_set)
+        self.rib = Rib(
+            decision_options(self.config.decision),
+            self.judge,
+            resolve=self._resolve,
+            router_id=int(self.config.router.router_id),
+            capacity=capacity,
+        )
+        self.judge.attach(self.rib.attributes)
+
+    def _resolve(self, next_hop: NextHop) -> Resolution:
+        return self.paths.resolve(next_hop)
+
+    def _make_fib(self) -> None:
+        settings = self.config.datapath
+        if settings.interfaces:
+            self.datapath = Datapath.open(settings, self.events)
+        kernel = self.config.kernel
+        options = KernelOptions(
+            table=kernel.table,
+            protocol=kernel.protocol,
+            metric=kernel.metric,
+            nexthop_id_base=kernel.nexthop_id_base,
+        )
+        xdp = XdpFib(self.datapath.maps) if self.datapath is not None else None
+        self.planes = Planes(xdp, KernelFib(options) if kernel.enabled else None)
+        own = OwnRoutes(protocol=kernel.protocol, table=kernel.table, metric=kernel.metric)
+        self.watcher = KernelWatcher(own=own)
+        state = self.watcher.state
+        via_default = self.config.decision.resolve_via_default
+        self.resolver = Resolver(state.foreign, state.link_up, via_default=via_default)
+        self.paths = Paths(
+            self.rib.next_hops, self.rib.groups, self.resolver, self.planes, self.events, self._link_of_peer
+        )
+        self.committer = Committer(self.planes, self.paths, self.log)
+        self.work = Work(self.committer.routes)
+        self._wire_kernel_events()
+        self._wire_sessions()
+
+    def _wire_kernel_events(self) -> None:
+        self.kernel_events = KernelEvents(
+            self.rib,
+            self.paths,
+            self.resolver,
+            self.committer,
+            self.work,
+            self.events,
+            self.config.kernel.protocol,
+            datapath=self.datapath,
+            kernel=self.planes.kernel,
+        )
+        maps = self.datapath.maps if self.datapath is not None else None
+        words = maps.adjacencies if maps is not None else np.zeros((MAX_ADJACENCIES, 4), np.uint64)
+        self.prober = NeighbourProber()
+        state, loop = self.watcher.state, asyncio.get_running_loop()
+        self.adjacencies = AdjacencyTable(words, state, self.prober, loop, self.kernel_events.adjacencies_changed)
+        self.paths.adjacencies = self.adjacencies
+        state.listeners += [self.adjacencies, self.kernel_events]
+
+    def _wire_sessions(self) -> None:
+        self.sessions = Sessions(
+            self.peers,
+            self.rib,
+            self.committer,
+            self.work,
+            self.events,
+            self.send,
+            self.config.graceful_restart.stale_time_s,
+            self._synced,
+        )
+        self.ingest = Ingest(self.peers, self.rib, self.committer, self.sessions, self.work)
+
+    def _add_peers(self) -> None:
+        assert self._reader is not None
+        memory = self._reader.memory
+        numbers = number_peers(self.config, memory.read_peers(), len(self._reader.lanes))
+        memory.write_peers(numbers)
+        for peer in self.config.peers:
+            self.add_peer(peer, numbers[peer.name])
+
+    def add_peer(self, peer: Peer, index: int) -> PeerState:
+        """Make a peer known to every room that needs to know."""
+        state = self.peers.add(index, peer, self.config.local_asn(peer))
+        self.tell_rib(state)
+        return state
+
+    def tell_rib(self, peer: PeerState) -> None:
+        """What the RIB and the policies need to know of a peer, new or changed."""
+        config = peer.config
+        self.judge.set_peer(peer.index, PeerContext(config.name, peer.ebgp, config.import_policy))
+        info = PeerInfo(
+            index=peer.index,
+            name=config.name,
+            address=config.address,
+            asn=config.asn,
+            ebgp=peer.ebgp,
+            weight=config.weight,
+            add_path_limit=config.add_path_limit,
+        )
+        self.rib.add_peer(info)
+
+    @property
+    def lanes(self) -> int:
+        """How many lanes there are, the speaker's own included."""
+        assert self._reader is not None
+        return len(self._reader.lanes)
+
+    @property
+    def lane_memory(self) -> LaneMemory:
+        """The lanes' memory, which holds the table of peers."""
+        assert self._reader is not None
+        return self._reader.memory
+
+    def peers_by_name(self, name: str) -> PeerState:
+        """A configured peer. Raises UsageError with the names that there are."""
+        peer = self.peers.named(name)
+        if peer is None:
+            names = ", ".join(sorted(p.name for p in self.peers)) or "none"
+            raise UsageError(f"there is no peer {name}", mend=f"peers are: {names}")
+        return peer
+
+    # -- adoption ---------------------------------------------------------------------------------------
+
+    async def _adopt(self) -> None:
+        """Take over what an earlier run left: ids keep their meaning, entries are neither lost nor rewritten."""
+        left: set[int] = set()
+        self.adjacencies.adopt()
+        if self.planes.xdp is not None:
+            left |= self.planes.xdp.adopt().groups
+        if self.planes.kernel is not None:
+            self.planes.kernel.start()
+            self.watcher.ignore_ports({self.planes.kernel.port})
+            adopted: Future[frozenset[int]] = self.planes.kernel.adopt()
+            kept: frozenset[int] = await asyncio.wrap_future(adopted)
+            left |= kept
+        known = read_groups(self.files.groups, left, self._index_of, self.rib.next_hops)
+        for number, group in known.items():
+            self.rib.groups.seed(number, group)
+        self.rib.groups.reserve(left - known.keys())
+        self.paths.watch_fresh()
+        self.paths.fill(known)
+        self._left = left
+        self.adopting = bool(left)
+        if left:
+            text = f"{len(left)} groups of an earlier run, {len(known)} of them known by their members"
+            self.events.add("adopted", "datapath", text, Severity.NOTICE)
+        wait = self.config.graceful_restart.stale_time_s
+        self._sync_timer = asyncio.get_running_loop().call_later(wait, self._synced)
+
+    def _index_of(self, name: str) -> int | None:
+        peer = self.peers.named(name)
+        return peer.index if peer is not None else None
+
+    def _synced(self) -> None:
+        """Every peer has sent its table (or time is up): what nobody claimed goes."""
+        if not self.adopting:
+            return
+        self.adopting = False
+        if self._sync_timer is not None:
+            self._sync_timer.cancel()
+        cause = Cause(CauseKind.STALE_SWEPT, detail="leftovers of an earlier run")
+        self.work.add(cause, self._sweep_leftovers())
+
+    def _sweep_leftovers(self) -> Iterator[int]:
+        if self.planes.xdp is not None:
+            yield from self.planes.xdp.sweep()
+        if self.planes.kernel is not None:
+            self.planes.kernel.sweep()
+        self.adjacencies.sweep()
+        strangers = [number for number in self._left if number not in self.rib.groups]
+        self.paths.freed(strangers)
+        self.rib.groups.unreserve(strangers)
+        self.events.add("adoption-finished", "datapath", f"{len(strangers)} unknown groups removed", Severity.NOTICE)
+        yield 0
+
+    def _take_over_interfaces(self) -> None:
+        """Overlay first, then packets."""
+        if self.datapath is None or self.planes.xdp is None:
+            return
+        overlay = Overlay(
+            self.watcher.state.foreign, self.planes.xdp, self.config.kernel.metric, self.has_route, self._routed_inside
+        )
+        overlay.start()
+        self.committer.overlay = self.kernel_events.overlay = overlay
+        for link in list(self.watcher.state.links.values()):
+            self.datapath.follow_link(link, True)
+        self.datapath.leave_unwanted()
+        if not self.datapath.adopted:
+            self.planes.xdp.enabled = True
+
+    def has_route(self, prefix: Prefix) -> bool:
+        """True when Loc-RIB has a route for exactly this prefix."""
+        return self.group_of(prefix) != 0
+
+    def group_of(self, prefix: Prefix) -> int:
+        """Loc-RIB's group for exactly this prefix, 0 where there is no route."""
+        tables = self.rib.families[prefix.family]
+        return int(tables.group[tables.prefixes.row(prefix)])
+
+    def _routed_inside(self, prefix: Prefix) -> Iterator[Prefix]:
+        tables = self.rib.families[prefix.family]
+        for row in tables.prefixes.covered(prefix).tolist():
+            if tables.group[row]:
+                yield tables.prefixes.prefix(row)
+
+    # -- run --------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Read lanes, follow the kernel, keep house, until cancelled. The first room that fails ends it."""
+        assert self._reader is not None
+        gc.collect()
+        gc.freeze()
+        self.send(Resync())
+        pump = Pump(self._reader, self.ingest)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pump.serve(), name="lanes")
+            group.create_task(self.work.run(), name="work")
+            group.create_task(self.watcher.run(), name="kernel watcher")
+            group.create_task(self._keep_house(), name="housekeeping")
+
+    def send(self, command: Command) -> None:
+        """A command for the speaker; one that it does not take is an event, not an end."""
+        assert self._sender is not None
+        try:
+            self._sender.send(command)
+        except BridgeError as error:
+            self.events.add("speaker-command-lost", "speaker", str(error), Severity.ERROR)
+
+    async def _keep_house(self) -> None:
+        collected = time.monotonic()
+        while True:
+            await asyncio.sleep(HOUSEKEEPING_S)
+            now = time.monotonic()
+            xdp = self.planes.xdp
+            if xdp is not None and (due := xdp.next_retry) is not None and due <= now:
+                xdp.retry(now)
+            if not self.adopting:
+                self._free_groups()
+            self._remember_groups()
+            if now - collected >= COLLECT_EVERY_S and not len(self.work):
+                collected = now
+                self.work.add(Cause(CauseKind.REPAIR, detail="collection"), self.rib.collect(), self._forget_next_hops)
+
+    def _free_groups(self) -> None:
+        """Ids of groups that neither RIB nor planes use any more go back."""
+        idle = self.rib.groups.idle()
+        if not len(idle.ids):
+            return
+        kernel = self.planes.kernel
+        if kernel is not None:
+            held = kernel.holds(idle.ids)
+            idle = type(idle)(idle.ids[~held], idle.epochs[~held])
+        self.paths.freed(self.rib.groups.free(idle))
+
+    def _forget_next_hops(self) -> None:
+        self.paths.forget_unknown()
+
+    def _remember_groups(self) -> None:
+        """Write the groups down when they are others than last time."""
+        stamp = (self.log.number, len(self.rib.groups))
+        if stamp == self._remembered:
+            return
+        self._remembered = stamp
+        try:
+            write_groups(self.files.groups, self.rib.groups, self.rib.next_hops, self.peers.name)
+        except OSError as error:
+            self.events.add("state-not-written", str(self.files.groups), str(error), Severity.WARNING)
+
+    def _link_of_peer(self, index: int) -> int | None:
+        """The interface of a peer's session: the one that holds our address of it."""
+        peer = self.peers.at(index)
+        if peer is None or peer.session is None:
+            return None
+        ours = peer.session.local_address
+        return next((a.ifindex for a in self.watcher.state.addresses if a.address == ours), None)
+
+    # -- stop -------------------------------------------------------------------------------------------
+
+    async def stop(self) -> None:
+        """Let go; the datapath and the kernel's routes go on forwarding."""
+        self._remember_groups()
+        self.watcher.close()
+        self.prober.close()
+        if self.planes.kernel is not None:
+            await asyncio.to_thread(self.planes.kernel.stop)
+        if self._reader is not None:
+            self._reader.close()
+        if self._sender is not None:
+            self._sender.close()
+        if self.datapath is not None:
+            self.datapath.close()

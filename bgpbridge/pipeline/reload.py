@@ -1,0 +1,139 @@
+"""A changed configuration, taken over by a bridge that runs: what differs changes, nothing else blinks.
+
+Everything that can be refused is looked at first (passwords, lanes, rendering); from the first change on nothing
+raises. What only a restart can change is named in the report, and the old value goes on holding.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bgpbridge.commits import Cause, CauseKind
+from bgpbridge.config import Config, ConfigDiff, Peer, diff, read_password
+from bgpbridge.events import Severity
+from bgpbridge.feed.control import Reload
+from bgpbridge.pipeline.bridge import Bridge, decision_options
+from bgpbridge.pipeline.peers import number_peers
+from bgpbridge.speaker.launch import replace_file
+from bgpbridge.speaker.render import render
+
+__all__ = ["ReloadReport", "passwords_of", "reload"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReloadReport:
+    """What a reload did: lines for an operator, and keys that wait for a restart."""
+
+    done: tuple[str, ...]
+    restart: tuple[str, ...]
+
+
+def passwords_of(config: Config) -> dict[str, str]:
+    """The MD5 password of every peer that has one. Raises DocumentError at the peer whose password is not there."""
+    found = {peer.name: read_password(peer) for peer in config.peers}
+    return {name: password for name, password in found.items() if password is not None}
+
+
+def reload(bridge: Bridge, new: Config) -> ReloadReport:
+    """Go over to another configuration. Raises DocumentError, CapacityError or SpeakerError with nothing changed."""
+    change = diff(bridge.config, new)
+    memory = bridge.lane_memory
+    known = {peer.name: peer.index for peer in bridge.peers}
+    busy = [bridge.peers_by_name(peer.name).index for peer in change.peers_removed]
+    numbers = number_peers(new, known, bridge.lanes, (*busy, *bridge.leaving))
+    rendered = render(new, numbers, passwords_of(new))
+    replace_file(bridge.files.speaker_config, rendered, bridge.config.speaker.user)
+    memory.write_peers({**numbers, **{peer.name: known[peer.name] for peer in change.peers_removed}})
+    done = [line for step in STEPS for line in step(bridge, new, change, numbers)]
+    bridge.config = new
+    if change.peers_added or change.peers_removed or change.peers_changed:
+        bridge.send(Reload())
+    for key in change.restart:
+        bridge.events.add(
+            "restart-needed", key, "changed in the file; the old value holds until a restart", Severity.NOTICE
+        )
+    summary = "; ".join(done) if done else "nothing to change"
+    bridge.events.add("reloaded", str(new.path), summary, Severity.NOTICE)
+    return ReloadReport(tuple(done), change.restart)
+
+
+def _policies(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
+    del change, numbers
+    bridge.judge.set_policies(new.policy_set)
+    return []
+
+
+def _removed(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
+    del new, numbers
+    for peer in change.peers_removed:
+        _remove(bridge, peer)
+    return [f"peer {peer.name} removed" for peer in change.peers_removed]
+
+
+def _remove(bridge: Bridge, peer: Peer) -> None:
+    state = bridge.peers.remove(peer.name)
+    assert state is not None
+    bridge.leaving.add(state.index)
+
+    def gone() -> None:
+        bridge.leaving.discard(state.index)
+        bridge.judge.remove_peer(state.index)
+
+    bridge.sessions.drop(state, gone)
+
+
+def _added(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
+    for peer in change.peers_added:
+        bridge.tell_rib(bridge.peers.add(numbers[peer.name], peer, new.local_asn(peer)))
+    return [f"peer {peer.name} added" for peer in change.peers_added]
+
+
+def _changed(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
+    del numbers
+    lines, weights = [], False
+    for item in change.peers_changed:
+        state = bridge.peers_by_name(item.new.name)
+        state.config, state.local_asn = item.new, new.local_asn(item.new)
+        bridge.tell_rib(state)
+        weights |= "weight" in item.keys
+        how = "session reset" if item.resets_session else "session goes on"
+        lines.append(f"peer {item.new.name}: {', '.join(sorted(item.keys))} ({how})")
+    if weights and not change.decision:
+        bridge.work.add(Cause(CauseKind.OPERATOR, detail="weights"), bridge.rib.redecide())
+    return lines
+
+
+def _rejudged(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
+    del new, numbers
+    peers = [bridge.peers_by_name(name).index for name in sorted(change.rejudge)]
+    if not peers:
+        return []
+    bridge.work.add(Cause(CauseKind.POLICY, detail="reload"), bridge.rib.rejudge(peers))
+    return [f"routes of {', '.join(sorted(change.rejudge))} judged again"]
+
+
+def _decision(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
+    del numbers
+    if not change.decision:
+        return []
+    bridge.rib.options = decision_options(new.decision)
+    bridge.resolver.via_default = new.decision.resolve_via_default
+    cause = Cause(CauseKind.OPERATOR, detail="decision options")
+    decide, groups = bridge.paths.refresh(bridge.rib.next_hops.ids())
+    del decide  # the whole table is decided again below
+    bridge.committer.groups(groups, cause)
+    bridge.work.add(cause, bridge.rib.redecide())
+    return ["whole table decided again"]
+
+
+def _live(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
+    del numbers
+    bridge.sessions.stale_time_s = new.graceful_restart.stale_time_s
+    logging.getLogger("bgpbridge").setLevel(new.log.level.upper())
+    return [f"{key} taken over" for key in change.live]
+
+
+Step = Callable[[Bridge, Config, ConfigDiff, dict[str, int]], list[str]]
+STEPS: tuple[Step, ...] = (_policies, _removed, _added, _changed, _rejudged, _decision, _live)
