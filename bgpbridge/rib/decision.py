@@ -234,17 +234,23 @@ def _by_med(left: list[Candidate], options: DecisionOptions, losses: Losses | No
     if len(left) == 1 or options.med is MedMode.IGNORE:
         return left
     missing = WORST_MED if options.missing_med is MissingMed.WORST else 0
-    lowest: dict[int, tuple[int, Candidate]] = {}
-    rated = []
+    rivals: dict[int, list[tuple[int, Candidate]]] = {}
     for c in left:
         neighbor = c.neighbor_as if options.med is MedMode.SAME_NEIGHBOR else 0
-        med = missing if c.med is None else c.med
-        rated.append((c, neighbor, med))
-        if neighbor not in lowest or med < lowest[neighbor][0]:
-            lowest[neighbor] = (med, c)
+        rivals.setdefault(neighbor, []).append((missing if c.med is None else c.med, c))
+    out: dict[Candidate, Candidate] = {}
+    for group in rivals.values():
+        lowest = min(med for med, _ in group)
+        winner = min((c for med, c in group if med == lowest), key=_place)
+        out.update((c, winner) for med, c in group if med > lowest)
     if losses is not None:
-        losses.extend((c, Step.MED, lowest[n][1]) for c, n, med in rated if med > lowest[n][0])
-    return [c for c, n, med in rated if med == lowest[n][0]]
+        losses.extend((c, Step.MED, winner) for c, winner in out.items())
+    return [c for c in left if c not in out] if out else left
+
+
+def _place(c: Candidate) -> tuple[Any, ...]:
+    """All steps behind MED at once: to name the same winner whatever the order."""
+    return tuple(key(c) for _, key in (*AFTER_MED, *TIE_BREAKS))
 
 
 def _oldest(
