@@ -46,6 +46,7 @@ class Pair:
             self.ip("link set lo up", where)
             self.ip(f"addr add 192.0.2.{last}/24 dev {link}", where)
             self.ip(f"addr add 2001:db8::{last}/64 dev {link} nodad", where)
+            self.ip(f"addr add fe80::{last}/64 dev {link} nodad", where)
             self.ip(f"link set {link} addrgenmode none up", where)
 
     def ip(self, command: str, where: str = "") -> str:
