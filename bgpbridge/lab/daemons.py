@@ -117,7 +117,12 @@ def _bird(node: Node, folder: Path) -> Plan:
     config, control = _config(node, "/etc/bird/bird.conf", "/etc/bird.conf"), folder / "bird.ctl"
     argv = ("bird", "-f", "-c", str(config), "-s", str(control), "-P", str(folder / "bird.pid"))
     tools = {name: (name, "-s", str(control)) for name in ("birdc", "birdcl")}
-    return Plan(packages={Path("/usr/sbin/bird"): "bird2"}, programs=(Program("bird", argv, control),), tools=tools)
+    return Plan(
+        packages={Path("/usr/sbin/bird"): "bird2"},
+        checks=(("bird", "-p", "-c", str(config)),),
+        programs=(Program("bird", argv, control),),
+        tools=tools,
+    )
 
 
 def _gobgp(node: Node, folder: Path) -> Plan:
