@@ -27,7 +27,10 @@ from bgpbridge.wire.update import decode_update
 
 OUR_AS = 64512
 PREFIXES = [
-    *(Prefix.parse(t) for t in ("0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.128/25", "10.1.2.3/32")),
+    *(
+        Prefix.parse(t)
+        for t in ("0.0.0.0/0", "10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10.1.2.128/25", "10.1.2.3/32")
+    ),
     *(Prefix.parse(t) for t in ("::/0", "2001:db8::/32", "2001:db8:1::/48", "2001:db8:1::1/128")),
 ]
 HOPS4 = [IPv4Address(f"192.0.2.{n}") for n in (1, 2, 3)]
@@ -123,7 +126,10 @@ class Picky:
 
     def judge(self, peer, family, attribute_ids, hi, lo, length):
         return np.array(
-            [self.judge_one(peer, family, n, 0, 0, k) for n, k in zip(attribute_ids.tolist(), length.tolist(), strict=True)],
+            [
+                self.judge_one(peer, family, n, 0, 0, k)
+                for n, k in zip(attribute_ids.tolist(), length.tolist(), strict=True)
+            ],
             np.int64,
         )
 
