@@ -270,6 +270,10 @@ class KernelFib:
                 table.watched = [table.pending()] if on else None
         return out
 
+    def crooked_groups(self) -> Future[list[int]]:
+        """Asks the kernel: groups whose members are not as wanted, but for members that the kernel refuses."""
+        return self._order(self._worker.crooked_groups)
+
     def status(self) -> KernelStatus:
         """The plane in figures."""
         with self._lock:

@@ -132,11 +132,12 @@ class KernelTable:
         return bool(self.waiting or self.strays)
 
     def pending(self) -> Keys:
-        """Prefixes that are on their way or wait for it."""
+        """Prefixes that are on their way, wait for it, or were adopted and not confirmed yet."""
         rows = np.flatnonzero(self._dirty.cells[: self.columns.end]) if self.waiting else NO_ROWS
         if self.in_flight is not None:
             rows = np.concatenate([rows, self.in_flight.rows])
-        return self.columns.keys(rows)
+        adopted = [self.leftovers.rest()[0]] if self.leftovers is not None else []
+        return Keys.joined(self.family, [self.columns.keys(rows), *adopted, *(keys for keys, _ in self.strays)])
 
     def groups_in_use(self) -> npt.NDArray[np.bool_]:
         """Groups by id that some route in the kernel, or on its way there, may use."""

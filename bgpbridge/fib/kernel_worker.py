@@ -129,7 +129,7 @@ class KernelWorker:
             with self.lock:
                 if not self._has_work():
                     self._idle_locked()
-                    self.lock.wait_for(self._has_work, self._patience())
+                    self.lock.wait_for(lambda: self._has_work() or self.settled, self._patience())
                 if self.stopping and not self._has_work(stop=False):
                     return
             try:
@@ -288,6 +288,18 @@ class KernelWorker:
             at = KeyTable(dump.keys).find(keys)
             with self.lock:
                 self.counts.mended += table.believe(rows, keys, at, dump)
+
+    def crooked_groups(self) -> list[int]:
+        """Order: groups that are not as wanted, though no member of theirs was refused."""
+        lost = self.objects.resync()
+        objects = self.objects
+        crooked = [
+            group
+            for group in objects.incomplete()
+            if not any(way in objects.failed for way, _ in objects.want[group]) and objects.want[group]
+        ]
+        self._settle_groups((), lost)
+        return crooked
 
     def adopt(self) -> frozenset[int]:
         """Order: take over what stands in the kernel; the groups that its routes use."""

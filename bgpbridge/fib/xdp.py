@@ -178,6 +178,11 @@ class XdpFib:
         trie = self.tries[family]
         return xdp_map.dump(trie.map, family)
 
+    def watch(self, family: Family, *, on: bool) -> tuple[Keys, Keys]:
+        """For an audit: from `on` keep a note of what changes; with `on` False give (prefixes that changed
+        since, prefixes that are refused)."""
+        return self.tries[family].watch(on=on)
+
     def status(self) -> XdpStatus:
         """The plane in figures."""
         tries = self.tries

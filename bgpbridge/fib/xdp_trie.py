@@ -255,6 +255,15 @@ class Trie:
         """How many routes are refused now."""
         return self.refusals.count + len(self._lone_refused)
 
+    def watch(self, *, on: bool) -> tuple[Keys, Keys]:
+        """Begin (`on`) or end keeping a note of what changes: (changed since, refused now). Adopted entries
+        that nobody has confirmed yet may still change: they count as changing."""
+        adopted = [self.leftovers.rest()[0]] if self.leftovers is not None else []
+        changed = Keys.joined(self.family, [*(self.watched or []), *adopted])
+        self.watched = [] if on else None
+        lone = Keys.of(self.family, self._lone_refused)
+        return changed, Keys.joined(self.family, [self.columns.keys(self.refusals.rows()), lone])
+
     def adopt(self) -> set[int]:
         """Take over what stands in the map; returns the values in use."""
         keys, values = xdp_map.dump(self.map, self.family)
