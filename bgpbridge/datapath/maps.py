@@ -55,13 +55,18 @@ class Maps:
     adjacencies: npt.NDArray[Any] = field(init=False, repr=False)
     control: npt.NDArray[Any] = field(init=False, repr=False)
     _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
+    _slots: npt.NDArray[np.uint16] = field(init=False, repr=False)
+    _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
+    _word1: npt.NDArray[np.uint64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.groups = _mapped(self.by_name["groups"])
         self.adjacencies = _mapped(self.by_name["adjacencies"])
         self.control = _mapped(self.by_name["control"])
         words = self.groups.view(np.uint64).reshape(len(self.groups), -1)
-        self._group_heads = words[:, 0]
+        # columns, so that a store under traffic is one indexing and no more
+        self._group_heads, self._slots = words[:, 0], self.groups["slots"]
+        self._word0, self._word1 = self.adjacencies["word0"], self.adjacencies["word1"]
 
     @classmethod
     def create(cls, sizes: Sizes) -> Self:
@@ -157,27 +162,25 @@ class Maps:
     def store_group(self, group: int, slots: npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID) -> None:
         """Fill a group or change it under traffic: slots first (each packet sees a slot old or new), then
         generation and flags in one store. Adjacencies that the slots name must stand already."""
-        self.groups["slots"][group] = slots
-        generation = (int(self.groups["generation"][group]) + 1) & 0xFFFFFFFF
+        self._slots[group] = slots
+        generation = (int(self._group_heads[group]) + 1) & 0xFFFFFFFF
         self._group_heads[group] = np.uint64(generation | int(flags) << 32)
 
     def clear_group(self, group: int) -> None:
         """Make a group invalid: its packets pass. Only then may its id be used for something else."""
-        generation = (int(self.groups["generation"][group]) + 1) & 0xFFFFFFFF
-        self._group_heads[group] = np.uint64(generation)
-        self.groups["slots"][group] = 0
+        self._group_heads[group] = np.uint64((int(self._group_heads[group]) + 1) & 0xFFFFFFFF)
+        self._slots[group] = 0
 
     def store_adjacency(self, index: int, adjacency: abi.Adjacency) -> None:
         """Fill an adjacency: egress first, then the MACs, the word with the state last. One that is named
         by a slot may change MACs, MTU and state this way; its ifindex must stay."""
         self.adjacencies["ifindex"][index] = adjacency.ifindex
-        self.adjacencies["word0"][index] = adjacency.word0
-        self.adjacencies["word1"][index] = adjacency.word1
+        self._word0[index] = adjacency.word0
+        self._word1[index] = adjacency.word1
 
     def set_adjacency_state(self, index: int, state: abi.AdjacencyState) -> None:
         """Up or down by one store; MACs stay."""
-        word = int(self.adjacencies["word1"][index]) & ((1 << 48) - 1)
-        self.adjacencies["word1"][index] = np.uint64(word | int(state) << 48)
+        self._word1[index] = np.uint64(int(self._word1[index]) & ((1 << 48) - 1) | int(state) << 48)
 
     def accept_interface(self, ifindex: int, mac: bytes) -> None:
         """Take packets that come in by `ifindex` to this MAC, and let packets out by it. Raises NetlinkError

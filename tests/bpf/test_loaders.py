@@ -76,6 +76,16 @@ def test_auto_falls_back_to_libbpf_and_says_why(maps: Maps, tmp_path, monkeypatc
     assert "python3-bpfcc" in caught.value.mend
 
 
+def test_a_python_without_bcc_leaves_it_to_the_systems(maps: Maps, tmp_path, monkeypatch) -> None:
+    python = tmp_path / "python"
+    python.write_text(f"#!/bin/sh\nexit {loader_bcc.NO_BCC}\n")
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(python))
+    program = load(maps.fds, Loader.BCC)
+    program.close()
+    assert program.info.name == "bgpbridge"
+
+
 def test_neither_loader_tells_about_both(maps: Maps, tmp_path, monkeypatch) -> None:
     child = tmp_path / "child.py"
     child.write_text(f"import sys\nsys.exit({loader_bcc.NO_BCC})\n")
