@@ -71,7 +71,9 @@ def take_snapshot(sock: socket.socket, own_protocol: int) -> Snapshot:
     out.nexthops = [nexthop for nexthop in out.nexthops if nexthop.protocol != own_protocol]
     for family in (AF_INET, AF_INET6):
         for table in (TABLE_LOCAL, TABLE_MAIN):
-            out.routes += reader.routes(family, table)
+            for route in reader.routes(family, table):
+                key = (route.prefix, route.table)
+                out.routes[key] = (*out.routes.get(key, ()), route)  # in the kernel's order
     out.interrupted = reader.interrupted
     return out
 

@@ -12,7 +12,7 @@ While a dump is under way events keep coming and are newer than it: what they to
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from bgpbridge.fib.foreign import ForeignTable
@@ -36,19 +36,20 @@ from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = ["KernelState", "Snapshot"]
 
+SLICE = 1000  # routes compared before others get a turn: about 5 ms
 MAX_GROUP_DEPTH = 2  # groups of groups exist for multipath over resilient groups only
 
 
 @dataclass(slots=True)
 class Snapshot:
-    """A whole dump. Routes of tables main and local only, and none of ours."""
+    """A whole dump. Routes of tables main and local only, by prefix and table, and none of ours."""
 
     links: list[Link] = field(default_factory=list)
     addresses: list[Address] = field(default_factory=list)
     neighbours: list[Neighbour] = field(default_factory=list)
     nexthops: list[Nexthop] = field(default_factory=list)
     rules: list[Rule] = field(default_factory=list)
-    routes: list[ForeignRoute] = field(default_factory=list)
+    routes: dict[tuple[Prefix, int], tuple[ForeignRoute, ...]] = field(default_factory=dict)
     interrupted: bool = False
 
 
@@ -64,6 +65,7 @@ class KernelState:
         self.foreign = ForeignTable()
         self.listeners: list[KernelListener] = list(listeners)
         self._by_nexthop: dict[int, set[tuple[Prefix, int]]] = {}
+        self.last_resync: Resync | None = None
         self._touched: set[Hashable] | None = None
         self._told = 0
 
@@ -164,19 +166,24 @@ class KernelState:
         """The dump failed."""
         self._touched = None
 
-    def reconcile(self, snapshot: Snapshot, cause: str) -> Resync:
-        """Take over a dump; tells every difference, then `on_resync`."""
-        touched, self._touched = self._touched or set(), None
-        before = self._told
-        self._reconcile_links(snapshot, touched)
-        self._reconcile_rest(snapshot, touched)
-        self._reconcile_routes(snapshot, touched)
-        resync = Resync(cause, self._told - before, snapshot.interrupted)
+    def reconcile(self, snapshot: Snapshot, cause: str) -> Iterator[None]:
+        """Take over a dump; tells every difference, then `on_resync`. In slices: every yield is a safe point, at
+        which events may come in."""
+        touched = self._touched if self._touched is not None else set()
+        differences, told = 0, self._told
+        try:
+            for step in (self._reconcile_links, self._reconcile_rest, self._reconcile_routes):
+                for _ in step(snapshot, touched):
+                    differences += self._told - told
+                    yield
+                    told = self._told
+        finally:
+            self._touched = None
+        self.last_resync = Resync(cause, differences, snapshot.interrupted)
         for listener in self.listeners:
-            listener.on_resync(resync)
-        return resync
+            listener.on_resync(self.last_resync)
 
-    def _reconcile_links(self, snapshot: Snapshot, touched: set[Hashable]) -> None:
+    def _reconcile_links(self, snapshot: Snapshot, touched: set[Hashable]) -> Iterator[None]:
         seen = {link.ifindex for link in snapshot.links}
         for old in [link for number, link in self.links.items() if number not in seen]:
             if ("link", old.ifindex) not in touched:
@@ -184,8 +191,9 @@ class KernelState:
         for link in snapshot.links:
             if ("link", link.ifindex) not in touched:
                 self.link(link)
+        yield
 
-    def _reconcile_rest(self, snapshot: Snapshot, touched: set[Hashable]) -> None:
+    def _reconcile_rest(self, snapshot: Snapshot, touched: set[Hashable]) -> Iterator[None]:
         nexthops = {nexthop.id for nexthop in snapshot.nexthops}
         neighbours = {(n.ifindex, n.address) for n in snapshot.neighbours}
         for nexthop in [n for number, n in self.nexthops.items() if number not in nexthops]:
@@ -204,18 +212,21 @@ class KernelState:
             if ("neighbour", (neighbour.ifindex, neighbour.address)) not in touched:
                 self.neighbour(neighbour)
         self.rules = set(snapshot.rules)
+        yield
 
-    def _reconcile_routes(self, snapshot: Snapshot, touched: set[Hashable]) -> None:
-        dumped: dict[tuple[Prefix, int], list[ForeignRoute]] = {}
-        for route in snapshot.routes:
-            dumped.setdefault((route.prefix, route.table), []).append(self._with_hops(route))
+    def _reconcile_routes(self, snapshot: Snapshot, touched: set[Hashable]) -> Iterator[None]:
         known = {(route.prefix, route.table) for route in self.foreign.routes()}
-        for key in known - dumped.keys():
+        for number, key in enumerate(known - snapshot.routes.keys()):
             if ("route", key) not in touched:
                 self._set_routes(*key, ())
-        for key, routes in dumped.items():
+            if number % SLICE == SLICE - 1:
+                yield
+        for number, (key, routes) in enumerate(snapshot.routes.items()):
             if ("route", key) not in touched:
-                self._set_routes(*key, tuple(sorted(routes, key=lambda route: route.metric)))
+                self._set_routes(*key, tuple(self._with_hops(route) for route in routes))
+            if number % SLICE == SLICE - 1:
+                yield
+        yield
 
     # -- inside
 
@@ -306,15 +317,20 @@ def with_removed(routes: tuple[ForeignRoute, ...], gone: ForeignRoute) -> tuple[
     """The routes of a prefix after RTM_DELROUTE. An IPv6 event may name single hops of a multipath route."""
     if gone in routes:
         return tuple(route for route in routes if route != gone)
+    places = {_place(hop) for hop in gone.hops}
     for old in routes:
-        if (old.metric, old.tos, old.source_length, old.type) != (gone.metric, gone.tos, gone.source_length, gone.type):
+        if _kind(old) != _kind(gone):
             continue
-        left = tuple(hop for hop in old.hops if _place(hop) not in {_place(g) for g in gone.hops})
-        if len(left) == len(old.hops) and gone.hops:
-            continue
-        return tuple(replace(r, hops=left) if r is old else r for r in routes if r is not old or left)
+        whole = gone.nexthop_id or not gone.hops
+        left = () if whole else tuple(hop for hop in old.hops if _place(hop) not in places)
+        if whole or len(left) < len(old.hops):
+            return tuple(replace(r, hops=left) if r is old else r for r in routes if r is not old or left)
     return routes
 
 
 def _place(hop: Hop) -> tuple[IPAddress | None, int]:
     return hop.gateway, hop.ifindex
+
+
+def _kind(route: ForeignRoute) -> tuple[int, ...]:
+    return route.metric, route.tos, route.source_length, route.type, route.nexthop_id

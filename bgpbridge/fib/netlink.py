@@ -117,6 +117,7 @@ class KernelWatcher:
         self._links: socket.socket | None = None
         self._routes: socket.socket | None = None
         self._wanted = asyncio.Event()
+        self._dumping = asyncio.Lock()
         self._cause = ""
         self._pending: asyncio.TimerHandle | None = None
 
@@ -160,7 +161,11 @@ class KernelWatcher:
             own_filter.attach(self._routes, own_filter.own_filter(self._ports, self._own.protocol))
 
     async def resync(self, cause: str) -> Resync:
-        """Dump everything now and tell the differences. Raises NetlinkError."""
+        """Dump everything now and tell the differences. One at a time. Raises NetlinkError."""
+        async with self._dumping:
+            return await self._resync(cause)
+
+    async def _resync(self, cause: str) -> Resync:
         dump = self._socket()
         await self._drain()
         self.state.begin_reconcile()
@@ -172,8 +177,11 @@ class KernelWatcher:
             raise
         finally:
             dump.close()
+        for _ in self.state.reconcile(snapshot, cause):
+            await asyncio.sleep(0)
         self.counters.resyncs += 1
-        return self.state.reconcile(snapshot, cause)
+        assert self.state.last_resync is not None
+        return self.state.last_resync
 
     def _socket(self) -> AsyncNetlinkSocket:
         return AsyncNetlinkSocket(family=0)
