@@ -2,7 +2,8 @@
 
 In place of ExaBGP's, which looks for connections once per turn of its loop, cannot listen for a peer
 without a local address, and sets one peer's GTSM limit on the socket that all share. Here the socket has
-the lowest limit of its peers (none, if one has none) and each accepted connection its own.
+the lowest limit of its peers (none, if one has none), each connection is judged by the TTL of its SYN, which
+the kernel keeps for us, and then has its peer's limit.
 """
 
 from __future__ import annotations
@@ -29,6 +30,8 @@ __all__ = ["TapListener", "Wish", "wishes"]
 
 _IPV6_FREEBIND: Final = 78  # linux/in6.h; bind before the address is on an interface
 _IP_FREEBIND: Final = 15  # linux/in.h
+_TCP_SAVE_SYN: Final = 27  # linux/tcp.h
+_TCP_SAVED_SYN: Final = 28
 _BACKLOG: Final = 200
 _AT_ONCE: Final = 32  # connections taken per turn, so that a flood leaves time for the sessions
 
@@ -110,6 +113,7 @@ class TapListener(Listener):  # type: ignore[misc]  # exabgp is untyped
                 sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
             for peer, key in wish.keys.items():  # before a SYN can come in unsigned
                 md5(sock, peer, 0, key, True)
+            sock.setsockopt(socket.IPPROTO_TCP, _TCP_SAVE_SYN, 1)
             sock.setblocking(False)
             sock.bind((wish.address, wish.port))
             sock.listen(_BACKLOG)
@@ -144,13 +148,20 @@ class TapListener(Listener):  # type: ignore[misc]  # exabgp is untyped
         connection = TapIncoming(afi, theirs, ours, connected)
         peer = self._match(ours, theirs, wish.port)
         if peer is None:
-            text = f"{theirs} connected to {ours} port {wish.port}: no such peer is configured"
-            self._reactor.outbox.notice(NoticeKind.CONNECTION_REFUSED, text, subject=theirs)
+            self._refused(f"{theirs} connected to {ours} port {wish.port}: no such peer is configured", theirs)
             _refuse(connection)
             return
-        _set_limit(connected, peer.neighbor["incoming-ttl"] or 0)
+        limit, ttl = peer.neighbor["incoming-ttl"] or 0, _ttl_of_syn(connected)
+        if ttl < limit:
+            self._refused(f"{theirs} connected with TTL {ttl}, ttl_security wants {limit} or more", theirs)
+            connection.close()  # without a word: whoever this is, it is not our neighbour (RFC 5082 s3)
+            return
+        _set_limit(connected, limit)
         set_accepted_ttl(connection, peer.neighbor)
         peer.handle_connection(connection)
+
+    def _refused(self, text: str, theirs: str) -> None:
+        self._reactor.outbox.notice(NoticeKind.CONNECTION_REFUSED, text, subject=theirs)
 
     def _match(self, ours: str, theirs: str, port: int) -> TapPeer | None:
         for peer in self._reactor.tapped():
@@ -173,6 +184,12 @@ def _set_limit(sock: socket.socket, limit: int) -> None:
         sock.setsockopt(socket.IPPROTO_IPV6, IPV6_MINHOPCOUNT, limit)
     else:
         sock.setsockopt(socket.IPPROTO_IP, ip_minttl(), limit)
+
+
+def _ttl_of_syn(connected: socket.socket) -> int:
+    """TTL or hop limit with which the connection's SYN came in."""
+    header = connected.getsockopt(socket.IPPROTO_TCP, _TCP_SAVED_SYN, 128)
+    return header[7] if connected.family == socket.AF_INET6 else header[8]
 
 
 def _accept(sock: socket.socket) -> Iterator[socket.socket]:

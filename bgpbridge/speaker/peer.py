@@ -142,7 +142,10 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
 
     def _open_refused(self, error: Any) -> None:
         who = "we refused" if isinstance(error, Notify) else "the peer refused"
-        text = f"{self.words.name} ({self.neighbor['peer-address']}): {who} the session: {error}"
+        why = str(error)
+        if (error.code, error.subcode) == (2, 2) and isinstance(error, Notify):
+            why = f"its AS is {int(self.proto.negotiated.peer_as)}, configured is {self.neighbor['peer-as']}"
+        text = f"{self.words.name} ({self.neighbor['peer-address']}): {who} the session: {why}"
         self.outbox.notice(NoticeKind.OPEN_REFUSED, text, peer=self.number)
 
     def connect_failed(self, issue: str) -> None:

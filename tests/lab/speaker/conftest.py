@@ -42,6 +42,7 @@ class Rig:
         self.folder.chmod(0o755)
         self.started: list[subprocess.Popen[bytes]] = []
         self.routers: list[str] = []
+        self.raws: list[RawRouter] = []
         self.index = PeerIndex(32)
         self.process: SpeakerProcess | None = None
         self.reader: LaneReader | None = None
@@ -200,7 +201,22 @@ class Rig:
         """All UPDATE octets of a peer."""
         return b"".join(record.data for record in self.events(name, Updates))
 
+    def raw(self, namespace: str, source: str, target: str) -> RawRouter:
+        """A raw router connects, as soon as somebody listens there."""
+        found: list[RawRouter] = []
+
+        def attempt() -> bool:
+            with contextlib.suppress(ConnectionRefusedError):
+                found.append(RawRouter.connect(namespace, source, target))
+            return bool(found)
+
+        self.wait_for(attempt)
+        self.raws.append(found[0])
+        return found[0]
+
     def remove(self) -> None:
+        for router in self.raws:
+            router.close()
         if self.process is not None:
             self.process.stop(3)
         processes.end([child.pid for child in self.started])
@@ -227,7 +243,15 @@ class RawRouter:
     @classmethod
     def connect(cls, namespace: str, source: str, target: str, port: int = 179) -> RawRouter:
         def make() -> socket.socket:
-            return socket.create_connection((target, port), timeout=20, source_address=(source, 0))
+            sock = socket.socket()
+            try:
+                sock.settimeout(20)
+                sock.bind((source, 0))
+                sock.connect((target, port))
+            except BaseException:
+                sock.close()
+                raise
+            return sock
 
         return cls(namespaces.inside(namespace, make))
 
@@ -279,8 +303,3 @@ def rig() -> Iterator[Rig]:
         yield made
     finally:
         made.remove()
-
-
-@pytest.fixture
-def raw_router() -> type[RawRouter]:
-    return RawRouter

@@ -1,0 +1,213 @@
+"""The reader: order among the lanes, the end of a speaker, the first record of a fresh bridge."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from bgpbridge.feed.frames import DownReason, Notice, NoticeKind, Record, SessionDown, SessionUp, Updates, encode
+from bgpbridge.feed.lane import LaneMemory, Layout
+from bgpbridge.feed.reader import SHORT, LaneReader, Pump
+from bgpbridge.types import Session
+
+LAYOUT = Layout(4, 1 << 20)
+UP = SessionUp(
+    Session(
+        peer=1,
+        local_as=1,
+        peer_as=2,
+        local_address=ipaddress.ip_address("192.0.2.1"),
+        peer_address=ipaddress.ip_address("192.0.2.2"),
+        router_id=ipaddress.IPv4Address("192.0.2.2"),
+    )
+)
+RESYNC = SessionUp(UP.session, resync=True)
+
+
+class Feed:
+    """A producer and what readers need."""
+
+    def __init__(self) -> None:
+        self.fd = LaneMemory.create(LAYOUT)
+        self.memory = LaneMemory(self.fd, LAYOUT)
+        self.bell = os.eventfd(0, os.EFD_NONBLOCK)
+        self.space = os.eventfd(0, os.EFD_NONBLOCK)
+        self.readers: list[LaneReader] = []
+
+    def put(self, lane: int, record: Record) -> None:
+        assert self.memory.lanes[lane].put(*encode(record))
+        os.eventfd_write(self.bell, 1)
+
+    def reader(self, *, from_tail: bool = False) -> LaneReader:
+        reader = LaneReader(self.fd, LAYOUT, self.bell, self.space, from_tail=from_tail)
+        self.readers.append(reader)
+        return reader
+
+    def close(self) -> None:
+        for reader in self.readers:
+            reader.close()
+        self.memory.close()
+        for fd in (self.fd, self.bell, self.space):
+            os.close(fd)
+
+
+@pytest.fixture
+def feed() -> Iterator[Feed]:
+    feed = Feed()
+    yield feed
+    feed.close()
+
+
+def taken(reader: LaneReader, lane: int = 1, limit: int = 1 << 20) -> list[Record]:
+    records = reader.lanes[lane].take(limit)
+    reader.lanes[lane].done()
+    return records
+
+
+def test_a_fresh_bridge_leaves_out_what_it_cannot_read(feed: Feed) -> None:
+    feed.put(1, Updates(b"x" * 30))
+    reader = feed.reader()
+    feed.put(1, SessionDown(DownReason.TCP_CLOSED))
+    feed.put(1, RESYNC)
+    feed.put(1, Updates(b"y" * 30))
+    assert taken(reader) == [RESYNC, Updates(b"y" * 30)]
+    assert reader.lanes[1].up
+
+
+def test_notices_are_for_every_bridge(feed: Feed) -> None:
+    notice = Notice(NoticeKind.STARTED, "hello")
+    feed.put(0, notice)
+    assert taken(feed.reader(), 0) == [notice]
+
+
+def test_a_bridge_that_goes_on_gets_everything_from_the_tail(feed: Feed) -> None:
+    feed.put(1, UP)
+    assert taken(feed.reader()) == [UP]
+    feed.put(1, Updates(b"x" * 30))
+    assert taken(feed.reader(from_tail=True)) == [Updates(b"x" * 30)]
+
+
+def test_the_end_of_a_speaker_comes_after_what_it_had_written(feed: Feed) -> None:
+    reader = feed.reader()
+    feed.put(1, UP)
+    assert taken(reader) == [UP]
+    feed.put(1, Updates(b"x" * 30))
+    feed.memory.close_generation()
+    feed.put(1, UP)
+    feed.put(1, Updates(b"y" * 30))
+    first, second = taken(reader), taken(reader)
+    assert first[0] == Updates(b"x" * 30)
+    assert isinstance(first[1], SessionDown)
+    assert (first[1].reason, first[1].graceful) == (DownReason.SPEAKER_DIED, True)
+    assert second == [UP, Updates(b"y" * 30)]
+    assert reader.epoch == 1
+
+
+def test_the_end_of_a_speaker_is_told_though_nothing_waits(feed: Feed) -> None:
+    reader = feed.reader()
+    feed.put(1, UP)
+    taken(reader)
+    feed.memory.close_generation()
+    assert reader.pending()
+    assert [type(record) for record in taken(reader)] == [SessionDown]
+    assert not reader.pending()
+    feed.memory.close_generation()
+    assert not reader.pending()
+
+
+def test_two_deaths_in_a_row_are_told_as_one_per_session(feed: Feed) -> None:
+    reader = feed.reader()
+    feed.put(1, UP)
+    taken(reader)
+    feed.memory.close_generation()
+    feed.put(1, UP)
+    feed.memory.close_generation()
+    kinds = [type(record) for record in taken(reader)]
+    assert kinds == [SessionDown, SessionUp, SessionDown]
+
+
+def test_the_producer_is_rung_when_there_is_room_again(feed: Feed) -> None:
+    reader = feed.reader(from_tail=True)
+    lane = feed.memory.lanes[1]
+    while lane.put(1, b"x" * 50_000):
+        pass
+    assert lane.full(100_000)
+    taken(reader, limit=1 << 21)
+    assert os.eventfd_read(feed.space) == 1
+
+
+class Recorder:
+    """A consumer whose bulk run has points, at which it lets somebody write."""
+
+    def __init__(self, feed: Feed) -> None:
+        self.feed = feed
+        self.log: list[tuple[str, int, int]] = []
+        self.enough = 0
+        self.done = asyncio.Event()
+        self.at_point: dict[int, tuple[int, Record]] = {}
+
+    def one(self, lane: int, record: Record) -> None:
+        self.note("one", lane, len(record.data) if isinstance(record, Updates) else 0)
+
+    def run(self, lane: int, data: bytes) -> Iterator[None]:
+        self.note("run", lane, len(data))
+        for point in range(3):
+            if point in self.at_point:
+                self.feed.put(*self.at_point.pop(point))
+            yield
+        self.note("ran", lane, len(data))
+
+    def note(self, what: str, lane: int, octets: int) -> None:
+        self.log.append((what, lane, octets))
+        if len(self.log) == self.enough:
+            self.done.set()
+
+
+def pumped(feed: Feed, recorder: Recorder, entries: int) -> None:
+    recorder.enough = entries
+
+    async def main() -> None:
+        task = asyncio.create_task(Pump(feed.reader(from_tail=True), recorder).serve())
+        await asyncio.wait_for(recorder.done.wait(), 10)
+        task.cancel()
+
+    asyncio.run(main())
+
+
+def test_a_single_message_goes_in_between_a_bulk_run(feed: Feed) -> None:
+    recorder = Recorder(feed)
+    recorder.at_point[1] = (2, Updates(b"s" * 50))
+    feed.put(1, Updates(b"b" * 100_000))
+    pumped(feed, recorder, 3)
+    assert recorder.log == [("run", 1, 100_000), ("one", 2, 50), ("ran", 1, 100_000)]
+
+
+def test_short_lanes_come_first_and_bulk_ones_in_turn(feed: Feed) -> None:
+    for _ in range(8):
+        feed.put(1, Updates(b"a" * 100_000))
+        feed.put(2, Updates(b"b" * 100_000))
+    feed.put(3, Updates(b"c" * (SHORT - 8)))
+    recorder = Recorder(feed)
+    pumped(feed, recorder, 13)
+    runs = [lane for what, lane, _ in recorder.log if what == "run"]
+    assert recorder.log[0] == ("one", 3, SHORT - 8)
+    assert runs[:4] == [1, 2, 1, 2]
+
+
+def test_session_events_keep_their_place_among_runs(feed: Feed) -> None:
+    feed.put(1, UP)
+    feed.put(1, Updates(b"a" * 10_000))
+    feed.put(1, SessionDown(DownReason.TCP_CLOSED))
+    recorder = Recorder(feed)
+    pumped(feed, recorder, 4)
+    assert [what for what, _, _ in recorder.log] == ["one", "run", "ran", "one"]
+
+
+def test_wait_returns_at_once_when_something_waits_already(feed: Feed) -> None:
+    feed.put(1, UP)
+    os.eventfd_read(feed.bell)
+    asyncio.run(asyncio.wait_for(feed.reader().wait(), 1))
