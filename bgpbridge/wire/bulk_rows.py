@@ -87,12 +87,12 @@ def _walk(
 
 
 def in_order(parts: list[NlriColumns]) -> NlriColumns | None:
-    """The parts as one, in message order, withdrawals first within a message. Within one part the order
-    is right already."""
+    """The parts as one, in message order, withdrawals first within a message. Within a message the order
+    of one part is right already; its messages come in the order in which lock-step found the attributes."""
     parts = [part for part in parts if len(part.message)]
     if not parts:
         return None
-    if len(parts) == 1:
+    if len(parts) == 1 and (np.diff(parts[0].message) >= 0).all():
         return parts[0]
     joined = NlriColumns(
         np.concatenate([part.message for part in parts]),
