@@ -26,9 +26,11 @@ from bgpbridge.fib.plan import SLOTS, Slots, fill_slots
 from bgpbridge.fib.refusals import RouteState
 from bgpbridge.fib.xdp_trie import Trie
 from bgpbridge.rib.changes import Changes
-from bgpbridge.types import Family, Prefix
+from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = ["Adopted", "XdpFib", "XdpStatus"]
+
+MASK64 = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +174,12 @@ class XdpFib:
     @enabled.setter
     def enabled(self, on: bool) -> None:
         self.maps.enable(on)
+
+    def lookup(self, address: IPAddress) -> int:
+        """What the LPM map itself says about an address: a group id, 1 punt, 2 blackhole, 0 no entry."""
+        family = Family.of(address)
+        words = np.array([int(address) >> 64], np.uint64), np.array([int(address) & MASK64], np.uint64)
+        return xdp_map.lookup(self.tries[family].map, Keys(family, *words, np.array([family.bits], np.uint8)))
 
     def table(self, family: Family) -> tuple[Keys, U32]:
         """Every entry of a trie with its value, from the map itself. May run in a thread."""

@@ -192,6 +192,10 @@ class Paths:
         """The members that carry traffic now."""
         return self.groups.live_members(group, self._state.dead_peers, self._state.dead_next_hops)
 
+    def is_dead_peer(self, peer: int) -> bool:
+        """True while a peer's session is lost and its routes are on their way out."""
+        return peer in self._state.dead_peers
+
     def dead_next_hops(self) -> frozenset[int]:
         """Next hops that cannot be used now."""
         return frozenset(self._state.dead_next_hops)

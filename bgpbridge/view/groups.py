@@ -1,0 +1,126 @@
+"""`groups` and `adjacencies`: what prefixes point at, and where packets really go now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from bgpbridge.datapath.counters import read_adjacencies
+from bgpbridge.errors import UsageError
+from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.rib.groups import BLACKHOLE, LOCAL, Member
+
+__all__ = ["AdjacencyView", "GroupView", "MemberView", "adjacencies", "group", "groups"]
+
+RESERVED = {LOCAL: "punt: left to the kernel", BLACKHOLE: "blackhole: dropped"}
+
+
+@dataclass(frozen=True, slots=True)
+class MemberView:
+    """One path of a group. `live`: it may carry traffic now; `carries`: it does. `why` when it does not live."""
+
+    peer: str
+    next_hop: str
+    weight: int
+    backup: bool
+    live: bool
+    carries: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """A next-hop group. `slots` counts the 64 slots by adjacency id, as they stand in the map."""
+
+    id: int
+    prefixes: int
+    members: tuple[MemberView, ...]
+    slots: dict[int, int]
+    flags: str
+
+
+@dataclass(frozen=True, slots=True)
+class AdjacencyView:
+    """A neighbour that packets can be sent to. `packets` and `octets` count what XDP sent there."""
+
+    id: int
+    gateway: str
+    link: str
+    ifindex: int
+    mac: str
+    mtu: int
+    up: bool
+    reason: str
+    references: int
+    packets: int
+    octets: int
+
+
+def groups(bridge: Bridge) -> list[GroupView]:
+    """All groups that prefixes point at, the most used first."""
+    table = bridge.rib.groups
+    used = sorted(table.ids(), key=lambda number: (-int(table.refs[number]), number))
+    return [group(bridge, number) for number in used]
+
+
+def group(bridge: Bridge, number: int) -> GroupView:
+    """One group. Raises UsageError when there is none of that id."""
+    table = bridge.rib.groups
+    if number in RESERVED:
+        return GroupView(number, 0, (), {}, RESERVED[number])
+    if number not in table:
+        raise UsageError(f"there is no group {number}", mend="`bgpbridge groups` lists those that there are")
+    carries = set(bridge.paths.live(number))
+    found = table[number]
+    members = [_member(bridge, member, carries, backup=False) for member in found.active]
+    members += [_member(bridge, member, carries, backup=True) for member in found.backup]
+    xdp = bridge.planes.xdp
+    slots = dict(sorted(Counter(xdp.slots(number).tolist()).items())) if xdp is not None else {}
+    flags = ", ".join(flag.name.lower() for flag in xdp.flags(number) if flag.name) if xdp is not None else ""
+    return GroupView(number, int(table.refs[number]), tuple(members), slots, flags or "invalid")
+
+
+def _member(bridge: Bridge, member: Member, carries: set[Member], *, backup: bool) -> MemberView:
+    hop = bridge.rib.next_hops[member.next_hop]
+    why = _why_dead(bridge, member)
+    address = str(hop.address) + (f" ({hop.link_local})" if hop.link_local is not None else "")
+    name = bridge.peers.name(member.peer)
+    return MemberView(name, address, member.weight, backup, not why, member in carries, why)
+
+
+def _why_dead(bridge: Bridge, member: Member) -> str:
+    """Why a member cannot carry traffic; empty when it can."""
+    if bridge.paths.is_dead_peer(member.peer):
+        return "session lost"
+    resolution = bridge.rib.next_hops.resolution(member.next_hop)
+    if not resolution.reachable:
+        return resolution.reason
+    if member.next_hop in bridge.paths.dead_next_hops():
+        return "no adjacency is up"
+    return ""
+
+
+def adjacencies(bridge: Bridge) -> list[AdjacencyView]:
+    """All adjacencies by id."""
+    counts = read_adjacencies(bridge.datapath.maps) if bridge.datapath is not None else {}
+    views = []
+    for seen in bridge.adjacencies.view():
+        count = counts.get(seen.id)
+        packets, octets = (count.packets, count.octets) if count is not None else (0, 0)
+        gateway = str(seen.gateway) if seen.gateway is not None else "unclaimed"
+        views.append(
+            AdjacencyView(
+                seen.id,
+                gateway,
+                seen.link,
+                seen.ifindex,
+                seen.mac.hex(":"),
+                seen.mtu,
+                seen.up,
+                seen.reason,
+                seen.references,
+                packets,
+                octets,
+            )
+        )
+    return views

@@ -1,0 +1,123 @@
+"""`status`: is it forwarding, on what, how much, and is anything behind or refused."""
+
+from __future__ import annotations
+
+import os
+import resource
+import time
+from dataclasses import dataclass
+
+import bgpbridge
+from bgpbridge.datapath.specs import Sizes, memory_estimate
+from bgpbridge.fib.kernel import KernelStatus
+from bgpbridge.fib.xdp import XdpStatus
+from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.peers import Phase
+from bgpbridge.types import Family
+
+__all__ = ["InterfaceView", "MemoryView", "StatusView", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceView:
+    """One interface that XDP is to run on. `mode` is native, generic or none; `note` says why."""
+
+    name: str
+    mode: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryView:
+    """Octets: what the bridge process holds, and what the maps take when full."""
+
+    resident: int
+    maps_full: int
+
+
+@dataclass(frozen=True, slots=True)
+class StatusView:
+    """The state of the whole, in figures. Times are seconds."""
+
+    name: str
+    version: str
+    asn: int
+    router_id: str
+    process: int
+    uptime_s: float
+    forwarding: bool
+    loader: str
+    loader_note: str
+    interfaces: tuple[InterfaceView, ...]
+    peers: dict[str, int]
+    routes: dict[Family, int]
+    groups: int
+    next_hops: int
+    next_hops_unreachable: int
+    adjacencies: int
+    adjacencies_down: int
+    attributes: int
+    xdp: XdpStatus | None
+    kernel: KernelStatus | None
+    commits: int
+    work: int
+    adopting: bool
+    foreign_repairs: int
+    memory: MemoryView
+
+
+def status(bridge: Bridge) -> StatusView:
+    """Everything at a glance."""
+    datapath, xdp, kernel = bridge.datapath, bridge.planes.xdp, bridge.planes.kernel
+    program = datapath.program if datapath is not None else None
+    seen = bridge.adjacencies.view()
+    unreachable = sum(not bridge.rib.next_hops.reachable[number] for number in bridge.rib.next_hops.ids())
+    sizes = Sizes(bridge.config.datapath.max_ipv4, bridge.config.datapath.max_ipv6)
+    return StatusView(
+        name=bridge.config.router.name,
+        version=bgpbridge.__version__,
+        asn=bridge.config.router.asn,
+        router_id=str(bridge.config.router.router_id),
+        process=os.getpid(),
+        uptime_s=round(time.time() - bridge.started_at, 1),
+        forwarding=xdp.enabled if xdp is not None else False,
+        loader=program.loader.value if program is not None else "none",
+        loader_note=program.note if program is not None else "",
+        interfaces=_interfaces(bridge),
+        peers={phase.value: sum(peer.phase is phase for peer in bridge.peers) for phase in Phase},
+        routes={family: tables.routes for family, tables in bridge.rib.families.items()},
+        groups=len(bridge.rib.groups),
+        next_hops=len(bridge.rib.next_hops),
+        next_hops_unreachable=unreachable,
+        adjacencies=len(seen),
+        adjacencies_down=sum(not adjacency.up for adjacency in seen),
+        attributes=len(bridge.rib.attributes),
+        xdp=xdp.status() if xdp is not None else None,
+        kernel=kernel.status() if kernel is not None else None,
+        commits=bridge.log.number,
+        work=len(bridge.work),
+        adopting=bridge.adopting,
+        foreign_repairs=bridge.kernel_events.repairs,
+        memory=MemoryView(_resident(), memory_estimate(sizes) if datapath is not None else 0),
+    )
+
+
+def _interfaces(bridge: Bridge) -> tuple[InterfaceView, ...]:
+    datapath = bridge.datapath
+    if datapath is None:
+        return ()
+    views = [InterfaceView(seat.name, seat.mode.label, seat.note) for seat in datapath.attached.values()]
+    links = bridge.watcher.state.links
+    for ifindex, why in datapath.refused.items():
+        link = links.get(ifindex)
+        views.append(InterfaceView(link.name if link is not None else f"interface {ifindex}", "none", why))
+    names = {view.name for view in views}
+    absent = [name for name in datapath.settings.interfaces if not set("*?[") & set(name) and name not in names]
+    views += [InterfaceView(name, "none", "not here, or down") for name in absent]
+    return tuple(sorted(views, key=lambda view: view.name))
+
+
+def _resident() -> int:
+    """Octets of memory that the process holds now."""
+    with open("/proc/self/statm", encoding="ascii") as statm:  # noqa: PTH123 - a file of the kernel
+        return int(statm.read().split()[1]) * resource.getpagesize()
