@@ -67,6 +67,9 @@ class CableStep(Strict):
     interface: str
     up: bool
 
+    def __str__(self) -> str:
+        return f"cable {self.node}:{self.interface} {'in' if self.up else 'out'}"
+
 
 class KillStep(Strict):
     """Send a signal to a program of a node."""
@@ -75,12 +78,18 @@ class KillStep(Strict):
     program: str
     signal: Annotated[str, AfterValidator(_signal)] = "KILL"
 
+    def __str__(self) -> str:
+        return f"{self.signal} to {self.program} on {self.node}"
+
 
 class StartStep(Strict):
     """Start a program of a node again."""
 
     node: str
     program: str
+
+    def __str__(self) -> str:
+        return f"start {self.program} on {self.node}"
 
 
 class TrafficStep(Strict):
@@ -92,6 +101,9 @@ class TrafficStep(Strict):
     addresses: tuple[str, ...] = Field(min_length=1)
     rate_pps: int = Field(default=2000, ge=1, le=20000)
 
+    def __str__(self) -> str:
+        return f"traffic {self.name} from {self.source} to {self.sink}"
+
 
 class MeasureStep(Strict):
     """End a stream and hold it against bounds. Ways are interfaces of the sink."""
@@ -102,6 +114,9 @@ class MeasureStep(Strict):
     received_at_least: int = Field(default=1, ge=0)
     last_way: str | None = None
     ways: dict[str, str] = Field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return f"measure traffic {self.traffic}"
 
 
 class Step(Strict):
@@ -138,7 +153,9 @@ class Step(Strict):
     @property
     def title(self) -> str:
         """What a person reads."""
-        return self.say or (f"{self.node}: {self.run}" if self.run else f"let {self.pause_s:g} s pass")
+        action = self.cable or self.kill or self.start or self.traffic or self.measure
+        given = f"{self.node}: {self.run}" if self.run else f"wait {self.pause_s} s"
+        return self.say or (str(action) if action else given)
 
 
 class Expect(Strict):

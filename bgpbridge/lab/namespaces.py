@@ -26,7 +26,7 @@ from typing import TypeVar
 from bgpbridge.errors import LabError
 from bgpbridge.lab.topology import Link
 
-__all__ = ["create", "delete", "exists", "inside", "link_state", "plug", "set_link", "set_sysctls", "where"]
+__all__ = ["create", "delete", "exists", "inside", "link_state", "plug", "set_link", "set_sysctls", "tune", "where"]
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def plug(link: Link, names: Mapping[str, str]) -> None:
     one, other = (f"name {end.interface} netns {names[end.node]} mtu {link.mtu} address {end.mac}" for end in (a, b))
     _ip([f"link add {one} type veth peer {other}"])
     for end in (a, b):
-        inside(names[end.node], partial(_tune, end.interface))
+        inside(names[end.node], partial(tune, end.interface))
         addresses = [f"address add {address} dev {end.interface}" for address in end.addresses]
         _ip([f"link set {end.interface} up", *addresses], names[end.node])
 
@@ -135,7 +135,8 @@ def _enter(name: str) -> None:
         os.close(handle)
 
 
-def _tune(interface: str) -> None:
+def tune(interface: str) -> None:
+    """Transmit checksums off and GRO on, where the interface has such switches (in this namespace)."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asker:
         for command, value in ((ETHTOOL_STXCSUM, 0), (ETHTOOL_SGRO, 1)):
             buffer = ctypes.create_string_buffer(struct.pack("=II", command, value), 8)

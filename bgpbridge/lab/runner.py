@@ -26,7 +26,7 @@ from bgpbridge.lab.processes import Process
 from bgpbridge.lab.state import Lab
 from bgpbridge.lab.topology import Node, Topology, load
 
-__all__ = ["command", "down", "exec_in", "interruptible", "kill", "labs", "restart", "running", "up"]
+__all__ = ["command", "down", "exec_in", "find", "interruptible", "kill", "labs", "name_of", "restart", "running", "up"]
 
 READY_S = 30.0
 LOOK_S = 0.02  # how often to look for a socket; there is no event for a file of a program that is not ours
@@ -86,6 +86,20 @@ def running(file: Path, name: str | None = None, *, say: Say = _silent) -> Itera
             left = state.read(name)
             if left and left.runner == state.this_process():
                 down(name)
+
+
+def find(name: str) -> Lab:
+    """A lab that is up, by its name or its file. Raises LabError."""
+    lab = state.read(name_of(name))
+    if lab is None or not lab.alive:
+        names = ", ".join(item.name for item in state.known() if item.alive)
+        raise LabError(f"no lab {name} is up", mend=f"up are: {names}" if names else "bgpbridge lab up FILE")
+    return lab
+
+
+def name_of(word: str) -> str:
+    """The name of a lab that is named by its name or by its file."""
+    return load(Path(word)).name if word.endswith((".yml", ".yaml")) else word
 
 
 def labs() -> list[Lab]:

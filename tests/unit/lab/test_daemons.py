@@ -1,0 +1,81 @@
+"""Plans of daemons: explicit paths for everything, the right daemons, the bridge's own paths."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from bgpbridge.errors import LabError
+from bgpbridge.lab.daemons import frr_daemons, localised, plan
+from bgpbridge.lab.topology import Bind, Daemon, Node
+
+FOLDER = Path("/run/bgpbridge-lab/x/n")
+
+
+def node(daemon: Daemon, source: Path, target: str) -> Node:
+    return Node("n", 1, daemon, binds=(Bind(source, target),))
+
+
+def test_frr_daemons_follow_the_daemons_file() -> None:
+    chosen = "bgpd=yes\nospfd=no\nldpd=yes\nvtysh_enable=yes\n#ripd=yes\n"
+    assert frr_daemons("", chosen)[0] == "zebra"
+    assert set(frr_daemons("", chosen)) >= {"zebra", "staticd"}
+    assert "ospfd" not in frr_daemons("router ospf", chosen)
+    assert "ripd" not in frr_daemons("", chosen)
+
+
+def test_without_a_daemons_file_the_configuration_tells() -> None:
+    assert frr_daemons("router bgp 65000\n", None) == ("zebra", "bgpd")
+    assert frr_daemons("router ospf\n", None) == ("zebra", "ospfd")
+    assert frr_daemons("router ospf6\n", None) == ("zebra", "ospf6d")
+    assert frr_daemons("ip route 0.0.0.0/0 10.0.0.1\n", None) == ("zebra", "staticd")
+
+
+@pytest.mark.parametrize(
+    ("daemon", "target"),
+    [
+        (Daemon.FRR, "/etc/frr/frr.conf"),
+        (Daemon.BIRD, "/etc/bird/bird.conf"),
+        (Daemon.GOBGP, "/etc/gobgp/gobgpd.yaml"),
+        (Daemon.EXABGP, "/etc/exabgp/exabgp.conf"),
+    ],
+)
+def test_programs_get_their_files_by_explicit_path(tmp_path: Path, daemon: Daemon, target: str) -> None:
+    source = tmp_path / Path(target).name
+    source.write_text("router bgp 65000\n")
+    planned = plan(node(daemon, source, target), FOLDER)
+    said = " ".join(word for program in planned.programs for word in program.argv) + str(planned.settle)
+    assert str(source) in said
+    assert all(program.ready is None or program.ready.parent == FOLDER for program in planned.programs)
+
+
+def test_a_host_runs_nothing() -> None:
+    assert plan(Node("n", 1, Daemon.HOST), FOLDER).programs == ()
+
+
+def test_a_daemon_without_configuration_is_told() -> None:
+    with pytest.raises(LabError, match=r"bind a file to /etc/bird/bird\.conf"):
+        plan(Node("n", 1, Daemon.BIRD), FOLDER)
+
+
+def test_the_bridge_gets_its_own_paths_and_keeps_the_rest(tmp_path: Path) -> None:
+    source = tmp_path / "bgpbridge.yaml"
+    source.write_text(
+        "router: {asn: 65000, router_id: 192.0.2.1}\npolicies: [policy.yaml, /etc/else.yaml]\n"
+        "datapath: {interfaces: [eth1]}\npeers:\n  - {name: a, password: {file: secret}, med: '65000:10'}\n"
+    )
+    copy = yaml.safe_load(localised(source, FOLDER, FOLDER / "bpf"))
+    assert copy["runtime"] == {"directory": str(FOLDER)}
+    assert copy["datapath"] == {"interfaces": ["eth1"], "pin_path": str(FOLDER / "bpf/bgpbridge")}
+    assert copy["policies"] == [str(tmp_path / "policy.yaml"), "/etc/else.yaml"]
+    assert copy["peers"] == [{"name": "a", "password": {"file": str(tmp_path / "secret")}, "med": "65000:10"}]
+
+
+def test_the_bridge_s_tool_talks_to_its_own_socket(tmp_path: Path) -> None:
+    source = tmp_path / "bgpbridge.yaml"
+    source.write_text("router: {asn: 65000, router_id: 192.0.2.1}\n")
+    planned = plan(node(Daemon.BGPBRIDGE, source, "/etc/bgpbridge/bgpbridge.yaml"), FOLDER)
+    assert planned.tools["bgpbridge"][-2:] == ("-s", str(FOLDER / "control.sock"))
+    assert planned.bpffs == FOLDER / "bpf"
