@@ -35,6 +35,16 @@ def run(config: Path) -> None:
 
 
 @cli.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def check(file: Path) -> None:
+    """Check a configuration file."""
+    from bgpbridge.config import load_config
+
+    load_config(file)
+    click.echo(f"{file}: fine")
+
+
+@cli.command()
 @click.argument("path")
 @click.argument("query", nargs=-1)
 @click.option("--post", is_flag=True)

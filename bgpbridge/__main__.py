@@ -1,0 +1,5 @@
+"""`python -m bgpbridge` is `bgpbridge`."""
+
+from bgpbridge.cli.main import main
+
+main()
