@@ -10,7 +10,6 @@ import contextlib
 import os
 import select
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from pathlib import Path
 
 from bgpbridge.lab import namespaces
 
-__all__ = ["Process", "end", "in_namespace", "start", "started_at"]
+__all__ = ["Process", "end", "exit_code", "in_namespace", "start", "started_at"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +35,32 @@ class Process:
         return started_at(self.pid) == self.started
 
 
-def start(
-    argv: Sequence[str], *, namespace: str | None, log: Path, env: Mapping[str, str] | None = None
-) -> subprocess.Popen[bytes]:
-    """Start a program in a namespace (None: here), its output appended to `log`."""
+def start(argv: Sequence[str], *, namespace: str | None, log: Path, env: Mapping[str, str] | None = None) -> int:
+    """Start a program in a namespace (None: here), its output appended to `log`; the pid. It may outlive us."""
     enter = ["nsenter", f"--net={namespaces.where(namespace)}", "--"] if namespace else []
-    with log.open("ab") as output:
-        return subprocess.Popen(
-            [*enter, *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **(env or {})},
-            start_new_session=True,
-        )
+    words = [*enter, *argv]
+    output = os.O_WRONLY | os.O_CREAT | os.O_APPEND
+    return os.posix_spawnp(
+        words[0],
+        words,
+        {**os.environ, **(env or {})},
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), output, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setsid=True,
+        setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE),
+    )
+
+
+def exit_code(pid: int) -> int | None:
+    """How a child of ours ended, negative for a signal; None while it runs. Collects its zombie."""
+    try:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+    except ChildProcessError:
+        return None
+    return os.waitstatus_to_exitcode(status) if ended else None
 
 
 def started_at(pid: int) -> int | None:
@@ -88,8 +99,9 @@ def end(pids: Iterable[int], grace_s: float = 3.0) -> None:
             _signal(pid, signal.SIGKILL)
         _living(handles, grace_s)
     finally:
-        for handle in handles.values():
+        for pid, handle in handles.items():
             os.close(handle)
+            exit_code(pid)
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

@@ -252,16 +252,16 @@ def _start(lab: Lab, node: str, program: Program) -> None:
     log = lab.node_folder(node) / f"{program.name}.log"
     if program.ready:
         program.ready.unlink(missing_ok=True)
-    child = processes.start(program.argv, namespace=lab.namespace(node), log=log, env=program.env)
-    lab.processes.append(Process(node, program.name, child.pid, processes.started_at(child.pid) or 0))
+    pid = processes.start(program.argv, namespace=lab.namespace(node), log=log, env=program.env)
+    lab.processes.append(Process(node, program.name, pid, processes.started_at(pid) or 0))
     deadline = time.monotonic() + READY_S
     while program.ready and not program.ready.exists():
-        if child.poll() is not None or time.monotonic() > deadline:
-            why = f"ended with {child.returncode}" if child.returncode is not None else f"not ready in {READY_S:.0f} s"
+        code = processes.exit_code(pid)
+        if code is not None or time.monotonic() > deadline:
+            why = f"ended with {code}" if code is not None else f"not ready in {READY_S:.0f} s"
             tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-8:])
-            raise LabError(
-                f"node {node}: {program.name} {why}\n    {tail}", mend=f"run it by hand: {shlex.join(program.argv)}"
-            )
+            by_hand = shlex.join(program.argv)
+            raise LabError(f"node {node}: {program.name} {why}\n    {tail}", mend=f"run it by hand: {by_hand}")
         time.sleep(LOOK_S)
 
 
