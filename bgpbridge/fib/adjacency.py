@@ -2,11 +2,7 @@
 
 A prefix points to a group, a group's slots to adjacency ids, and only here are MACs. So a neighbour that
 changes its MAC, a link that changes its MTU or goes down costs one store for each adjacency concerned, however
-many prefixes stand behind it. Each 8-octet word of an entry is one aligned store and valid alone:
-
-    word0 = dmac, mtu     word1 = smac, state     ifindex, flags     reserved = which gateway (for adoption)
-
-Order of a new entry: link, gateway, word0, and word1 with state up last; of a dead one: word1 first.
+many prefixes stand behind it (`adjacency_words` knows the layout and the order of stores).
 
 The kernel does not see traffic that XDP forwards, so to it a busy neighbour looks unused: it would grow stale
 and be collected, or die unnoticed. So every adjacency in use is asked about at intervals (`Prober.confirm`),
@@ -18,27 +14,23 @@ No socket, thread or clock of its own: `words`, prober and clock (asyncio's loop
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.errors import CapacityError
+from bgpbridge.fib.adjacency_words import AdjacencyWords, identity_of
 from bgpbridge.fib.kernel_state import KernelState
 from bgpbridge.fib.observed import KernelListener, Link, Neighbour, NeighbourState
 from bgpbridge.types import IPAddress
 
 __all__ = ["Adjacency", "AdjacencyTable", "Clock", "Prober", "Timer", "Timing"]
 
-UP = 1
 FRESH = NeighbourState.REACHABLE | NeighbourState.PERMANENT | NeighbourState.NOARP
-MAC_MASK = (1 << 48) - 1
-NO_MAC = bytes(6)
 NOT_RESOLVED = "not resolved yet"
 
 
@@ -130,7 +122,7 @@ class AdjacencyTable(KernelListener):
         timing: Timing | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._words: npt.NDArray[np.uint64] = words.view(np.uint64).reshape(-1, 4)
+        self._words = AdjacencyWords(words)
         self._kernel, self._prober, self._clock, self._changed = kernel, prober, clock, changed
         self._timing = timing or Timing()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -143,10 +135,9 @@ class AdjacencyTable(KernelListener):
     def adopt(self) -> int:
         """Before the first claim, on restart: keep the entries that a former run left, as they are, until
         `claim` asks for their gateway again or `sweep` frees the rest. How many there are."""
-        for number in np.flatnonzero(self._words[1:, 2]) + 1:
-            word0, word1, place, identity = (int(word) for word in self._words[number])
-            entry = _Entry(int(number), None, place & 0xFFFFFFFF, _mac(word0), up=word1 >> 48 == UP, reason="adopted")
-            self._adopted[identity, entry.ifindex] = entry
+        for left in self._words.used():
+            entry = _Entry(left.id, None, left.ifindex, left.dmac, up=left.up, reason="adopted")
+            self._adopted[left.identity, left.ifindex] = entry
             self._remember(entry)
             if entry.up and not self._link_up(entry.ifindex):
                 self._set_state(entry, up=False, reason="link down")
@@ -215,7 +206,7 @@ class AdjacencyTable(KernelListener):
             self._set_all(entries, up=False, reason="link down" if present else "link gone")
             return
         for entry in entries:
-            self._store_ends(entry, link)
+            self._words.store_ends(entry.id, entry.mac, link.mac, link.mtu)
             if not entry.up and entry.gateway is not None:
                 entry.attempts = 0
                 self._follow(entry)
@@ -242,17 +233,14 @@ class AdjacencyTable(KernelListener):
                 mend="each is one neighbour of a next hop; fewer next hops, or links instead of neighbours",
             )
         entry = _Entry(self._free.popleft(), gateway, ifindex, since=self._clock.time())
-        row = self._words[entry.id]
-        row[1] = 0
-        row[2], row[3] = ifindex, _identity(gateway)
-        row[0] = 0
+        self._words.open(entry.id, ifindex, identity_of(gateway))
         self._remember(entry)
         self._by_hop[gateway, ifindex] = entry
         self._follow(entry, tell=False)
         return entry
 
     def _claim_adopted(self, gateway: IPAddress, ifindex: int) -> _Entry | None:
-        entry = self._adopted.pop((_identity(gateway), ifindex), None)
+        entry = self._adopted.pop((identity_of(gateway), ifindex), None)
         if entry is not None:
             entry.gateway = gateway
             self._by_hop[gateway, ifindex] = entry
@@ -270,7 +258,7 @@ class AdjacencyTable(KernelListener):
             self._set_state(entry, up=False, reason=f"{link.name} has no Ethernet address", tell=tell)
         elif neighbour is not None and neighbour.state.usable and len(neighbour.mac) == 6:
             entry.mac, entry.attempts = neighbour.mac, 0
-            self._store_ends(entry, link)
+            self._words.store_ends(entry.id, entry.mac, link.mac, link.mtu)
             self._set_state(entry, up=True, reason="", tell=tell)
         elif neighbour is not None and neighbour.state & NeighbourState.FAILED:
             was_up = entry.up
@@ -280,19 +268,9 @@ class AdjacencyTable(KernelListener):
         elif not entry.up:
             entry.reason = "neighbour not resolved yet"
 
-    def _store_ends(self, entry: _Entry, link: Link) -> None:
-        """MACs and MTU: a store only where something changed, so that nobody's cache line moves for nothing."""
-        row = self._words[entry.id]
-        word0 = int.from_bytes((entry.mac or NO_MAC) + min(link.mtu, 0xFFFF).to_bytes(2, "little"), "little")
-        word1 = int.from_bytes(link.mac[:6].ljust(6, b"\0") + int(entry.up).to_bytes(2, "little"), "little")
-        if int(row[0]) != word0:
-            row[0] = word0
-        if int(row[1]) != word1:
-            row[1] = word1
-
     def _store_state(self, entry: _Entry, *, up: bool) -> None:
         entry.up = up
-        self._words[entry.id, 1] = int(self._words[entry.id, 1]) & MAC_MASK | int(up) << 48
+        self._words.store_state(entry.id, up=up)
 
     def _set_state(self, entry: _Entry, *, up: bool, reason: str, tell: bool = True) -> None:
         entry.reason = reason
@@ -319,9 +297,7 @@ class AdjacencyTable(KernelListener):
         self._by_link.setdefault(entry.ifindex, set()).add(entry)
 
     def _forget(self, entry: _Entry) -> None:
-        self._store_state(entry, up=False)
-        self._words[entry.id, 2] = 0
-        self._words[entry.id, 3] = 0
+        self._words.close(entry.id)
         del self._entries[entry.id]
         if entry.gateway is not None:
             del self._by_hop[entry.gateway, entry.ifindex]
@@ -374,26 +350,17 @@ class AdjacencyTable(KernelListener):
         return link is not None and link.up
 
     def _seen(self, entry: _Entry) -> Adjacency:
-        word0 = int(self._words[entry.id, 0])
+        mac, mtu = self._words.far_end(entry.id)
         link = self._kernel.links.get(entry.ifindex)
         return Adjacency(
             entry.id,
             entry.gateway,
             entry.ifindex,
             link.name if link else "",
-            _mac(word0),
-            word0 >> 48,
+            mac,
+            mtu,
             entry.up,
             entry.reason,
             entry.references,
             entry.since,
         )
-
-
-def _mac(word: int) -> bytes:
-    return (word & MAC_MASK).to_bytes(6, "little")
-
-
-def _identity(gateway: IPAddress) -> int:
-    """64 bits that stand for a gateway in `reserved`, so that a restart finds its entry again."""
-    return int.from_bytes(hashlib.blake2b(gateway.packed, digest_size=8).digest(), "little")

@@ -77,9 +77,9 @@ ROUTE_GROUPS = (
     19,  # RTNLGRP_IPV6_RULE: pyroute2 0.9 says 18, which is RTNLGRP_IPV6_PREFIX
 )
 SOL_NETLINK, NETLINK_GET_STRICT_CHK, SO_RCVBUFFORCE = 270, 12, 33
-DATAGRAMS_A_TURN = 64  # then the other socket, and everyone else in the loop, gets a turn
+DATAGRAMS_A_TURN = 16  # then the other socket, and everyone else in the loop, gets a turn
 LARGEST_DATAGRAM = 1 << 16
-DRAIN_TURNS = 200
+DRAIN_TURNS = 800
 AFTER_OVERRUN_S = 0.2  # who overran us once will do so again at once
 AFTER_LINK_LOSS_S = 0.1  # the kernel flushes routes within the same rtnl section; one dump for a whole line card
 AFTER_FAILURE_S = 5.0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from bgpbridge.fib.foreign import ForeignTable
 from bgpbridge.fib.observed import ForeignRoute, RouteType
@@ -115,8 +116,10 @@ class Resolver:
                 if route.type is not RouteType.UNICAST:
                     return _unreachable(f"{route.type.name.lower()} route {prefix}")
                 hops, why = self._live_hops(address, route, trace, depth)
-                if hops:
-                    return Resolution(reachable=True, metric=route.metric, hops=hops, reason=f"by {prefix}")
+                if not hops:
+                    why = f"{prefix}: {why}"
+                else:
+                    return Resolution(reachable=True, metric=route.metric, hops=hops, reason=_by(prefix))
         return _unreachable(why)
 
     def _live_hops(
@@ -124,14 +127,14 @@ class Resolver:
     ) -> tuple[tuple[Hop, ...], str]:
         """The hops of a route that can send now, merged by gateway and link; and why there are none."""
         weights: dict[tuple[IPAddress | None, int], int] = {}
-        why = f"{route.prefix}: no hop"
+        why = "no hop"
         for hop in route.hops:
             if not hop.ifindex:
                 inner, why = self._recurse(hop, trace, depth)
             else:
                 trace.links.add(hop.ifindex)
                 inner = (hop,) if self._link_up(hop.ifindex) else ()
-                why = f"{route.prefix}: link down"
+                why = "link down"
             for live in inner:
                 key = (live.gateway or address, live.ifindex)
                 weights[key] = weights.get(key, 0) + live.weight
@@ -143,6 +146,12 @@ class Resolver:
             return (), "routes lead in a circle" if hop.gateway else "no gateway"
         inner = self._walk(hop.gateway, trace, depth + 1)
         return tuple(Hop(h.gateway, h.ifindex, h.weight * hop.weight) for h in inner.hops), inner.reason
+
+
+@lru_cache(maxsize=1 << 14)
+def _by(prefix: Prefix) -> str:
+    """Cached: to write an IPv6 prefix takes longer than to find its route."""
+    return f"by {prefix}"
 
 
 def _unreachable(reason: str) -> Resolution:

@@ -13,6 +13,7 @@ import ipaddress
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_NEWNEIGH
@@ -52,6 +53,7 @@ NEXTHOP_GROUP = struct.Struct("=IBBH")
 U32 = struct.Struct("=I")
 
 AF_UNSPEC, AF_INET, AF_INET6 = 0, 2, 10
+ROUTE_TYPES = tuple(RouteType)
 FAMILIES = {AF_INET: Family.IPV4, AF_INET6: Family.IPV6}
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x8, 0x40, 0x10000
 CAN_SEND = IFF_UP | IFF_RUNNING | IFF_LOWER_UP
@@ -161,7 +163,7 @@ def decode_route(message: Message) -> ForeignRoute | None:
         table=_u32(found[15]) if 15 in found else table,
         protocol=protocol,
         metric=_u32(found.get(6)),
-        type=RouteType(kind),
+        type=ROUTE_TYPES[kind - 1],
         hops=_multipath(found[9]) if 9 in found else _single(found),
         scope=scope,
         tos=tos,
@@ -213,9 +215,14 @@ def neighbour_request(address: IPAddress, ifindex: int, *, probe: bool, sequence
 
 
 def _single(found: dict[int, bytes]) -> tuple[Hop, ...]:
-    ifindex = _u32(found.get(4))
-    gateway = _gateway(found)
-    return (Hop(gateway, ifindex),) if ifindex or gateway is not None else ()
+    return _hop(found.get(4), found.get(5), found.get(18))
+
+
+@lru_cache(maxsize=4096)
+def _hop(link: bytes | None, gateway: bytes | None, via: bytes | None) -> tuple[Hop, ...]:
+    """Cached: an IGP's 100,000 routes have a few dozen different hops."""
+    ifindex, address = _u32(link), _gateway(gateway, via)
+    return (Hop(address, ifindex),) if ifindex or address is not None else ()
 
 
 def _multipath(data: bytes) -> tuple[Hop, ...]:
@@ -224,7 +231,8 @@ def _multipath(data: bytes) -> tuple[Hop, ...]:
         length, _, share, ifindex = RTNEXTHOP.unpack_from(data, start)
         if length < 8 or start + length > len(data):
             break
-        hops.append(Hop(_gateway(attributes(data, start + 8, start + length)), ifindex, share + 1))
+        found = attributes(data, start + 8, start + length)
+        hops.append(Hop(_gateway(found.get(5), found.get(18)), ifindex, share + 1))
         start += (length + 3) & ~3
     return tuple(sorted(hops, key=hop_order))
 
@@ -234,11 +242,11 @@ def hop_order(hop: Hop) -> tuple[int, bytes]:
     return hop.ifindex, hop.gateway.packed if hop.gateway is not None else b""
 
 
-def _gateway(found: dict[int, bytes]) -> IPAddress | None:
-    if 5 in found:
-        return _ip(found[5])
-    if 18 in found:  # RTA_VIA: a gateway of the other family, behind its family number (RFC 8950)
-        return _ip(found[18][2:])
+def _gateway(gateway: bytes | None, via: bytes | None) -> IPAddress | None:
+    if gateway is not None:
+        return _ip(gateway)
+    if via is not None:  # RTA_VIA: a gateway of the other family, behind its family number (RFC 8950)
+        return _ip(via[2:])
     return None
 
 

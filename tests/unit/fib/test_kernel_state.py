@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-from bgpbridge.fib.kernel_state import KernelState, Snapshot, with_added, with_removed
+from bgpbridge.fib.kernel_state import KernelState, Snapshot
 from bgpbridge.fib.observed import (
     TABLE_LOCAL,
     TABLE_MAIN,
@@ -18,6 +18,7 @@ from bgpbridge.fib.observed import (
     PuntChange,
     RouteType,
 )
+from bgpbridge.fib.route_order import with_added, with_removed
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Prefix
 

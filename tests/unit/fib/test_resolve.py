@@ -73,7 +73,7 @@ def test_a_gateway_without_a_link_is_resolved_in_turn_and_shares_multiply():
 
 def test_routes_in_a_circle_end():
     net = Net(route("10.0.0.0/8", Hop(A("11.0.0.1"), 0)), route("11.0.0.0/8", Hop(A("10.0.0.1"), 0)))
-    assert net("10.1.1.1").reason == "routes lead in a circle"
+    assert net("10.1.1.1").reason.endswith("routes lead in a circle")
 
 
 def test_an_own_address_is_not_reachable_it_is_ours():

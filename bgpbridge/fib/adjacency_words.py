@@ -1,0 +1,93 @@
+"""The adjacencies map as words: layout, and the order of stores that leaves every moment valid.
+
+Each 8-octet word of an entry is one aligned store and valid alone (bpf/abi.h, struct adjacency):
+
+    word0 = dmac, mtu     word1 = smac, state     word2 = ifindex, flags     word3 = which gateway
+
+word3 is `reserved` to the program; a restart finds its entries again by it. A new entry gets link and gateway while
+its state is down, then MACs, and state up last; a dead one loses its state first. Stores are not reordered on x86.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bgpbridge.types import IPAddress
+
+__all__ = ["AdjacencyWords", "LeftEntry", "identity_of"]
+
+UP = 1
+MAC_MASK = (1 << 48) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class LeftEntry:
+    """An entry that stands in the map."""
+
+    id: int
+    dmac: bytes
+    up: bool
+    ifindex: int
+    identity: int
+
+
+def identity_of(gateway: IPAddress) -> int:
+    """64 bits that stand for a gateway."""
+    return int.from_bytes(hashlib.blake2b(gateway.packed, digest_size=8).digest(), "little")
+
+
+class AdjacencyWords:
+    """Stores into the mmapped array; `words` is any contiguous view of it."""
+
+    def __init__(self, words: npt.NDArray[Any]) -> None:
+        self._rows: npt.NDArray[np.uint64] = words.view(np.uint64).reshape(-1, 4)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def used(self) -> Iterator[LeftEntry]:
+        """The entries in use; 0 is none."""
+        for number in (np.flatnonzero(self._rows[1:, 2]) + 1).tolist():
+            word0, word1, place, identity = (int(word) for word in self._rows[number])
+            yield LeftEntry(number, _mac(word0), word1 >> 48 == UP, place & 0xFFFFFFFF, identity)
+
+    def open(self, number: int, ifindex: int, identity: int) -> None:
+        """A new entry, down."""
+        row = self._rows[number]
+        row[1] = 0
+        row[2], row[3], row[0] = ifindex, identity, 0
+
+    def close(self, number: int) -> None:
+        """An entry that nothing points to any more."""
+        row = self._rows[number]
+        row[1] = 0
+        row[2], row[3] = 0, 0
+
+    def store_ends(self, number: int, dmac: bytes, smac: bytes, mtu: int) -> None:
+        """MACs and MTU, the state as it is. Nothing is stored that stands there: its cache line stays shared."""
+        row = self._rows[number]
+        word0 = int.from_bytes(dmac[:6].ljust(6, b"\0") + min(mtu, 0xFFFF).to_bytes(2, "little"), "little")
+        word1 = int.from_bytes(smac[:6].ljust(6, b"\0"), "little") | int(row[1]) & ~MAC_MASK
+        if int(row[0]) != word0:
+            row[0] = word0
+        if int(row[1]) != word1:
+            row[1] = word1
+
+    def store_state(self, number: int, *, up: bool) -> None:
+        """Up or down: one store."""
+        self._rows[number, 1] = int(self._rows[number, 1]) & MAC_MASK | int(up) << 48
+
+    def far_end(self, number: int) -> tuple[bytes, int]:
+        """The destination MAC and MTU that packets get."""
+        word0 = int(self._rows[number, 0])
+        return _mac(word0), word0 >> 48
+
+
+def _mac(word: int) -> bytes:
+    return (word & MAC_MASK).to_bytes(6, "little")
