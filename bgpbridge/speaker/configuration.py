@@ -11,6 +11,7 @@ from typing import Any
 
 from exabgp.configuration.configuration import Configuration
 from exabgp.protocol.family import AFI, SAFI
+from exabgp.protocol.ip.netmask import NetMask
 
 from bgpbridge.errors import SpeakerError
 from bgpbridge.speaker.words import PeerWords, whole
@@ -23,6 +24,7 @@ class TapConfiguration(Configuration):  # type: ignore[misc]  # exabgp is untype
 
     def __init__(self, path: Path) -> None:
         super().__init__([str(path)])
+        NetMask.__new__ = _own_netmask
         self._path = path
 
     def _reload(self) -> Any:
@@ -43,6 +45,12 @@ class TapConfiguration(Configuration):  # type: ignore[misc]  # exabgp is untype
         except SpeakerError as problem:
             return self.error.set(str(problem))
         return True
+
+
+def _own_netmask(cls: type, *args: Any) -> Any:
+    """ExaBGP keeps one mask per length for both families and marks it with the family that came last: with
+    an IPv6 /32 among its routes, an IPv4 peer's address becomes a range."""
+    return int.__new__(cls, *args)
 
 
 def _complete(neighbor: Any) -> None:

@@ -74,8 +74,14 @@ class TapConnection:
     def updates(self) -> bytes | None:
         """The complete UPDATE messages at the front of what has come, b"" when there is none yet; None when
         something else comes first, another kind of message or no valid header."""
-        if not self._buffer:
-            self._fill()
+        if not self._buffer and not self._fill():
+            return b""
+        run = self._cut()
+        if run == b"" and self._fill():  # the rest of a message: no poll would tell of it again
+            run = self._cut()
+        return run
+
+    def _cut(self) -> bytes | None:
         buffer, size, offset = self._buffer, len(self._buffer), 0
         unpack, limit = _HEADER.unpack_from, self.msg_size
         other = False
@@ -90,10 +96,7 @@ class TapConnection:
         if offset:
             self._buffer = buffer[offset:]
             return buffer[:offset] if self._buffer else buffer
-        if other:
-            return None
-        self._fill()
-        return b""
+        return None if other else b""
 
     def front(self) -> tuple[int, bytes]:
         """Kind of the message in front and as much of it as has come; (0, b"") when its header is damaged."""

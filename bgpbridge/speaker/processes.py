@@ -74,7 +74,7 @@ class TapProcesses(Processes):  # type: ignore[misc]  # exabgp is untyped
                     peer.order_end(code, subcode, text, data)
             case RequestRefresh(number, family, token):
                 if (peer := self._established(number, token)) is not None:
-                    self._refresh(peer, family, token)
+                    self._ask_again(peer, family, token)
 
     def _established(self, number: int, token: int) -> Any:
         for peer in self._reactor.tapped():
@@ -91,7 +91,7 @@ class TapProcesses(Processes):  # type: ignore[misc]  # exabgp is untyped
         self._reactor.outbox.notice(NoticeKind.NO_REFRESH, text, peer=peer.number, token=token)
         peer.order_end(6, 4, "bgpbridge lost its tables and the session has no route refresh", b"")
 
-    def _refresh(self, peer: Any, family: Any, token: int) -> None:
+    def _ask_again(self, peer: Any, family: Any, token: int) -> None:
         if peer.session.route_refresh and family in peer.session.families:
             peer.request_refresh(family)
             return

@@ -88,8 +88,7 @@ class TapProtocol(Protocol):  # type: ignore[misc]  # exabgp is untyped
             raise Notify(5, 3)  # RFC 6608: unexpected message in Established
         if kind == _ROUTE_REFRESH:
             if len(message) < _REFRESH_OCTETS and self._unfinished(message):
-                self.connection.more()
-                yield _NOP
+                yield _UPDATE if self.connection.more() else _NOP
                 return
             if len(message) == _REFRESH_OCTETS and message[21] != RefreshKind.REQUEST:
                 self.connection.skip(_REFRESH_OCTETS)

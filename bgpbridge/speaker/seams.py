@@ -64,6 +64,7 @@ SEAMS: Final[tuple[tuple[str, str, tuple[str, ...] | None], ...]] = (
     ("exabgp.configuration.configuration", "Configuration.__init__", ("self", "configurations", "text")),
     ("exabgp.configuration.configuration", "Configuration._reload", ("self",)),
     ("exabgp.configuration.configuration", "Configuration._clear", ("self",)),
+    ("exabgp.protocol.ip.netmask", "NetMask.create", ("string", "afi")),
     ("exabgp.bgp.timer", "ReceiveTimer.check_ka_timer", ("self", "message", "ignore")),
     ("exabgp.bgp.timer", "time", None),
     ("exabgp.reactor.delay", "time", None),

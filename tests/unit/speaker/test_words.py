@@ -1,0 +1,31 @@
+"""What passes ExaBGP by: words of a description, the last line of a file."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgpbridge.errors import SpeakerError
+from bgpbridge.speaker.words import PeerWords, last_line, whole
+from bgpbridge.types import Family
+
+
+@pytest.mark.parametrize(
+    "words",
+    [PeerWords(1), PeerWords(7, 1790, (Family.IPV4, Family.IPV6), True, "transit-a"), PeerWords(2, name="x.y_z")],
+)
+def test_words_come_back_as_they_were(words: PeerWords) -> None:
+    assert PeerWords.from_text(words.to_text()) == words
+
+
+@pytest.mark.parametrize("text", ["", "peer=x listen=1", "listen=179", "peer=1 listen=1 add-path=ipx", "transit A"])
+def test_a_description_of_somebody_else_is_refused(text: str) -> None:
+    with pytest.raises(SpeakerError, match="was not written by bgpbridge"):
+        PeerWords.from_text(text)
+
+
+def test_the_last_line_tells_a_whole_file_from_a_cut_one() -> None:
+    text = "neighbor 192.0.2.1 {\n}\n\n" + last_line(1) + "\n"
+    assert whole(text) == 1
+    assert whole(last_line(0)) == 0
+    for cut in range(len(text) - 1):
+        assert whole(text[:cut]) is None
