@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+from bgpbridge.types import Family, Session
 
 ROOT = Path(__file__).parent.parent
 
@@ -17,6 +21,26 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no shared data at {folder}; set BGPBRIDGE_SHARED to its folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_session() -> Callable[..., Session]:
+    """A session of AS 64999 with both families and extended messages (iBGP); any field can be given."""
+
+    def make(**changes: object) -> Session:
+        fields: dict[str, object] = {
+            "peer": 0,
+            "local_as": 64999,
+            "peer_as": 64999,
+            "local_address": ipaddress.ip_address("192.0.2.1"),
+            "peer_address": ipaddress.ip_address("192.0.2.2"),
+            "router_id": ipaddress.IPv4Address("192.0.2.2"),
+            "families": frozenset(Family),
+            "extended_message": True,
+        }
+        return Session(**(fields | changes))
+
+    return make
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -149,7 +149,9 @@ def read_mrt(path: Path) -> Iterator[Record]:
                 body = _exactly(stream, int.from_bytes(header[8:12], "big"))
                 yield _record(header, body)
                 place += 12 + len(body)
-        except (WireError, EOFError, zlib.error, gzip.BadGzipFile) as wrong:
+        except (WireError, EOFError, zlib.error, OSError) as wrong:
+            if isinstance(wrong, OSError) and wrong.errno:  # the disk, not what is on it
+                raise
             raise WireError(f"{path}: octet {place} of the records: {wrong}") from wrong
 
 

@@ -236,8 +236,8 @@ class _Splitter:
 
     def _incorrect(self, code: int, family: Family | None, reason: str) -> None:
         """RFC 7606 s5.3, s7.11, s7.12: AFI/SAFI disable, or a reset where the family is unknown or the
-        only one, so that nothing would be left of the session."""
-        if family is None or len(self.session.families) == 1:
+        last one, so that nothing would be left of the session."""
+        if family is None or self.session.families <= {family, self.disabled}:
             raise _Reset(code, reason, _OPTIONAL_ERROR)
         self.disabled = family
         self.findings.append(Finding(Verdict.AFI_SAFI_DISABLE, code, reason, _OPTIONAL_ERROR, family))
