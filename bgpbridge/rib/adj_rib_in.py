@@ -27,7 +27,18 @@ Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
 class Plane:
     """The columns of one path per row. `slot` numbers the plane within its family."""
 
-    __slots__ = ("changed", "effective", "effective_view", "path_id", "path_view", "raw", "raw_view", "slot", "stale")
+    __slots__ = (
+        "changed",
+        "changed_view",
+        "effective",
+        "effective_view",
+        "path_id",
+        "path_view",
+        "raw",
+        "raw_view",
+        "slot",
+        "stale",
+    )
 
     def __init__(self, slot: int, rows: int, *, path_ids: bool) -> None:
         self.slot = slot
@@ -36,7 +47,7 @@ class Plane:
         self.changed = zeros(rows, np.uint32)
         self.stale = zeros(rows, np.uint8)
         self.path_id = zeros(rows, np.uint32) if path_ids else None
-        self.raw_view, self.effective_view = self.raw.data, self.effective.data
+        self.raw_view, self.effective_view, self.changed_view = self.raw.data, self.effective.data, self.changed.data
         self.path_view = self.path_id.data if self.path_id is not None else None
 
     def path(self, row: int) -> int:
@@ -133,7 +144,7 @@ class AdjRibIn:
         self.received += (raw != 0) - (old_raw != 0)
         self.accepted += (effective != 0) - (old_effective != 0)
         plane.raw_view[row], plane.effective_view[row] = raw, effective
-        plane.changed[row] = now
+        plane.changed_view[row] = now
         if plane.path_view is not None:
             plane.path_view[row] = path_id
         if self.may_be_stale:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,7 @@ class AttributeTable:
         self.pool = IdPool(capacity)
         for name, kind in COLUMNS.items():
             setattr(self, name, zeros(capacity + 1, kind))
+        self.cell = SimpleNamespace(**{name: getattr(self, name).data for name in COLUMNS})  # one value, quickly
         self.rank[0] = NO_RANK
         self.blocks = BlockStore(self.pool, words=capacity * WORDS_PER_BLOCK)
         self.marks: Any = None  # set while a collection runs: whatever is handed out is in use
@@ -173,14 +175,15 @@ class AttributeTable:
         a = decoded.attributes
         next_hop = 0 if a is None or a.next_hop is None else self.next_hops.intern(a.next_hop, a.link_local)
         rank = rank_of(0, row.local_pref, row.path_length, row.origin)
-        self.verdict[number], self.flags[number] = verdict, row.flags
-        self.origin[number], self.path_length[number] = row.origin, row.path_length
-        self.neighbor_as[number], self.origin_as[number] = row.neighbor_as, row.origin_as
-        self.local_pref[number], self.med[number] = row.local_pref, row.med
-        self.originator[number], self.cluster_length[number] = row.originator, row.cluster_length
-        self.weight[number] = self.base[number] = 0
-        self.next_hop[number] = next_hop
-        self.rank[number] = NO_RANK if verdict >= Verdict.TREAT_AS_WITHDRAW else rank
+        cell = self.cell
+        cell.verdict[number], cell.flags[number] = verdict, row.flags
+        cell.origin[number], cell.path_length[number] = row.origin, row.path_length
+        cell.neighbor_as[number], cell.origin_as[number] = row.neighbor_as, row.origin_as
+        cell.local_pref[number], cell.med[number] = row.local_pref, row.med
+        cell.originator[number], cell.cluster_length[number] = row.originator, row.cluster_length
+        cell.weight[number] = cell.base[number] = 0
+        cell.next_hop[number] = next_hop
+        cell.rank[number] = NO_RANK if verdict >= Verdict.TREAT_AS_WITHDRAW else rank
 
     def derive(self, number: int, changes: AttributeChanges) -> int:
         """The id of attributes `number` after `changes` of a policy: itself when nothing is changed."""

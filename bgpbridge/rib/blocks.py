@@ -11,6 +11,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator
 from operator import mul
+from types import SimpleNamespace
 from typing import Any, Protocol
 
 import numpy as np
@@ -45,7 +46,15 @@ class BlockStore:
         self.present = zeros(pool.capacity + 1, np.bool_)
         self._offset = zeros(pool.capacity + 1, np.uint32)
         self._hash = zeros(pool.capacity + 1, np.uint64)
-        self._arena = zeros(words, np.uint64)
+        self._arena = zeros(words, np.uint64, huge=True)
+        self._cell = SimpleNamespace(
+            length=self.length.data,
+            tag=self.tag.data,
+            present=self.present.data,
+            offset=self._offset.data,
+            hash=self._hash.data,
+            arena=self._arena.data,
+        )
         self._fill = 0
         self._holes = 0
         self._index = HashIndex(self._live, bits=16)
@@ -140,20 +149,25 @@ class BlockStore:
         padded = octets + bytes(-length % 8)
         key_hash = self._hash_one(padded, length, tag)
 
+        words = list(struct.unpack(f">{len(padded) >> 3}Q", padded))
+
         def same(number: int) -> bool:
-            return bool(self.tag[number] == tag) and self.octets(number) == octets
+            cell = self._cell
+            begin = cell.offset[number]
+            alike: bool = cell.length[number] == length and cell.tag[number] == tag
+            return alike and bool(cell.arena[begin : begin + len(words)].tolist() == words)
 
         found = self._index.find_one(key_hash, same)
         if found:
             return found, False
-        words = len(padded) >> 3
-        self._check(1, words)
+        self._check(1, len(words))
         self._index.reserve(1)
         number = self.pool.take_one()
-        self._arena[self._fill : self._fill + words] = np.frombuffer(padded, ">u8")
-        self._offset[number], self._hash[number] = self._fill, key_hash
-        self.length[number], self.tag[number], self.present[number] = length, tag, True
-        self._fill += words
+        self._arena[self._fill : self._fill + len(words)] = words
+        cell = self._cell
+        cell.offset[number], cell.hash[number] = self._fill, key_hash
+        cell.length[number], cell.tag[number], cell.present[number] = length, tag, True
+        self._fill += len(words)
         self._index.add_one(key_hash, number)
         return number, True
 

@@ -102,6 +102,11 @@ class DecisionOptions:
     backups: int = 2
     link_bandwidth: bool = False
 
+    @property
+    def multipath(self) -> bool:
+        """True when more than one path may be active."""
+        return self.ebgp_paths > 1 or self.ibgp_paths > 1
+
     def __post_init__(self) -> None:
         if not (1 <= self.ebgp_paths <= 16 and 1 <= self.ibgp_paths <= 16 and 0 <= self.backups <= 8):
             raise ValueError("multipath is 1..16 paths, backups 0..8")

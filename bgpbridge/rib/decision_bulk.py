@@ -97,7 +97,7 @@ class _Rows:
         """Best, equals, backups."""
         best, equal = self._best()
         chosen = [best]
-        if max(self.options.ebgp_paths, self.options.ibgp_paths) > 1 and equal is not None:
+        if self.options.multipath and equal is not None:
             chosen += self._multipath(best, equal)
         words = self._active_words(chosen)
         active = np.sum([line != NONE for line in chosen], axis=0)

@@ -7,6 +7,7 @@ same for one row by the scalar decision. Both leave best paths, groups and their
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -42,6 +43,7 @@ class FamilyRib:
         self.size = capacity + 1
         self.group = zeros(self.size, np.uint32)
         self.best = zeros(self.size, np.uint16)
+        self.group_view, self.best_view = self.group.data, self.best.data
         self.adj: dict[int, AdjRibIn] = {}
         self.sources: list[PathSource] = []
         self.routes = 0  # rows that have a group
@@ -112,6 +114,13 @@ class FamilyRib:
             yield first, min(first + size, self.top + 1)
             first += size
 
+    def changes_of(self, moved: list[tuple[int, int, int]]) -> Changes:
+        """The same for a few rows: (row, old group, new group) each."""
+        if not moved:
+            return Changes.none(self.family)
+        rows, old, new = (np.array(column, np.int64) for column in zip(*moved, strict=True))
+        return self.changes(rows, old, new)
+
     def changes(self, rows: Ids, old: Ids, new: Ids) -> Changes:
         """Rows with another group, spelled out."""
         prefixes = self.prefixes
@@ -142,33 +151,60 @@ class FamilyRib:
 
     def settle_one(self, row: int, options: DecisionOptions) -> tuple[int, int]:
         """Decide one row: (old group, new group)."""
+        words, active, slot = self._choose_one(row, options)
+        new = self.groups.intern_one(words, active)
+        before = self.best_view[row]
+        if before != slot:
+            self._best_counts[before] -= 1
+            self._best_counts[slot] += 1
+            self.best_view[row] = slot
+        old = self.group_view[row]
+        if old != new:
+            self.group_view[row] = new
+            self.groups.moved_one(old, new)
+            self.routes += (new != 0) - (old != 0)
+        return old, new
+
+    def _choose_one(self, row: int, options: DecisionOptions) -> tuple[tuple[int, ...], int, int]:
+        """(member words, how many of them are active, slot of the best path) of a row."""
+        ranked = self._ranked(row)
+        if not ranked:
+            return (), 0, 0
+        if len(ranked) > 1 and (options.multipath or _ties(ranked, options.backups + 1)):
+            return self._choose_by_steps(row, options)
+        words = tuple(member_word(source.peer, hop) for _, hop, source in ranked[: options.backups + 1])
+        return words, 1, ranked[0][2].plane.slot
+
+    def _ranked(self, row: int) -> list[tuple[int, int, PathSource]]:
+        """(rank of steps 1 to 4, next hop, source) of the usable paths of a row, the best rank first."""
+        cell, hops = self.attributes.cell, self.next_hops
+        found = []
+        for source in self.sources:
+            number = source.plane.effective_view[row]
+            if number:
+                hop = hops.scoped_one(cell.next_hop[number], source.peer)
+                if hops.reachable_view[hop]:
+                    rank = cell.rank[number]
+                    if source.weight and not cell.flags[number] & WEIGHT_SET:
+                        rank -= source.weight << 48
+                    found.append((rank, hop, source))
+        if len(found) > 1:
+            found.sort(key=_by_rank)
+        return found
+
+    def _choose_by_steps(self, row: int, options: DecisionOptions) -> tuple[tuple[int, ...], int, int]:
+        """The same by the numbered steps: where paths tie on the first four, or several may be active."""
         decision = self.decide(row, options)
-        active = decision.multipath
+        active, best = decision.multipath, decision.best
+        if best is None:
+            return (), 0, 0
         weights = [1] * len(active)
         if options.link_bandwidth and len(active) > 1:
             weights = bandwidth_weights([path.link_bandwidth for path in active])
         words = [member_word(p.peer, p.next_hop, w) for p, w in zip(active, weights, strict=True)]
         words += [member_word(path.peer, path.next_hop) for path in decision.backups]
-        new = self.groups.intern_one(tuple(words), len(active))
-        self._store_best(row, decision.best)
-        old = int(self.group[row])
-        if old != new:
-            self.group[row] = new
-            self.groups.moved_one(old, new)
-            self.routes += (new != 0) - (old != 0)
-        return old, new
-
-    def _store_best(self, row: int, best: Candidate | None) -> None:
-        slot = 0
-        if best is not None:
-            slot = next(
-                plane.slot
-                for plane in self.adj[best.peer].planes
-                if plane.effective_view[row] == best.attributes and plane.path(row) == best.path_id
-            )
-        self._best_counts[int(self.best[row])] -= 1
-        self._best_counts[slot] += 1
-        self.best[row] = slot
+        slots = (p.slot for p in self.adj[best.peer].planes if p.effective_view[row] and p.path(row) == best.path_id)
+        return tuple(words), len(active), next(slots)
 
     def decide(self, row: int, options: DecisionOptions) -> Decision:
         """The scalar decision, with reasons."""
@@ -192,30 +228,40 @@ class FamilyRib:
         return found
 
     def _candidate(self, row: int, source: PathSource, number: int, options: DecisionOptions) -> Candidate:
-        table = self.attributes
-        flags = table.flags[number]
-        next_hop = self.next_hops.scoped_one(int(table.next_hop[number]), source.peer)
-        multipath = max(options.ebgp_paths, options.ibgp_paths) > 1
+        cell, hops = self.attributes.cell, self.next_hops
+        flags = cell.flags[number]
+        next_hop = hops.scoped_one(cell.next_hop[number], source.peer)
+        path_too = options.multipath and not options.relax
+        bandwidth_too = options.multipath and options.link_bandwidth
         return Candidate(
             peer=source.peer,
             path_id=source.plane.path(row),
             next_hop=next_hop,
-            reachable=bool(self.next_hops.reachable[next_hop]),
-            weight=int(table.weight[number]) if flags & WEIGHT_SET else source.weight,
-            local_pref=int(table.local_pref[number]),
-            path_length=int(table.path_length[number]),
-            origin=int(table.origin[number]),
-            med=int(table.med[number]) if flags & MED_SET else None,
-            neighbor_as=int(table.neighbor_as[number]),
+            reachable=bool(hops.reachable_view[next_hop]),
+            weight=cell.weight[number] if flags & WEIGHT_SET else source.weight,
+            local_pref=cell.local_pref[number],
+            path_length=cell.path_length[number],
+            origin=cell.origin[number],
+            med=cell.med[number] if flags & MED_SET else None,
+            neighbor_as=cell.neighbor_as[number],
             ebgp=source.ebgp,
-            metric=int(self.next_hops.metric[next_hop]),
-            router_id=int(table.originator[number]) or source.router_id,
-            cluster_length=int(table.cluster_length[number]),
+            metric=hops.metric_view[next_hop],
+            router_id=cell.originator[number] or source.router_id,
+            cluster_length=cell.cluster_length[number],
             peer_order=source.order,
-            as_path=table.as_path(number) if multipath and not options.relax else None,
-            link_bandwidth=table.bandwidth(number) if multipath and options.link_bandwidth else 0.0,
+            as_path=self.attributes.as_path(number) if path_too else None,
+            link_bandwidth=self.attributes.bandwidth(number) if bandwidth_too else 0.0,
             attributes=number,
         )
+
+
+def _by_rank(entry: tuple[int, int, PathSource]) -> int:
+    return entry[0]
+
+
+def _ties(ranked: list[tuple[int, int, PathSource]], places: int) -> bool:
+    """True when two paths have one rank and one of them is among the first `places`."""
+    return any(before[0] == after[0] for before, after in pairwise(ranked[: places + 1]))
 
 
 def _source(plane: Plane, state: PeerState) -> PathSource:

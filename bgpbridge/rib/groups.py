@@ -16,12 +16,13 @@ import heapq
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from operator import mul
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bgpbridge.errors import CapacityError
-from bgpbridge.rib.tables import HashIndex, Ids, Words, secret_words, zeros
+from bgpbridge.rib.tables import MASK64, HashIndex, Ids, Words, secret_words, zeros
 
 __all__ = ["BLACKHOLE", "FIRST_FREE", "LIMIT", "LOCAL", "Group", "GroupTable", "IdleGroups", "Member", "member_word"]
 
@@ -94,6 +95,7 @@ class GroupTable:
         self.limit, self.width = limit, width
         self.refs = zeros(limit + 1, np.int64)
         self.epoch = zeros(limit + 1, np.int64)
+        self._refs_view, self._epoch_view = self.refs.data, self.epoch.data
         self.thinned = 0
         self._words = [zeros(limit + 1, np.uint64) for _ in range(width)]
         self._active = zeros(limit + 1, np.uint8)
@@ -188,21 +190,23 @@ class GroupTable:
             return equal & (self._size.take(ids) <= len(words))
 
         def create(at: Ids) -> Ids:
-            return self._create(words, active, at)
+            return self._create(words, active, hashes, at)
 
         if present.all():
             return self._index.intern(hashes, same, create)
         rows = np.flatnonzero(present)
         ids = np.zeros(len(active), np.int64)
-        words, active = [column.take(rows) for column in words], active.take(rows)
-        ids[rows] = self._index.intern(hashes.take(rows), same, create)
+        words, active, hashes = [column.take(rows) for column in words], active.take(rows), hashes.take(rows)
+        ids[rows] = self._index.intern(hashes, same, create)
         return ids
 
-    def _create(self, words: list[Words], active: Ids, at: Ids) -> Ids:
+    def _create(self, words: list[Words], active: Ids, hashes: Words, at: Ids) -> Ids:
         columns = [column.take(at).tolist() for column in words]
         ids = []
-        for count, row in zip(active.take(at).tolist(), zip(*columns, strict=True), strict=True):
-            ids.append(self._store(self._free.take(), tuple(word for word in row if word), count))
+        for count, key_hash, *row in zip(active.take(at).tolist(), hashes.take(at).tolist(), *columns, strict=True):
+            number = self._free.take()
+            self._store(number, tuple(word for word in row if word), count, key_hash)
+            ids.append(number)
         return np.array(ids, np.int64)
 
     def _fit(self, words: list[Words], active: Ids, hashes: Words) -> tuple[list[Words], Words]:
@@ -238,28 +242,30 @@ class GroupTable:
         mixed: Words = total ^ (total >> np.uint64(29))
         return mixed
 
-    def _store(self, number: int, words: tuple[int, ...], active: int) -> int:
+    def _hash_one(self, words: tuple[int, ...], active: int) -> int:
+        total = active * self._keys[self.width] + sum(map(mul, words, self._keys)) & MASK64
+        total = (total ^ total >> 32) * self._keys[self.width + 1] & MASK64
+        return int(total ^ total >> 29)
+
+    def _store(self, number: int, words: tuple[int, ...], active: int, key_hash: int) -> None:
         """Everything about a new group but its entry in the hash index."""
         if len(words) > self.width:
             raise CapacityError(f"a group of {len(words)} members, {self.width} is the most")
-        for column, word in zip(self._words, words, strict=False):
-            column[number] = word
-        for column in self._words[len(words) :]:
-            column[number] = 0
-        self._active[number], self._size[number] = active, len(words)
+        for place in range(max(len(words), int(self._size[number]))):
+            self._words[place][number] = words[place] if place < len(words) else 0
+        self._active[number], self._size[number], self._hash[number] = active, len(words), key_hash
         members = tuple(_member(word) for word in words)
         self._groups[number] = Group(members[:active], members[active:])
         self._ids[active, *words] = number
         for member in members:
             self._by_peer.setdefault(member.peer, set()).add(number)
             self._by_next_hop.setdefault(member.next_hop, set()).add(number)
-        self._hash[number] = self._hash_rows([np.array([w], np.uint64) for w in words], np.array([active]))[0]
-        return number
 
     def _add(self, number: int, words: tuple[int, ...], active: int) -> int:
         self._index.reserve(1)
-        self._store(number, words, active)
-        self._index.add_one(int(self._hash[number]), number)
+        key_hash = self._hash_one(words, active)
+        self._store(number, words, active, key_hash)
+        self._index.add_one(key_hash, number)
         return number
 
     def _live(self) -> tuple[Words, Ids]:
@@ -277,10 +283,11 @@ class GroupTable:
 
     def moved_one(self, old: int, new: int) -> None:
         """One row went from group `old` to group `new`."""
-        if not self.refs[new]:
-            self.epoch[new] += 1
-        self.refs[new] += 1
-        self.refs[old] -= 1
+        refs = self._refs_view
+        if not refs[new]:
+            self._epoch_view[new] += 1
+        refs[new] += 1
+        refs[old] -= 1
 
     def idle(self) -> IdleGroups:
         """Groups that no row points at."""

@@ -132,33 +132,36 @@ class Intake:
 
     # -- one by one ---------------------------------------------------------------------------------
 
-    def apply_few(self, words: dict[tuple[Prefix, int], int]) -> Changes:
-        """(prefix, path id) -> attribute id (0 = withdrawn), the last word on each already."""
-        if len(words) >= MANY:
-            return self.apply(_columns(words))
+    def apply_few(self, said: list[tuple[Prefix, int, int]]) -> Changes:
+        """(prefix, path id, attribute id or 0 = withdrawn) of one message, withdrawals first."""
+        if len(said) >= MANY:
+            return self.apply(_columns(said))
         table = self.family.prefixes
-        come, gone = [], []
-        for (prefix, path_id), number in words.items():
-            hi, lo = prefix.value >> 64, prefix.value & MASK64
-            if number:
-                come.append((table.intern_one(hi, lo, prefix.length), path_id, number, hi, lo, prefix.length))
-            elif row := table.find_one(hi, lo, prefix.length):
-                gone.append((row, path_id))
         adj = self.family.adj_of(self.state)
-        touched = {row: None for row, path_id in gone if self._withdraw_one(adj, row, path_id)}
-        for row, path_id, number, hi, lo, length in come:
-            effective = self.judge.judge_one(self.state.info.index, self.family.family, number, hi, lo, length)
-            if self._announce_one(adj, row, path_id, number, effective):
+        last: dict[tuple[int, int], tuple[int, int, int, int]] = {}  # (row, path id) -> the last word on it
+        for prefix, path_id, number in said:
+            hi, lo, length = prefix.value >> 64, prefix.value & MASK64, prefix.length
+            row = table.intern_one(hi, lo, length) if number else table.find_one(hi, lo, length)
+            if row:
+                last[row, path_id if adj.add_path else 0] = (number, hi, lo, length)
+        touched = {
+            row: None
+            for (row, path_id), (number, *_) in last.items()
+            if not number and self._withdraw_one(adj, row, path_id)
+        }
+        for (row, path_id), (number, hi, lo, length) in last.items():
+            if number and self._announce_one(adj, row, path_id, number, hi, lo, length):
                 touched[row] = None
-        return self._settle_few(list(touched))
+        settled = [(row, *self.family.settle_one(row, self.options)) for row in touched]
+        return self.family.changes_of([entry for entry in settled if entry[1] != entry[2]])
 
     def _withdraw_one(self, adj: AdjRibIn, row: int, path_id: int) -> bool:
-        plane = adj.locate_one(row, path_id if adj.add_path else 0)
+        plane = adj.locate_one(row, path_id)
         return plane != NOWHERE and adj.store_one(plane, row, 0, 0, 0, self.now)
 
-    def _announce_one(self, adj: AdjRibIn, row: int, path_id: int, number: int, effective: int) -> bool:
+    def _announce_one(self, adj: AdjRibIn, row: int, path_id: int, number: int, hi: int, lo: int, length: int) -> bool:
+        effective = self.judge.judge_one(self.state.info.index, self.family.family, number, hi, lo, length)
         self.family.attributes.keep_one(effective)
-        path_id = path_id if adj.add_path else 0
         plane = adj.locate_one(row, path_id)
         if plane == NOWHERE:
             plane = adj.free_one(row)
@@ -168,16 +171,6 @@ class Intake:
             if plane == len(adj.planes):
                 self.family.grow(self.state)
         return adj.store_one(plane, row, number, effective, path_id, self.now)
-
-    def _settle_few(self, rows: list[int]) -> Changes:
-        moved = []
-        for row in rows:
-            old, new = self.family.settle_one(row, self.options)
-            if old != new:
-                moved.append((row, old, new))
-        if not moved:
-            return Changes.none(self.family.family)
-        return self.family.changes(*(np.array(column, np.int64) for column in zip(*moved, strict=True)))
 
 
 def _last_of_each_pair(rows: Ids, path_ids: Ids) -> Ids:
@@ -190,13 +183,12 @@ def _last_of_each_pair(rows: Ids, path_ids: Ids) -> Ids:
     return np.sort(order.compress(last))
 
 
-def _columns(words: dict[tuple[Prefix, int], int]) -> Paths:
+def _columns(said: list[tuple[Prefix, int, int]]) -> Paths:
     """The columns that the wire's bulk decoder would give."""
-    keys = list(words)
     return Paths(
-        np.array([prefix.value >> 64 for prefix, _ in keys], np.uint64),
-        np.array([prefix.value & MASK64 for prefix, _ in keys], np.uint64),
-        np.array([prefix.length for prefix, _ in keys], np.uint8),
-        np.array([path_id for _, path_id in keys], np.int64),
-        np.array(list(words.values()), np.int64),
+        np.array([prefix.value >> 64 for prefix, _, _ in said], np.uint64),
+        np.array([prefix.value & MASK64 for prefix, _, _ in said], np.uint64),
+        np.array([prefix.length for prefix, _, _ in said], np.uint8),
+        np.array([path_id for _, path_id, _ in said], np.int64),
+        np.array([number for _, _, number in said], np.int64),
     )

@@ -225,19 +225,20 @@ class Rib:
         findings = list(raw.findings)
         if raw.verdict is Verdict.SESSION_RESET:
             return Applied((), raw.findings, None, Verdict.SESSION_RESET)
-        words: dict[Family, dict[tuple[Prefix, int], int]] = {}
-        for nlri in raw.unreach:
-            words.setdefault(nlri[0].family, {})[nlri] = 0
+        said: dict[Family, list[tuple[Prefix, int, int]]] = {}
+        for prefix, path_id in raw.unreach:
+            said.setdefault(prefix.family, []).append((prefix, path_id, 0))
         for family, mp, prefixes in raw.reach:
             number = self.attributes.intern(raw.block, mp, kind)
-            if self.attributes.verdict[number]:
+            verdict = self.attributes.cell.verdict[number]
+            if verdict:
                 findings += [f for f in self.attributes.findings(number) if f not in findings]
-            usable = self.attributes.verdict[number] < Verdict.TREAT_AS_WITHDRAW
-            words.setdefault(family, {}).update(dict.fromkeys(prefixes, number if usable else 0))
+            usable = number if verdict < Verdict.TREAT_AS_WITHDRAW else 0
+            said.setdefault(family, []).extend((prefix, path_id, usable) for prefix, path_id in prefixes)
         changes = []
-        for family, said in words.items():
+        for family, words in said.items():
             intake = Intake(self.families[family], state, self.judge, self.options, self.now)
-            changes.append(intake.apply_few(said))
+            changes.append(intake.apply_few(words))
         return Applied(tuple(changes), tuple(findings), raw.end_of_rib, strongest(findings))
 
     # -- what changes around the routes -------------------------------------------------------------

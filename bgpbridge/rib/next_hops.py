@@ -73,6 +73,11 @@ class NextHopTable:
         self.reachable = zeros(limit + 1, np.bool_)
         self.metric = zeros(limit + 1, np.uint32)
         self.template = zeros(limit + 1, np.bool_)
+        self.reachable_view, self.metric_view, self.template_view = (
+            self.reachable.data,
+            self.metric.data,
+            self.template.data,
+        )
         self.any_template = False
         self.refused = 0
         self._values: list[NextHop | None] = [None]
@@ -170,7 +175,7 @@ class NextHopTable:
 
     def scoped_one(self, number: int, peer: int) -> int:
         """The id to use for a route of `peer`: itself, or for a template the one on that peer's link."""
-        if not self.template[number]:
+        if not self.template_view[number]:
             return number
         found = self._scoped.get((number, peer))
         if found is None:

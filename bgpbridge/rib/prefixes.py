@@ -30,6 +30,7 @@ class PrefixTable:
         self.lo = zeros(capacity + 1, np.uint64)
         self.length = zeros(capacity + 1, np.uint8)
         self._hi = zeros(capacity + 1, np.uint64)
+        self._views = (self._hi.data, self.lo.data, self.length.data)
         self._lengths = np.zeros(129, np.bool_)
         self._keys = secret_words(4)
         self._index = HashIndex(self._live, bits=12)
@@ -105,7 +106,7 @@ class PrefixTable:
 
     def find_one(self, hi: int, lo: int, length: int) -> int:
         """The row of one prefix, 0 when it is not known."""
-        los, lengths, his = self.lo, self.length, self._hi
+        his, los, lengths = self._views
 
         def same(row: int) -> bool:
             return bool(los[row] == lo and lengths[row] == length and his[row] == hi)
@@ -126,7 +127,8 @@ class PrefixTable:
     def _add_one(self, hi: int, lo: int, length: int) -> int:
         self.count += 1
         row = self.count
-        self._hi[row], self.lo[row], self.length[row] = hi, lo, length
+        his, los, lengths = self._views
+        his[row], los[row], lengths[row] = hi, lo, length
         self._lengths[length] = True
         return row
 
@@ -175,7 +177,8 @@ class DirectTable(PrefixTable):
 
     def __init__(self, capacity: int) -> None:
         super().__init__(Family.IPV4, capacity)
-        self._direct = zeros(1 << (DIRECT + 1), np.int32)
+        self._direct = zeros(1 << (DIRECT + 1), np.int32, huge=True)
+        self._direct_view = self._direct.data
 
     def hi(self, rows: Ids) -> Words:
         """Zeros."""
@@ -225,7 +228,7 @@ class DirectTable(PrefixTable):
     def find_one(self, hi: int, lo: int, length: int) -> int:
         """As the base class says."""
         if length <= DIRECT:
-            return int(self._direct[1 << length | lo >> (32 - length)])
+            return int(self._direct_view[1 << length | lo >> (32 - length)])
         return super().find_one(hi, lo, length)
 
     def intern_one(self, hi: int, lo: int, length: int) -> int:
@@ -233,11 +236,11 @@ class DirectTable(PrefixTable):
         if length > DIRECT:
             return super().intern_one(hi, lo, length)
         place = 1 << length | lo >> (32 - length)
-        row = int(self._direct[place])
+        row = int(self._direct_view[place])
         if not row:
             self._check(1)
             row = self._add_one(hi, lo, length)
-            self._direct[place] = row
+            self._direct_view[place] = row
         return row
 
 

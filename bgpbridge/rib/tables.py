@@ -10,6 +10,7 @@ collisions, and entries are always verified against the columns.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import secrets
@@ -28,6 +29,7 @@ ID_BITS = 26
 ID_MASK = np.uint64((1 << ID_BITS) - 1)
 DEAD = (1 << ID_BITS) - 1  # the id of a removed entry: probing goes on behind it
 MASK64 = (1 << 64) - 1
+HUGE_PAGE = 1 << 21
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -42,10 +44,14 @@ def tune_malloc(mmap_threshold: int = 1 << 26, trim_threshold: int = 1 << 28) ->
     return bool(mallopt(M_MMAP_THRESHOLD, mmap_threshold)) and bool(mallopt(M_TRIM_THRESHOLD, trim_threshold))
 
 
-def zeros(rows: int, dtype: Any) -> np.ndarray[tuple[int], np.dtype[Any]]:
-    """A column of zeros in private pages of its own, none of them touched."""
+def zeros(rows: int, dtype: Any, *, huge: bool = False) -> np.ndarray[tuple[int], np.dtype[Any]]:
+    """A column of zeros in private pages of its own, none of them touched. `huge` asks for pages of 2 MiB:
+    for big arrays that are read and written at random."""
     size = max(rows, 1) * np.dtype(dtype).itemsize
     pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    if huge and size >= HUGE_PAGE:
+        with contextlib.suppress(OSError):  # a kernel without transparent huge pages
+            pages.madvise(mmap.MADV_HUGEPAGE)
     column: np.ndarray[tuple[int], np.dtype[Any]] = np.frombuffer(pages, dtype, max(rows, 1))
     return column
 
@@ -71,7 +77,7 @@ class HashIndex:
     def _allocate(self, bits: int) -> None:
         self.bits = bits
         self.mask = (1 << bits) - 1
-        self.slots = zeros(1 << bits, np.uint64)
+        self.slots = zeros(1 << bits, np.uint64, huge=True)
         self.view = self.slots.data
 
     def reserve(self, more: int) -> None:
