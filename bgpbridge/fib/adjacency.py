@@ -133,8 +133,8 @@ class AdjacencyTable(KernelListener):
         self._free: deque[int] = deque(range(1, len(self._words)))
 
     def adopt(self) -> int:
-        """Before the first claim, on restart: keep the entries that a former run left, as they are, until
-        `claim` asks for their gateway again or `sweep` frees the rest. How many there are."""
+        """On restart, after the watcher's start and before the first claim: keep the entries that a former run left
+        as they are, until `claim` asks for their gateway or `sweep` frees the rest. How many there are."""
         for left in self._words.used():
             entry = _Entry(left.id, None, left.ifindex, left.dmac, up=left.up, reason="adopted")
             self._adopted[left.identity, left.ifindex] = entry

@@ -158,11 +158,12 @@ class ForeignTable:
     def _sorted_keys(self, family: Family) -> U64:
         keys = self._keys[family]
         if keys is None:
-            mine = [p for table in (self.main, self.local) for p, _ in table if p.family is family]
-            hi = np.array([p.value >> 64 for p in mine], np.uint64)
-            lo = np.array([p.value & 0xFFFFFFFFFFFFFFFF for p in mine], np.uint64)
-            keys = np.unique(_keys(hi, lo, np.array([p.length for p in mine], np.uint8)))
-            self._keys[family] = keys
+            parts = [np.zeros(0, np.uint64)]
+            for length, values in (*self.main.values(family), *self.local.values(family)):
+                hi = np.array([value >> 64 for value in values], np.uint64)
+                lo = np.array([value & 0xFFFFFFFFFFFFFFFF for value in values], np.uint64)
+                parts.append(_keys(hi, lo, np.full(len(values), length, np.uint8)))
+            keys = self._keys[family] = np.unique(np.concatenate(parts))
         return keys
 
 

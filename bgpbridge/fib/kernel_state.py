@@ -33,7 +33,7 @@ from bgpbridge.fib.observed import (
 from bgpbridge.fib.route_order import with_added, with_removed
 from bgpbridge.fib.rtnetlink import hop_order
 from bgpbridge.rib.next_hops import Hop
-from bgpbridge.types import IPAddress, Prefix
+from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = ["KernelState", "Snapshot"]
 
@@ -216,9 +216,8 @@ class KernelState:
         yield
 
     def _reconcile_routes(self, snapshot: Snapshot, touched: set[Hashable]) -> Iterator[None]:
-        known = {(route.prefix, route.table) for route in self.foreign.routes()}
-        for number, key in enumerate(known - snapshot.routes.keys()):
-            if ("route", key) not in touched:
+        for number, key in enumerate(self._known_prefixes()):
+            if key not in snapshot.routes and ("route", key) not in touched:
                 self._set_routes(*key, ())
             if number % SLICE == SLICE - 1:
                 yield
@@ -228,6 +227,13 @@ class KernelState:
             if number % SLICE == SLICE - 1:
                 yield
         yield
+
+    def _known_prefixes(self) -> Iterator[tuple[Prefix, int]]:
+        for number, table in ((TABLE_LOCAL, self.foreign.local), (TABLE_MAIN, self.foreign.main)):
+            for family in Family:
+                for length, values in table.values(family):
+                    for value in values:
+                        yield Prefix(family, value, length), number
 
     # -- inside
 

@@ -35,6 +35,11 @@ class PrefixMap(Generic[T]):
                 for key, item in values.items():
                     yield Prefix(family, key << shift, length), item
 
+    def values(self, family: Family) -> list[tuple[int, list[int]]]:
+        """The network addresses of one family by prefix length; a copy, so the map may change meanwhile."""
+        bits = family.bits
+        return [(n, [key << (bits - n) for key in keys]) for n, keys in self._by_length[family].items()]
+
     def get(self, prefix: Prefix) -> T | None:
         """The value of exactly this prefix."""
         values = self._by_length[prefix.family].get(prefix.length)
