@@ -36,6 +36,7 @@ __all__ = ["Counts", "KernelOptions", "KernelWorker", "dump_routes"]
 COMPAT_MODE = Path("/proc/sys/net/ipv4/nexthop_compat_mode")
 MISSING_NEXTHOP_S = 2.0  # how long to wait before a refused nexthop object is tried again
 AFTER_ERROR_S = 1.0
+NO_NEXTHOP = "Nexthop id does not exist"  # net/ipv4/fib_semantics.c, net/ipv6/route.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ class KernelWorker:
         with self.lock:
             strays = table.next_strays()
         if strays is not None:
-            self._send(table, strays)
+            self._send_once(strays)  # one that is gone already is as good; one that stays, the next audit tells
 
     def _do_slice(self, table: KernelTable) -> None:
         with self.lock:
@@ -240,8 +241,8 @@ class KernelWorker:
         exist = np.array([i for i, reply in errors.items() if reply.errno == errno.EEXIST], np.int64)
         if len(exist):
             self._insert_over_ours(cut, exist, errors)
-        if any(reply.errno == errno.EINVAL for reply in errors.values()):
-            self.rebuild_due = True  # "Nexthop id does not exist": the kernel may have dropped our groups
+        if any(NO_NEXTHOP in reply.said for reply in errors.values()):
+            self.rebuild_due = True  # the kernel has dropped groups without a word
         with self.lock:
             table.finish(cut, errors.items(), time.monotonic())
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 
 import numpy as np
@@ -65,4 +66,4 @@ def test_kernel_weights_fit_and_keep_the_order(weights: list[int]) -> None:
     scaled = kernel_weights(weights)
     assert all(1 <= weight <= MAX_KERNEL_WEIGHT for weight in scaled)
     order = sorted(range(len(weights)), key=weights.__getitem__)
-    assert all(scaled[a] <= scaled[b] for a, b in zip(order, order[1:], strict=False))
+    assert all(scaled[a] <= scaled[b] for a, b in itertools.pairwise(order))

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
+from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_DELROUTE, RTM_NEWROUTE
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
 from bgpbridge.fib import kernel_wire as wire
-from bgpbridge.fib.keys import Keys
 from bgpbridge.fib.kernel_objects import as_members
+from bgpbridge.fib.keys import Keys
 from bgpbridge.fib.rtnetlink import Message, decode_nexthop
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, Prefix
@@ -129,7 +129,7 @@ def rows(dump: wire.RouteDump) -> set[tuple[str, int, int]]:
 
 @pytest.mark.parametrize("family", list(Family))
 def test_a_dump_of_one_form_is_read_as_columns(family: Family) -> None:
-    texts = V4[:1] + ["10.0.0.0/8"] if family is Family.IPV4 else V6[:1] + ["2001:db8:1::/48"]
+    texts = [*V4[:1], "10.0.0.0/8"] if family is Family.IPV4 else [*V6[:1], "2001:db8:1::/48"]
     datagram = b"".join(dumped(text, 200, 50 + n) for n, text in enumerate(texts))
     assert wire.uniform(datagram)
     found = wire.parse_routes(family, [datagram, datagram])
