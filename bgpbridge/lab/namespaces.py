@@ -65,9 +65,10 @@ def plug(link: Link, names: Mapping[str, str]) -> None:
     one, other = (f"name {end.interface} netns {names[end.node]} mtu {link.mtu} address {end.mac}" for end in (a, b))
     _ip([f"link add {one} type veth peer {other}"])
     for end in (a, b):
-        inside(names[end.node], partial(tune, end.interface))
         addresses = [f"address add {address} dev {end.interface}" for address in end.addresses]
         _ip([f"link set {end.interface} up", *addresses], names[end.node])
+    for end in (a, b):
+        inside(names[end.node], partial(tune, end.interface))
 
 
 def set_link(name: str, interface: str, *, up: bool) -> None:
@@ -136,9 +137,13 @@ def _enter(name: str) -> None:
 
 
 def tune(interface: str) -> None:
-    """Transmit checksums off and GRO on, where the interface has such switches (in this namespace)."""
+    """Transmit checksums off and GRO on, where the interface has such switches (in this namespace).
+
+    GRO is switched off and on while the link is up: only that moment tells the other end that it may redirect
+    frames here (drivers/net/veth.c, veth_set_features); set on a link that is down, redirected frames are lost.
+    """
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asker:
-        for command, value in ((ETHTOOL_STXCSUM, 0), (ETHTOOL_SGRO, 1)):
+        for command, value in ((ETHTOOL_STXCSUM, 0), (ETHTOOL_SGRO, 0), (ETHTOOL_SGRO, 1)):
             buffer = ctypes.create_string_buffer(struct.pack("=II", command, value), 8)
             request = struct.pack("16sP16x", interface.encode(), ctypes.addressof(buffer))
             with contextlib.suppress(OSError):  # not a veth, or a driver that has no such switch
