@@ -26,6 +26,8 @@ from bgpbridge.types import AttributeChanges, Verdict
 from bgpbridge.wire.attributes import decode_attributes
 from bgpbridge.wire.bulk_blocks import Blocks
 from bgpbridge.wire.bulk_fields import FieldFlag, Fields, Row, decode_fields, fields_of
+from bgpbridge.wire.bulk_frame import Octets
+from bgpbridge.wire.bulk_lists import AttributeLists, decode_lists
 from bgpbridge.wire.path_attributes import Decoded
 from bgpbridge.wire.verdicts import Finding, SessionKind
 
@@ -248,6 +250,15 @@ class AttributeTable:
             decoded = decode_attributes(self.blocks.octets(number), self._kinds[tag >> 1], mp=bool(tag & 1))
         self._remember(number, decoded)
         return decoded
+
+    def lists(self, ids: Ids) -> AttributeLists:
+        """Paths and communities of many ids, for policy; what has to be read one by one is marked odd."""
+        words, start, end = self.blocks.gather(ids)
+        octets = Octets(words.astype(">u8").view(np.uint8), len(words) * 8 - 32)
+        asn4 = np.array([kind.asn4 for kind in self._kinds] or [True])
+        found = decode_lists(octets, start, end, asn4.take(self.blocks.tag.take(ids) >> 1))
+        found.odd |= (self.verdict.take(ids) != Verdict.ACCEPT) | ~self.blocks.present.take(ids)
+        return found
 
     def _remember(self, number: int, decoded: Decoded) -> None:
         self._decoded[number] = decoded

@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bgpbridge.rib import tables
+from bgpbridge.rib.tables import HashIndex, IdPool, tune_malloc, zeros
+
+
+class Squares:
+    """Keys are numbers; the hash is made bad on purpose where `spread` is small."""
+
+    def __init__(self, spread: int = 1 << 62) -> None:
+        self.keys = np.zeros(100_000, np.uint64)
+        self.alive = np.zeros(100_000, np.bool_)
+        self.count = 0
+        self.spread = spread
+        self.index = HashIndex(self.live, bits=3)
+
+    def hash(self, keys):
+        return keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) % np.uint64(self.spread)
+
+    def live(self):
+        ids = np.flatnonzero(self.alive)
+        return self.hash(self.keys.take(ids)), ids
+
+    def create(self, keys):
+        ids = np.arange(self.count + 1, self.count + 1 + len(keys))
+        self.count += len(keys)
+        self.keys[ids], self.alive[ids] = keys, True
+        return ids
+
+    def intern(self, keys):
+        keys = np.array(keys, np.uint64)
+        same = lambda ids, at: self.keys.take(ids) == keys.take(at)  # noqa: E731
+        return self.index.intern(self.hash(keys), same, lambda at: self.create(keys.take(at)))
+
+    def find(self, keys):
+        keys = np.array(keys, np.uint64)
+        return self.index.find(self.hash(keys), lambda ids, at: self.keys.take(ids) == keys.take(at))
+
+    def find_one(self, key):
+        return self.index.find_one(int(self.hash(np.array([key], np.uint64))[0]), lambda n: self.keys[n] == key)
+
+    def remove(self, keys):
+        ids = self.find(keys)
+        self.alive[ids] = False
+        self.index.remove(self.hash(self.keys.take(ids)), ids)
+
+
+@pytest.mark.parametrize("spread", [1 << 62, 50, 1], ids=["spread", "clustered", "all collide"])
+def test_equal_keys_get_one_id_however_they_collide(spread: int) -> None:
+    table = Squares(spread)
+    keys = np.random.default_rng(1).integers(0, 150, 600)
+    ids = table.intern(keys)
+    assert len(set(zip(keys.tolist(), ids.tolist(), strict=True))) == len(set(keys.tolist())) == table.count
+    assert (table.intern(keys) == ids).all()
+    assert (table.find(keys) == ids).all()
+    assert [table.find_one(int(key)) for key in keys] == ids.tolist()
+
+
+def test_unknown_keys_are_zero_and_not_added() -> None:
+    table = Squares()
+    table.intern([1, 2, 3])
+    assert table.find([4, 2, 5]).tolist() == [0, 2, 0]
+    assert table.find_one(4) == 0
+    assert table.count == 3
+
+
+@pytest.mark.parametrize("spread", [1 << 62, 20])
+def test_removed_entries_are_gone_and_others_stay(spread: int) -> None:
+    table = Squares(spread)
+    kept, gone = list(range(100)), list(range(100, 300))
+    ids = table.intern(kept + gone)[:100]
+    table.remove(gone)
+    assert not table.find(gone).any()
+    assert (table.find(kept) == ids).all()
+    again = table.intern(gone)
+    assert again.min() > 300
+    assert (table.find(kept + gone) == np.concatenate([ids, again])).all()
+
+
+def test_an_index_full_of_removed_entries_is_rebuilt() -> None:
+    table = Squares()
+    for turn in range(60):
+        keys = list(range(turn * 10, turn * 10 + 10))
+        table.intern(keys)
+        table.remove(keys)
+    assert table.index.bits < 8
+    assert table.index.count == 0
+
+
+def test_one_by_one_and_in_bulk_share_one_index() -> None:
+    table = Squares()
+    for key in range(50):
+        number = int(table.create([key])[0])
+        table.index.add_one(int(table.hash(np.array([key], np.uint64))[0]), number)
+    assert table.find(range(50)).tolist() == list(range(1, 51))
+
+
+def test_ids_are_given_out_again() -> None:
+    pool = IdPool(5)
+    assert pool.take(3).tolist() == [1, 2, 3]
+    assert pool.take_one() == 4
+    pool.give(np.array([2, 3]))
+    assert (pool.room(), pool.used()) == (3, 2)
+    assert sorted(pool.take(3).tolist()) == [2, 3, 5]
+    assert pool.room() == 0
+
+
+def test_a_column_is_zero_and_writable() -> None:
+    column = zeros(1000, np.uint16)
+    assert not column.any()
+    column[999] = 7
+    assert column.data[999] == 7
+    assert len(zeros(0, np.uint8)) == 1
+
+
+def test_malloc_is_tuned_where_there_is_a_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tune_malloc() in {True, False}
+    monkeypatch.setattr(tables.ctypes, "CDLL", lambda _: object())
+    assert tune_malloc() is False
