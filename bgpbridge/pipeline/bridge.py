@@ -58,6 +58,7 @@ __all__ = ["Bridge", "Files", "decision_options"]
 
 HOUSEKEEPING_S = 1.0
 COLLECT_EVERY_S = 60.0
+LOOK_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,10 +348,13 @@ class Bridge:
             self.events.add("speaker-command-lost", "speaker", str(error), Severity.ERROR)
 
     async def _keep_house(self) -> None:
-        collected = time.monotonic()
+        collected = looked = time.monotonic()
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             now = time.monotonic()
+            if self.datapath is not None and now - looked >= LOOK_EVERY_S:
+                looked = now
+                self.datapath.check_redirects(self.watcher.state.links)
             xdp = self.planes.xdp
             if xdp is not None and (due := xdp.next_retry) is not None and due <= now:
                 xdp.retry(now)

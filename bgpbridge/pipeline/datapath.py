@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bgpbridge.config.model import Datapath as Settings
 from bgpbridge.datapath.attach import Attached, Wanted, attach, attached, detach
 from bgpbridge.datapath.bpffs import ensure_bpffs
+from bgpbridge.datapath.features import takes_redirects
+from bgpbridge.datapath.links import Mode
 from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
@@ -37,6 +40,7 @@ class Datapath:
     attached: dict[int, Attached] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
     _accepted: dict[int, bytes] = field(default_factory=dict)
+    _deaf: set[int] = field(default_factory=set)
 
     @classmethod
     def open(cls, settings: Settings, events: EventLog) -> Datapath:
@@ -79,8 +83,37 @@ class Datapath:
         try:
             self.maps.accept_interface(link.ifindex, link.mac)
             self._accepted[link.ifindex] = link.mac
+            self._deaf.discard(link.ifindex)
+            self._check_redirect(link.ifindex, link.name)
         except BridgeError as error:
             self._refuse(link, error)
+
+    def check_redirects(self, links: Mapping[int, Link]) -> None:
+        """Whether each interface still takes redirected frames: a veth's peer may get or lose GRO at any time,
+        and nobody is told. Called now and then."""
+        for ifindex in list(self._accepted):
+            if ifindex in links:
+                self._check_redirect(ifindex, links[ifindex].name)
+
+    def _check_redirect(self, ifindex: int, name: str) -> None:
+        """Keep an interface that would lose redirected frames out of `tx_ports`: its packets are passed."""
+        takes = takes_redirects(ifindex) or not self.any_native
+        if takes == (ifindex not in self._deaf):
+            return
+        if takes:
+            self._deaf.discard(ifindex)
+            self.maps.tx_ports.update(ifindex, ifindex)
+            self.events.add("egress-ready", name, "takes redirected frames now", Severity.NOTICE)
+        else:
+            self._deaf.add(ifindex)
+            self.maps.tx_ports.delete(ifindex)
+            text = "does not take redirected frames: packets out of it go through the kernel; mend: for a veth, "
+            self.events.add("egress-deaf", name, text + "`ethtool -K PEER gro on` while it is up", Severity.WARNING)
+
+    @property
+    def any_native(self) -> bool:
+        """True when XDP runs in a driver somewhere: generic XDP can send by any interface."""
+        return any(seat.mode is Mode.NATIVE for seat in self.attached.values()) or not self.attached
 
     def _attach(self, link: Link) -> None:
         assert self.program is not None, "load first"
@@ -91,6 +124,8 @@ class Datapath:
             return
         self.attached[link.ifindex] = seat
         self.refused.pop(link.ifindex, None)
+        if seat.warning:
+            self.events.add("xdp-warning", link.name, seat.warning, Severity.WARNING)
         severity = Severity.WARNING if seat.note else Severity.INFO
         text = f"{seat.mode.label}{f' ({seat.note})' if seat.note else ''}{', adopted' if seat.adopted else ''}"
         self.events.add("xdp-attached", link.name, text, severity)
@@ -102,6 +137,7 @@ class Datapath:
 
     def _forget(self, link: Link) -> None:
         """The interface is gone, and with it the kernel's end of the attachment."""
+        self._deaf.discard(link.ifindex)
         if self._accepted.pop(link.ifindex, None) is not None:
             self.maps.forget_interface(link.ifindex)
         self.refused.pop(link.ifindex, None)
