@@ -88,7 +88,7 @@ def link_info(link: int) -> LinkInfo | None:
 
 def holders(ifindex: int) -> tuple[Holder, ...]:
     """The programs on an interface, ours or others'. Raises NetlinkError when there is no such interface."""
-    found = dict(_attributes(_xdp_attribute(ifindex)))
+    found = dict(attributes(_xdp_attribute(ifindex)))
     modes = ((Mode.NATIVE, 5), (Mode.GENERIC, 6))  # IFLA_XDP_DRV_PROG_ID, IFLA_XDP_SKB_PROG_ID
     ids = [(mode, struct.unpack("=I", found[kind])[0]) for mode, kind in modes if kind in found]
     return tuple(Holder(mode, program_id, _program_name(program_id)) for mode, program_id in ids)
@@ -114,10 +114,10 @@ def _xdp_attribute(ifindex: int) -> bytes:
     kind = struct.unpack_from("=H", answer, 4)[0]
     if kind == NLMSG_ERROR:
         raise NetlinkError(f"interface {ifindex}", -struct.unpack_from("=i", answer, 16)[0])
-    return dict(_attributes(answer[32 : struct.unpack_from("=I", answer)[0]])).get(IFLA_XDP, b"")
+    return dict(attributes(answer[32 : struct.unpack_from("=I", answer)[0]])).get(IFLA_XDP, b"")
 
 
-def _attributes(octets: bytes) -> Iterator[tuple[int, bytes]]:
+def attributes(octets: bytes) -> Iterator[tuple[int, bytes]]:
     """Type and value of each netlink attribute in a row."""
     at = 0
     while at + 4 <= len(octets):
