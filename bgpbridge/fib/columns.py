@@ -85,6 +85,12 @@ class RouteColumns:
         changed: Rows = known[self.seen[known] & ~same]
         return changed
 
+    def holds(self, row: int, hi: int, lo: int, length: int) -> bool:
+        """True when the row is known and stands for this prefix: one UPDATE's short way round `put`."""
+        if row >= self.end or not self.seen[row] or self._lo.cells[row] != lo or self._length.cells[row] != length:
+            return False
+        return self.family is Family.IPV4 or bool(self._hi.cells[row] == hi)
+
     def _reserve(self, rows: int) -> None:
         if rows > self.end:
             for column in (self._hi, self._lo, self._length, self._seen, self._want):

@@ -85,6 +85,8 @@ class KernelTable:
 
     def apply(self, changes: Changes) -> None:
         """Remember what is wanted, and queue it."""
+        if len(changes) == 1 and self._apply_one(changes):
+            return
         rows = changes.rows
         keys = Keys(self.family, changes.hi, changes.lo, changes.length)
         other = self.columns.rekeyed(rows, keys)
@@ -95,6 +97,19 @@ class KernelTable:
         self._dirty.reserve(self.columns.end)
         self.columns.want[rows] = changes.new
         self.queue(rows)
+
+    def _apply_one(self, changes: Changes) -> bool:
+        """The short way for one known prefix. False: take the long way."""
+        row = int(changes.rows[0])
+        prefix = int(changes.hi[0]), int(changes.lo[0]), int(changes.length[0])
+        if self.watched is not None or not self.columns.holds(row, *prefix):
+            return False
+        self.columns.want[row] = changes.new[0]
+        if not self._dirty.cells[row]:
+            self._dirty.cells[row] = True
+            self.waiting += 1
+            self._express.append(changes.rows)
+        return True
 
     def _let_go(self, rows: Rows) -> None:
         """The RIB gave these rows to other prefixes: what stands for the old ones has no row any more."""

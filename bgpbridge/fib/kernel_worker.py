@@ -173,9 +173,12 @@ class KernelWorker:
         if self.rebuild_due:
             self._rebuild()
         for table in self.tables.values():
-            self._do_strays(table)
-            self._do_slice(table)
-        self._do_retries()
+            if table.strays:
+                self._do_strays(table)
+            if table.waiting:
+                self._do_slice(table)
+        if self.objects.failed or any(table.refusals.count for table in self.tables.values()):
+            self._do_retries()
         with self.lock:
             busy = self.groups or self.orders or any(table.has_work for table in self.tables.values())
         if not busy:

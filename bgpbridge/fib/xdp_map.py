@@ -45,6 +45,19 @@ def store(bpf_map: BpfMap, keys: Keys, values: U32) -> Refused:
     return _batches(order, lambda part: bpf_map.update_batch(packed[part], values[part]))
 
 
+def write_one(bpf_map: BpfMap, family: Family, prefix: tuple[int, int, int], value: int, have: int) -> None:
+    """Bring one entry, (hi, lo, length), from `have` to `value` (0 = none). Raises BpfSyscallError."""
+    if value == have:
+        return
+    hi, lo, length = prefix
+    address = lo.to_bytes(4, "big") if family is Family.IPV4 else hi.to_bytes(8, "big") + lo.to_bytes(8, "big")
+    key = np.frombuffer(length.to_bytes(4, "little") + address, bpf_map.key)
+    if value:
+        bpf_map.update(key, value)
+    else:
+        bpf_map.delete(key)
+
+
 def remove(bpf_map: BpfMap, keys: Keys) -> Refused:
     """Take entries out; one that is not there counts as gone."""
     packed = _pack(keys)

@@ -16,6 +16,7 @@ import numpy as np
 
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.elements import BpfMap
+from bgpbridge.errors import BpfSyscallError
 from bgpbridge.fib import xdp_map
 from bgpbridge.fib.columns import Column, RouteColumns
 from bgpbridge.fib.keys import U32, Keys, KeyTable, Rows
@@ -54,6 +55,8 @@ class Trie:
 
     def apply(self, changes: Changes, now_s: float) -> None:
         """Make the trie follow a change of the Loc-RIB."""
+        if len(changes) == 1 and self._apply_one(changes):
+            return
         rows = changes.rows
         keys = Keys(self.family, changes.hi, changes.lo, changes.length)
         other = self.columns.rekeyed(rows, keys)
@@ -66,6 +69,23 @@ class Trie:
         if len(new):
             self._meet_overlay(new)
         self.write(rows, now_s)
+
+    def _apply_one(self, changes: Changes) -> bool:
+        """The short way for one prefix that is known and has nothing odd about it: 20 us instead of 100.
+        False: take the long way."""
+        row, group = int(changes.rows[0]), int(changes.new[0])
+        hi, lo, length = int(changes.hi[0]), int(changes.lo[0]), int(changes.length[0])
+        odd = self.leftovers is not None or self.watched is not None or self.refusals.count or not self.room
+        if odd or not self.columns.holds(row, hi, lo, length) or self._punted.cells[row]:
+            return False
+        have = int(self._written.cells[row])
+        try:
+            xdp_map.write_one(self.map, self.family, (hi, lo, length), group, have)
+        except BpfSyscallError:
+            return False
+        self.columns.want[row] = self._written.cells[row] = group
+        self.entries += bool(group) - bool(have)
+        return True
 
     def _let_go(self, rows: Rows, now_s: float) -> None:
         """The RIB gave these rows to other prefixes: nothing of the old ones may stay under them."""
