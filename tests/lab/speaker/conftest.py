@@ -40,7 +40,7 @@ class Rig:
         self.stem = f"bb{os.getpid()}y{next(NUMBERS)}"
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.stem}-"))
         self.folder.chmod(0o755)
-        self.started: list[subprocess.Popen[bytes]] = []
+        self.started: list[int] = []
         self.routers: list[str] = []
         self.raws: list[RawRouter] = []
         self.index = PeerIndex(32)
@@ -71,10 +71,9 @@ class Rig:
         assert not check or done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
-    def start(self, name: str, argv: list[str]) -> subprocess.Popen[bytes]:
-        child = processes.start(argv, namespace=name, log=self.folder / f"{argv[0].rpartition('/')[2]}.log")
-        self.started.append(child)
-        return child
+    def start(self, name: str, argv: list[str]) -> None:
+        log = self.folder / f"{argv[0].rpartition('/')[2]}.log"
+        self.started.append(processes.start(argv, namespace=name, log=log))
 
     def frr(self, name: str, config: str) -> Callable[[str], str]:
         """bgpd and zebra; gives a function that asks vtysh."""
@@ -219,9 +218,7 @@ class Rig:
             router.close()
         if self.process is not None:
             self.process.stop(3)
-        processes.end([child.pid for child in self.started])
-        for child in self.started:
-            child.wait(5)
+        processes.end(self.started)
         if self.reader is not None:
             self.reader.close()
             self.sender.close()
