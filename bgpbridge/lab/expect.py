@@ -72,7 +72,7 @@ class CableStep(Strict):
 
 
 class KillStep(Strict):
-    """Send a signal to a program of a node."""
+    """Send a signal to a program of a node: one that the lab started, or a word of any command line."""
 
     node: str
     program: str

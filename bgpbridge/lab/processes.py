@@ -17,7 +17,7 @@ from pathlib import Path
 
 from bgpbridge.lab import namespaces
 
-__all__ = ["Process", "end", "exit_code", "in_namespace", "start", "started_at"]
+__all__ = ["Process", "end", "exit_code", "in_namespace", "start", "started_at", "words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +71,13 @@ def started_at(pid: int) -> int | None:
     except (FileNotFoundError, ProcessLookupError):
         return None
     return None if fields[0] in "ZX" else int(fields[19])
+
+
+def words(pid: int) -> list[str]:
+    """The command line of a process; empty when it is gone."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return []
 
 
 def in_namespace(name: str) -> list[int]:

@@ -150,13 +150,15 @@ def exec_in(lab: Lab, node: str, words: Sequence[str], *, timeout_s: float = 30.
 
 
 def kill(lab: Lab, node: str, program: str, number: signal.Signals = signal.SIGKILL) -> None:
-    """Send a signal to one program of a node (not to its group: its children find out by themselves)."""
+    """Send a signal to one process of a node (not to its group: its children find out by themselves): to a program
+    that the lab started, by its name, or to any other by a word of its command line."""
     found = [process for process in lab.processes if (process.node, process.name) == (node, program)]
-    living = [process for process in found if process.alive]
-    if not living:
+    pids = [process.pid for process in found if process.alive]
+    pids = pids or [pid for pid in processes.in_namespace(lab.namespace(node)) if program in processes.words(pid)]
+    if not pids:
         names = ", ".join(process.name for process in lab.processes if process.node == node) or "nothing"
         raise LabError(f"{program} does not run on node {node}", mend=f"it has started {names}")
-    os.kill(living[-1].pid, number)
+    os.kill(pids[-1], number)
 
 
 def restart(lab: Lab, node: str, program: str) -> None:

@@ -1,0 +1,176 @@
+"""How the demo puts into words and tables what it has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from rich import box
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from bgpbridge.lab.measure import Report
+
+__all__ = [
+    "LossStory",
+    "cable_back",
+    "cable_out",
+    "closing",
+    "opening",
+    "packets",
+    "peers",
+    "tables",
+    "verbatim",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class LossStory:
+    """A cable that was pulled under traffic: what it cost, and when plain BGP noticed."""
+
+    sent: int
+    lost: int
+    lasted_ms: float
+    noticed_s: float
+    would_be_lost: int
+
+    @classmethod
+    def of(cls, report: Report, pulled_ns: int, noticed_s: float, rate_pps: int) -> Self:
+        """`would_be_lost`: packets that go by the lost uplink until BGP notices, at the same rate and share."""
+        lost, lasted_ms = report.lost_within(pulled_ns - 50_000_000, pulled_ns + int(noticed_s * 1e9))
+        return cls(report.sent, lost, lasted_ms, noticed_s, int(noticed_s * rate_pps * 4 / 6))
+
+
+def opening(console: Console, topology: Path) -> None:
+    """What is about to happen."""
+    console.print(
+        f"[bold]bgpbridge demo[/bold]: {topology.name} in network namespaces, with this machine's FRR and BIRD\n"
+    )
+    console.print(
+        "                   ┌─ switch ── isp-a (FRR) ─┐\n"
+        "  host ── [bold]edge[/bold] ────┤                         ├── internet (BIRD)\n"
+        "      (bgpbridge)  └─────────── isp-b (BIRD) ─┘   2,500 prefixes"
+    )
+
+
+def peers(console: Console, found: Sequence[Mapping[str, Any]], took_s: float) -> None:
+    """The sessions."""
+    _scene(console, 1, f"Sessions are up and all routes are in, {took_s:.1f} s after nothing was there")
+    table = _table("peer", "AS", "address", "state", "routes received", "accepted", "best")
+    for peer in found:
+        counts = list(peer["routes"].values())
+        figures = [f"{sum(_count(item, key) for item in counts):,}" for key in ("received", "accepted", "best")]
+        table.add_row(peer["name"], str(peer["asn"]), peer["address"], peer["state"], *figures)
+    _show(console, table)
+
+
+def tables(console: Console, status: Mapping[str, Any], audit: Mapping[str, Any]) -> None:
+    """The tables of both planes."""
+    _scene(console, 2, "The same routes stand in XDP's maps and in the kernel")
+    table = _table("", "IPv4", "IPv6")
+    for title, counts in (
+        ("best routes (Loc-RIB)", status["routes"]),
+        ("XDP entries, own addresses included", status["xdp"]["entries"]),
+        ("kernel routes", status["kernel"]["installed"]),
+    ):
+        table.add_row(title, f"{counts['ipv4']:,}", f"{counts['ipv6']:,}")
+    _show(console, table)
+    modes = ", ".join(f"{item['name']} {item['mode']}" for item in status["interfaces"])
+    console.print(
+        f"  {status['groups']} next-hop groups serve all of them; XDP runs on {modes}, loaded by {status['loader']}."
+    )
+    differences = sum(audit["divergent"].values())
+    verdict = "[green]0 differences[/green]" if audit["clean"] else f"[red]{differences} differences[/red]"
+    console.print(f"  Audit of {sum(audit['checked'].values()):,} entries in {audit['took_s']:.2f} s: {verdict}.")
+
+
+def verbatim(console: Console, command: str, said: str) -> None:
+    """A command and its own words."""
+    _scene(console, 3, "Why a packet goes where it goes")
+    console.print(f"  [dim]$[/dim] {command}")
+    console.print(Padding(Text.from_ansi(said.rstrip()), (0, 0, 0, 2)))
+
+
+def packets(
+    console: Console, report: Report, *, by_xdp: int, by_kernel: int, counters: Sequence[Mapping[str, Any]]
+) -> None:
+    """Who forwarded what."""
+    _scene(console, 4, "Packets leave through XDP")
+    console.print(
+        f"  {report.received:,} of {report.sent:,} packets arrived, {_by_way(report)}; "
+        f"one way takes {report.delay_us_p50:.0f} us (p50, Python at both ends included)."
+    )
+    console.print(f"  The edge forwarded [bold]{by_xdp:,}[/bold] packets in XDP and {by_kernel:,} in the kernel.")
+    passed = [item for item in counters if item["packets"] and item["verdict"] != "redirect"]
+    reasons = ", ".join(f"{item['reason']} {item['packets']:,}" for item in passed)
+    console.print(f"  Left to the kernel since the start, by reason: {reasons or 'nothing'}.")
+
+
+def cable_out(console: Console, story: LossStory) -> None:
+    """What the loss of an uplink cost."""
+    _scene(console, 5, "The cable of uplink A is pulled while packets flow")
+    table = _table("", "traffic moved after", "packets lost")
+    table.add_row(
+        "bgpbridge",
+        f"[bold green]{story.lasted_ms:.1f} ms[/bold green]",
+        f"[bold]{story.lost:,}[/bold] of {story.sent:,}",
+    )
+    table.add_row(
+        "plain BGP: FRR at the far end, hold timer",
+        f"{story.noticed_s * 1000:,.0f} ms",
+        f"about {story.would_be_lost:,}",
+    )
+    _show(console, table)
+    console.print(
+        "  The switch keeps provider A's link up, so its FRR has nothing but the hold timer (9 s here, 90 s or more\n"
+        "  by default); its count of packets is the time above at the same rate."
+    )
+
+
+def cable_back(console: Console, report: Report, took_s: float) -> None:
+    """The way back."""
+    _scene(console, 6, "The cable is back")
+    console.print(
+        f"  Provider A's sessions and routes came back after {took_s:.1f} s; the last packets arrive by "
+        f"{_provider(report.last_way)}.\n  {report.lost:,} of {report.sent:,} packets were lost on the way back."
+    )
+
+
+def closing(console: Console, took_s: float) -> None:
+    """The end."""
+    console.print(
+        f"\nAll of it is taken down again: no namespace, process, pin or route is left. {took_s:.0f} s in all."
+    )
+    console.print("  [dim]to look around in it yourself:[/dim] .venv/bin/bgpbridge lab up lab/quickstart.clab.yml")
+
+
+def _scene(console: Console, number: int, title: str) -> None:
+    console.print(f"\n[bold]{number}. {title}[/bold]")
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", no_wrap=True)
+    return table
+
+
+def _show(console: Console, table: Table) -> None:
+    console.print(Padding(table, (0, 0, 0, 2)))
+
+
+def _count(counts: Any, key: str) -> int:
+    return int(counts.get(key, 0))
+
+
+def _provider(way: str) -> str:
+    """The internet node's interfaces, by whom they lead to."""
+    return {"eth1": "provider A", "eth2": "provider B"}.get(way, way)
+
+
+def _by_way(report: Report) -> str:
+    return ", ".join(f"{count:,} by {_provider(way)}" for way, count in sorted(report.ways.items()))
