@@ -33,6 +33,7 @@ class route(rtmsg):  # noqa: N801  (pyroute2's parsers are named like this)
     """pyroute2's parser of routes; 0.9 does not know RTA_NH_ID, linux/rtnetlink.h: 30."""
 
     nla_map = (*rtmsg.nla_map, *((f"RTA_{n}", "hex") for n in range(len(rtmsg.nla_map), 30)), ("RTA_NH_ID", "uint32"))
+    _nlmsg_base__compiled_nla = False  # the parent's compiled map is inherited once somebody has used it
 
 
 def read(data: bytes) -> rtmsg:
