@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from bgpbridge.pipeline.reload import ReloadReport, reload
 from bgpbridge.types import Family, IPAddress, Prefix, parse_address
 from bgpbridge.view.audit import audit
 from bgpbridge.view.counters import counters
-from bgpbridge.view.explain import explain, fib
+from bgpbridge.view.explain import explain
+from bgpbridge.view.fib import fib
 from bgpbridge.view.groups import adjacencies, groups
 from bgpbridge.view.peers import peer, peers
 from bgpbridge.view.plain import plain
@@ -32,6 +34,7 @@ __all__ = ["ControlApi"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CLOSE_WITHIN_S = 1.0
+SLICE = 50  # routes, some 5 ms
 
 log = logging.getLogger("bgpbridge.api")
 
@@ -84,7 +87,6 @@ class ControlApi:
             "/v1/status": lambda _: status(bridge),
             "/v1/peers": lambda _: peers(bridge),
             "/v1/peers/{name}": lambda request: peer(bridge, request.match_info["name"]),
-            "/v1/routes": lambda request: routes(bridge, _filter(request)),
             "/v1/route/{address}": lambda request: route(bridge, _address(request.match_info["address"])),
             "/v1/explain/{target:.+}": lambda request: explain(bridge, *_target(request.match_info["target"])),
             "/v1/fib/{address}": lambda request: fib(bridge, _address(request.match_info["address"])),
@@ -95,12 +97,26 @@ class ControlApi:
         found = [web.get(path, _showing(show)) for path, show in shows.items()]
         return [
             *found,
+            web.get("/v1/routes", self._list_routes),
             web.get("/v1/events", self._events),
             web.post("/v1/audit", self._audit),
             web.post("/v1/reload", self._reload),
             web.post("/v1/on", self._switch(on=True)),
             web.post("/v1/off", self._switch(on=False)),
         ]
+
+    async def _list_routes(self, request: web.Request) -> web.StreamResponse:
+        """A JSON array, written in slices: a full table neither fills the memory nor holds up an UPDATE."""
+        found = routes(self._bridge, _filter(request))
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        await response.prepare(request)
+        separator = b"["
+        while part := list(islice(found, SLICE)):
+            await response.write(separator + b",\n".join(json.dumps(plain(view)).encode() for view in part))
+            separator = b",\n"
+            await asyncio.sleep(0)  # a write to a reader that keeps up gives nobody else a turn
+        await response.write(b"]" if separator != b"[" else b"[]")
+        return response
 
     async def _events(self, request: web.Request) -> web.StreamResponse:
         """The last `limit` events; with `follow=1` those to come as well, a JSON line each."""

@@ -1,4 +1,4 @@
-"""`explain` and `fib`: why a packet to an address goes where it goes, from the policy's line to the slot's MAC."""
+"""`explain`: why a packet to an address goes where it goes, from the policy's line to the slot's MAC."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from bgpbridge.commits import HistoryEntry
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.rib.decision import Candidate, Decision
 from bgpbridge.types import Family, IPAddress, Prefix
-from bgpbridge.view.groups import GroupView, group
-from bgpbridge.view.routes import Filter, RouteView, matching_row, route, routes
+from bgpbridge.view.fib import FibView, fib, matching_row
+from bgpbridge.view.routes import RouteView, paths_at
 
-__all__ = ["ExplainView", "FibView", "HistoryView", "LossView", "PolicyView", "explain", "fib"]
+__all__ = ["ExplainView", "HistoryView", "LossView", "PolicyView", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,27 +51,13 @@ class HistoryView:
 
 
 @dataclass(frozen=True, slots=True)
-class FibView:
-    """What the planes hold for an address. `xdp_value` is the LPM map's own answer; `kernel` the route in the
-    kernel's words."""
-
-    address: str
-    prefix: str
-    group: int
-    xdp_value: int
-    xdp_says: str
-    kernel_behind: int
-    refused: tuple[str, ...]
-    detail: GroupView | None
-
-
-@dataclass(frozen=True, slots=True)
 class ExplainView:
-    """The whole way of an address or prefix."""
+    """The whole way of an address or prefix. `note` is there when packets do not go by the prefix explained."""
 
     target: str
     prefix: str
     verdict: str
+    note: str
     paths: tuple[RouteView, ...]
     losses: tuple[LossView, ...]
     policy: PolicyView | None
@@ -82,17 +68,16 @@ class ExplainView:
 
 def explain(bridge: Bridge, address: IPAddress, prefix: Prefix | None = None) -> ExplainView:
     """Why packets to `address` go where they go; `prefix` names one to explain instead of the longest match."""
-    family = Family.of(address)
-    tables = bridge.rib.families[family]
-    row = tables.prefixes.row(prefix) if prefix is not None else matching_row(bridge, address)
+    tables = bridge.rib.families[Family.of(address)]
+    row = tables.prefixes.row(prefix) if prefix is not None else _telling_row(bridge, address)
     decision = tables.decide(row, bridge.rib.options) if row else Decision(None)
     found = tables.prefixes.prefix(row) if row else None
-    seen = fib(bridge, address)
-    paths = tuple(route(bridge, address)) if prefix is None or found is None else _paths_of(bridge, found)
+    seen, paths = fib(bridge, address), paths_at(bridge, tables, row) if row else ()
     return ExplainView(
         target=str(prefix) if prefix is not None else str(address),
         prefix=str(found) if found is not None else "",
-        verdict=_verdict(bridge, decision, seen),
+        verdict=_verdict(bridge, decision, seen, paths),
+        note=_note(address, prefix, found, seen),
         paths=paths,
         losses=tuple(_losses(bridge, decision)),
         policy=_policy(bridge, found, decision.best),
@@ -102,20 +87,33 @@ def explain(bridge: Bridge, address: IPAddress, prefix: Prefix | None = None) ->
     )
 
 
-def _paths_of(bridge: Bridge, prefix: Prefix) -> tuple[RouteView, ...]:
-    exact = str(prefix)
-    return tuple(view for view in routes(bridge, Filter(prefix=prefix, limit=0)) if view.prefix == exact)
+def _telling_row(bridge: Bridge, address: IPAddress) -> int:
+    """The longest prefix with a route; where there is none, the longest that a peer has sent: its paths tell why."""
+    rows = bridge.rib.families[Family.of(address)].prefixes.longest(address)
+    return matching_row(bridge, address) or next(iter(rows), 0)
 
 
-def _verdict(bridge: Bridge, decision: Decision, seen: FibView) -> str:
+def _note(address: IPAddress, prefix: Prefix | None, found: Prefix | None, seen: FibView) -> str:
+    if prefix is None:
+        return ""
+    if found is None:
+        return f"no peer has sent {prefix}"
+    if seen.prefix and seen.prefix != str(prefix):
+        return f"packets to {address} follow {seen.prefix}"
+    return ""
+
+
+def _verdict(bridge: Bridge, decision: Decision, seen: FibView, paths: tuple[RouteView, ...]) -> str:
     """One sentence."""
     xdp = bridge.planes.xdp
     if xdp is not None and not xdp.enabled:
         return "passed to the kernel: forwarding in XDP is switched off (`bgpbridge on`)"
     if seen.xdp_says.startswith("punt"):
         return "passed to the kernel: the address is ours, or another routing source decides about it"
+    if decision.best is None and paths:
+        return f"left to the kernel: none of the {len(paths)} paths of {paths[0].prefix} can be used"
     if decision.best is None or seen.detail is None:
-        return "no BGP route: left to the kernel"
+        return "left to the kernel: there is no BGP route"
     carries = [member for member in seen.detail.members if member.carries]
     if not carries:
         return "passed to the kernel: no member of the group can carry traffic now"
@@ -176,27 +174,3 @@ def _history(bridge: Bridge, prefix: Prefix | None) -> tuple[HistoryView, ...]:
     now = time.time()
     entries: list[HistoryEntry] = bridge.log.history(prefix, 10)
     return tuple(HistoryView(e.number, round(now - e.at, 1), str(e.cause), e.old_group, e.new_group) for e in entries)
-
-
-def fib(bridge: Bridge, address: IPAddress) -> FibView:
-    """What the planes hold for an address, asked from the planes themselves."""
-    row = matching_row(bridge, address)
-    tables = bridge.rib.families[Family.of(address)]
-    number = int(tables.group[row]) if row else 0
-    xdp, kernel = bridge.planes.xdp, bridge.planes.kernel
-    value = xdp.lookup(address) if xdp is not None else 0
-    says = {0: "no entry", 1: "punt: left to the kernel", 2: "blackhole: dropped"}.get(value, f"group {value}")
-    prefix = tables.prefixes.prefix(row) if row else None
-    refused = [str(state) for plane in (xdp, kernel) if plane is not None for state in plane.refused(1000)]
-    mine = tuple(line for line in refused if prefix is not None and f" {prefix}:" in line)
-    shown = value if value in bridge.rib.groups else number
-    return FibView(
-        address=str(address),
-        prefix=str(prefix) if prefix is not None else "",
-        group=number,
-        xdp_value=value,
-        xdp_says=says if xdp is not None else "XDP is not configured",
-        kernel_behind=kernel.behind if kernel is not None else 0,
-        refused=mine,
-        detail=group(bridge, shown) if shown in bridge.rib.groups else None,
-    )

@@ -11,16 +11,21 @@ from itertools import islice
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.rib.adj_rib_in import STALE, Plane
 from bgpbridge.rib.family import FamilyRib
+from bgpbridge.rib.tables import Ids
 from bgpbridge.types import Family, IPAddress, Prefix
+from bgpbridge.view.fib import matching_row
 from bgpbridge.wire.describe import describe
 
-__all__ = ["Filter", "RouteView", "matching_row", "route", "routes"]
+__all__ = ["Filter", "RouteView", "paths_at", "route", "routes"]
 
 SCAN = 65_536
+BEST = ("best", "multipath")
+ORDER = {"best": 0, "multipath": 1, "backup": 2, "valid": 3, "unreachable": 4, "rejected": 5}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,53 +56,61 @@ class RouteView:
     reason: str
 
 
-def routes(bridge: Bridge, wanted: Filter) -> list[RouteView]:
-    """Routes in the order of the tables. Raises UsageError for a peer that is not there."""
-    found = _all(bridge, wanted)
-    return list(islice(found, wanted.limit) if wanted.limit else found)
-
-
-def route(bridge: Bridge, address: IPAddress) -> list[RouteView]:
-    """All paths of the longest prefix with a route that holds the address, best first."""
-    family = Family.of(address)
-    row = matching_row(bridge, address)
-    if not row:
-        return []
-    views = list(_paths(bridge, bridge.rib.families[family], row, Filter(limit=0), None))
-    order = {"best": 0, "multipath": 1, "backup": 2}
-    return sorted(views, key=lambda view: order.get(view.status, 3))
-
-
-def matching_row(bridge: Bridge, address: IPAddress) -> int:
-    """The row of the longest prefix with a route that holds the address, 0 when there is none."""
-    tables = bridge.rib.families[Family.of(address)]
-    return next((row for row in tables.prefixes.longest(address) if tables.group[row]), 0)
-
-
-def _all(bridge: Bridge, wanted: Filter) -> Iterator[RouteView]:
+def routes(bridge: Bridge, wanted: Filter) -> Iterator[RouteView]:
+    """Routes in the order of the tables, one by one: a caller may wait between two of them while routing goes on.
+    Raises UsageError at once for a peer that is not there."""
     peer = bridge.peers_by_name(wanted.peer).index if wanted.peer is not None else None
+    found = _all(bridge, wanted, peer)
+    return islice(found, wanted.limit) if wanted.limit else found
+
+
+def route(bridge: Bridge, address: IPAddress) -> tuple[RouteView, ...]:
+    """All paths of the longest prefix with a route that holds the address, best first."""
+    row = matching_row(bridge, address)
+    return paths_at(bridge, bridge.rib.families[Family.of(address)], row) if row else ()
+
+
+def paths_at(bridge: Bridge, tables: FamilyRib, row: int) -> tuple[RouteView, ...]:
+    """All paths of one prefix row, best first."""
+    views = _paths(bridge, tables, row, Filter(), None)
+    return tuple(sorted(views, key=lambda view: ORDER.get(view.status, len(ORDER))))
+
+
+def _all(bridge: Bridge, wanted: Filter, peer: int | None) -> Iterator[RouteView]:
     families = [wanted.family] if wanted.family else list(Family)
     if wanted.prefix is not None:
         families = [wanted.prefix.family]
     for family in families:
         tables = bridge.rib.families[family]
-        for row in _rows(tables, wanted, peer):
-            yield from _paths(bridge, tables, row, wanted, peer)
+        for rows in _slices(tables, wanted.prefix):
+            for row in rows[_may_hold(bridge, tables, rows, wanted, peer)].tolist():
+                yield from _paths(bridge, tables, row, wanted, peer)
 
 
-def _rows(tables: FamilyRib, wanted: Filter, peer: int | None) -> Iterator[int]:
-    """Rows that may hold what is wanted, by columns."""
-    if wanted.prefix is not None:
-        yield from np.sort(tables.prefixes.covered(wanted.prefix)).tolist()
+def _slices(tables: FamilyRib, within: Prefix | None) -> Iterator[Ids]:
+    """Rows to look at, `SCAN` at a time."""
+    if within is None:
+        for first, last in tables.chunks(SCAN):
+            yield np.arange(first, last)
         return
-    for first, last in tables.chunks(SCAN):
-        mask = np.zeros(last - first, np.bool_)
-        for source in tables.sources:
-            if peer is not None and source.peer != peer:
-                continue
-            raw, effective = source.plane.raw[first:last], source.plane.effective[first:last]
+    rows = np.sort(tables.prefixes.covered(within))
+    for first in range(0, len(rows), SCAN):
+        yield rows[first : first + SCAN]
+
+
+def _may_hold(bridge: Bridge, tables: FamilyRib, rows: Ids, wanted: Filter, peer: int | None) -> NDArray[np.bool_]:
+    """By columns, where a path of the kind wanted is: a million rows are not decided one by one for the few of a
+    peer that were refused."""
+    mask = np.zeros(len(rows), np.bool_)
+    for source in tables.sources:
+        if peer in (None, source.peer):
+            raw, effective = source.plane.raw[rows], source.plane.effective[rows]
             mask |= (raw != 0) & (effective == 0) if wanted.rejected else raw != 0
-        yield from (np.flatnonzero(mask) + first).tolist()
+    if wanted.best:
+        groups = bridge.rib.groups
+        carrying = [n for n in groups.ids() if any(peer in (None, member.peer) for member in groups[n].active)]
+        mask &= np.isin(tables.group[rows], carrying)
+    return mask
 
 
 def _paths(bridge: Bridge, tables: FamilyRib, row: int, wanted: Filter, peer: int | None) -> Iterator[RouteView]:
@@ -105,14 +118,13 @@ def _paths(bridge: Bridge, tables: FamilyRib, row: int, wanted: Filter, peer: in
     roles = _roles(bridge, tables, row)
     for source in tables.sources:
         plane = source.plane
-        if not plane.raw[row] or (peer is not None and source.peer != peer):
+        if not plane.raw[row] or peer not in (None, source.peer):
+            continue
+        if wanted.rejected and plane.effective[row]:
             continue
         view = _view(bridge, tables, row, source.peer, plane, roles)
-        if (wanted.best and view.status not in ("best", "multipath")) or (
-            wanted.rejected and view.status != "rejected"
-        ):
-            continue
-        yield view
+        if not wanted.best or view.status in BEST:
+            yield view
 
 
 def _roles(bridge: Bridge, tables: FamilyRib, row: int) -> dict[tuple[int, int], str]:
