@@ -24,7 +24,7 @@ __all__ = ["EXPECTED_ASNS", "EXPECTED_PATTERN", "AsnSet", "PathPattern", "Token"
 EXPECTED_ASNS = "an AS number (64500), a range (64512-65534) or the name of a set under `sets.asns`"
 EXPECTED_PATTERN = "tokens with blanks between: 64500, 64512-65534, ?, *, @set, (64500|64501), 64500+"
 MAX_ASN = 0xFFFFFFFF
-MAX_TOKENS = 64
+MAX_TOKENS = 63  # states of a pattern are bits of one word
 
 Elements = tuple[tuple[int, ...], ...]  # per element its AS numbers: one, or the members of an AS_SET
 

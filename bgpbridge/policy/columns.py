@@ -1,8 +1,8 @@
 """Conditions on attributes, for many attribute ids at once.
 
 What the decision's columns hold (path length, origin, MED, first and last AS) is compared column by column.
-Communities, whole paths and next hops are looked at in the decoded attributes, once per distinct value of a
-batch, and only for ids whose flags say that there is something to look at.
+Paths and communities come as flat columns (`lists`). Next hops, and what is too odd for columns, are looked at
+in the decoded attributes, once per distinct value of a batch.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.policy import conditions as c
-from bgpbridge.policy.as_paths import AsnSet
-from bgpbridge.policy.communities import CommunityKind
+from bgpbridge.policy.lists import contains, with_asn, with_community, with_path
 from bgpbridge.types import AttributeChanges, Verdict
-from bgpbridge.wire.fields import FieldFlag
+from bgpbridge.wire.bulk_lists import AttributeLists
 from bgpbridge.wire.path_attributes import Decoded, PathAttributes
 
 __all__ = ["AttributeBatch", "AttributeView", "Ids", "Truth"]
@@ -30,7 +29,6 @@ class AttributeView(Protocol):
     """What policy asks of the attribute table: columns by id, and the rest decoded."""
 
     verdict: Any
-    flags: Any
     origin: Any
     path_length: Any
     neighbor_as: Any
@@ -42,8 +40,16 @@ class AttributeView(Protocol):
         """All attributes of an id."""
         ...
 
+    def lists(self, ids: Ids) -> AttributeLists:
+        """Paths and communities of many ids."""
+        ...
+
     def derive(self, number: int, changes: AttributeChanges) -> int:
         """The id of changed attributes."""
+        ...
+
+    def derive_many(self, ids: Ids, changes: AttributeChanges) -> Ids:
+        """The same for many distinct ids."""
         ...
 
     def keep(self, ids: Ids) -> None:
@@ -55,13 +61,6 @@ class AttributeView(Protocol):
         ...
 
 
-_FLAG_OF = {
-    CommunityKind.STANDARD: FieldFlag.COMMUNITIES,
-    CommunityKind.EXTENDED: FieldFlag.EXTENDED,
-    CommunityKind.LARGE: FieldFlag.LARGE,
-}
-
-
 class AttributeBatch:
     """Some ids of a view, and the truth of conditions about them."""
 
@@ -70,6 +69,7 @@ class AttributeBatch:
         self.ids = ids
         self._truths: dict[int, Truth] = {}
         self._decoded: dict[int, PathAttributes] = {}
+        self._lists: AttributeLists | None = None
 
     @property
     def readable(self) -> Truth:
@@ -102,31 +102,43 @@ class AttributeBatch:
                 return contains(condition.asns, view.origin_as.take(ids))
             case c.NeighborAsIn():
                 return contains(condition.asns, view.neighbor_as.take(ids))
-            case c.HasCommunity():
-                flags = sum({_FLAG_OF[pattern.kind] for pattern in condition.patterns})
-                return self._by_value(condition, lambda a: (a.communities, a.extended, a.large), flags)
             case c.NextHopIn():
-                return self._by_value(condition, lambda a: a.next_hop)
-            case _:
-                return self._by_value(condition, lambda a: a.as_path)
+                return self._by_value(condition, np.arange(len(ids)), lambda a: a.next_hop)
+            case c.HasCommunity():
+                found = with_community(self.lists, condition.patterns)
+                return self._and_odd(found, condition, lambda a: (a.communities, a.extended, a.large))
+            case c.PathContains():
+                return self._and_odd(with_asn(self.lists, condition.asns), condition, lambda a: a.as_path)
+            case c.PathMatches():
+                found = np.logical_or.reduce([with_path(self.lists, pattern) for pattern in condition.patterns])
+                return self._and_odd(found, condition, lambda a: a.as_path)
 
-    def _by_value(
-        self, condition: c.AttributeCondition, key: Callable[[PathAttributes], Hashable], flags: int = 0
+    @property
+    def lists(self) -> AttributeLists:
+        """Paths and communities, read once for all conditions."""
+        if self._lists is None:
+            self._lists = self.view.lists(self.ids)
+        return self._lists
+
+    def _and_odd(
+        self, found: Truth, condition: c.AttributeCondition, key: Callable[[PathAttributes], Hashable]
     ) -> Truth:
-        """By the decoded attributes, once per distinct value of `key`; where none of `flags` (if any) is set,
-        the condition cannot hold."""
-        result = np.zeros(len(self.ids), np.bool_)
-        wanted = self.readable
-        if flags:
-            wanted &= (self.view.flags.take(self.ids) & np.uint16(flags)) != 0
+        """What the columns say, and one by one where they say nothing."""
+        rows = np.flatnonzero(self.lists.odd & self.readable)
+        found[rows] = self._by_value(condition, rows, key)
+        return found
+
+    def _by_value(self, condition: c.AttributeCondition, rows: Ids, key: Callable[[PathAttributes], Hashable]) -> Truth:
+        """By the decoded attributes, once per distinct value of `key`."""
+        result = np.zeros(len(rows), np.bool_)
         known: dict[Hashable, bool] = {}
-        for row in np.flatnonzero(wanted).tolist():
-            attributes = self._attributes(int(self.ids[row]))
+        for at, number in enumerate(self.ids.take(rows).tolist()):
+            attributes = self._attributes(number)
             value = key(attributes)
             holds = known.get(value)
             if holds is None:
                 holds = known[value] = condition.holds(attributes)
-            result[row] = holds
+            result[at] = holds
         return result
 
     def _attributes(self, number: int) -> PathAttributes:
@@ -139,15 +151,4 @@ class AttributeBatch:
 
 def _between(values: npt.NDArray[Any], bounds: c.PathLengthIn | c.MedIn | c.LocalPrefIn) -> Truth:
     inside: Truth = (values >= bounds.low) & (values <= min(bounds.high, np.iinfo(values.dtype).max))
-    return inside
-
-
-def contains(asns: AsnSet, values: npt.NDArray[np.uint32]) -> Truth:
-    """Which values are in a set of ranges."""
-    if not asns.ranges:
-        return np.zeros(len(values), np.bool_)
-    lows = np.array([low for low, _ in asns.ranges], np.uint32)
-    highs = np.array([high for _, high in asns.ranges], np.uint32)
-    at = np.searchsorted(lows, values, side="right") - 1
-    inside: Truth = (at >= 0) & (values <= highs.take(np.maximum(at, 0)))
     return inside

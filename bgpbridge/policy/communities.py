@@ -86,7 +86,7 @@ def parse_pattern(text: str) -> tuple[CommunityPattern, ...]:
     parts = word.split(":")
     if not any(re.fullmatch(r"\*|[0-9]+-[0-9]+", part) for part in parts):
         kind, value = parse_value(word)
-        return (CommunityPattern(kind, ((0, int(kind), as_integer(value), as_integer(value)),), word),)
+        return (CommunityPattern(kind, _exactly(kind, as_integer(value)), word),)
     if parts[0] in _SUBTYPES and len(parts) == 3:
         return _extended(word, _SUBTYPES[parts[0]], parts[1], parts[2])
     if len(parts) == 2:
@@ -96,6 +96,12 @@ def parse_pattern(text: str) -> tuple[CommunityPattern, ...]:
         fields = [(shift, 32, *_range(part, 32)) for shift, part in zip((64, 32, 0), parts, strict=True)]
         return (CommunityPattern(CommunityKind.LARGE, tuple(fields), word),)
     raise ValueError(f"{text!r} is not a community")
+
+
+def _exactly(kind: CommunityKind, number: int) -> tuple[Field, ...]:
+    """One value, in fields of 32 bits."""
+    shifts = range(int(kind) - 32, -1, -32)
+    return tuple((shift, 32, number >> shift & 0xFFFFFFFF, number >> shift & 0xFFFFFFFF) for shift in shifts)
 
 
 def _extended(word: str, subtype: int, administrator: str, local: str) -> tuple[CommunityPattern, ...]:

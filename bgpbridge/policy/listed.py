@@ -9,8 +9,10 @@ import numpy as np
 
 from bgpbridge.policy.columns import Ids
 from bgpbridge.types import AttributeChanges, Verdict
+from bgpbridge.wire.bulk_lists import AttributeLists
 from bgpbridge.wire.fields import Fields, fields_of
 from bgpbridge.wire.path_attributes import Decoded, PathAttributes
+from bgpbridge.wire.segments import SegmentKind
 
 __all__ = ["ListedAttributes"]
 
@@ -23,7 +25,7 @@ class ListedAttributes:
         fields = Fields.empty(len(self._decoded))
         for index, decoded in enumerate(self._decoded):
             fields.put(index, fields_of(decoded))
-        self.verdict, self.flags, self.origin = fields.verdict, fields.flags, fields.origin
+        self.verdict, self.origin = fields.verdict, fields.origin
         self.path_length, self.neighbor_as, self.origin_as = fields.path_length, fields.neighbor_as, fields.origin_as
         self.local_pref, self.med = fields.local_pref, fields.med
         self.derived: dict[tuple[int, AttributeChanges], int] = {}
@@ -34,6 +36,27 @@ class ListedAttributes:
         """The attributes of a listed id."""
         return self._decoded[number]
 
+    def lists(self, ids: Ids) -> AttributeLists:
+        """Paths and communities as columns; a path of more than one sequence is odd."""
+        found = [self._decoded[number].attributes or PathAttributes() for number in ids.tolist()]
+        plain = [all(s.kind is SegmentKind.AS_SEQUENCE for s in a.as_path) and len(a.as_path) < 2 for a in found]
+        paths = [a.as_path[0].asns if simple and a.as_path else () for a, simple in zip(found, plain, strict=True)]
+        count = np.array([len(path) for path in paths], np.int64)
+        large = [(row, value) for row, a in enumerate(found) for value in a.large]
+        return AttributeLists(
+            np.cumsum(count) - count,
+            count,
+            np.array([asn for path in paths for asn in path], np.uint32),
+            np.array([row for row, a in enumerate(found) for _ in a.communities], np.int64),
+            np.array([value for a in found for value in a.communities], np.uint32),
+            np.array([row for row, a in enumerate(found) for _ in a.extended], np.int64),
+            np.array([int.from_bytes(value, "big") for a in found for value in a.extended], np.uint64),
+            np.array([row for row, _ in large], np.int64),
+            np.array([value[0] for _, value in large], np.uint32),
+            np.array([value[1] << 32 | value[2] for _, value in large], np.uint64),
+            ~np.array(plain, np.bool_),
+        )
+
     def derive(self, number: int, changes: AttributeChanges) -> int:
         """An id that stands for listed attributes after changes; `changes[id]` tells which."""
         if changes.empty:
@@ -41,6 +64,10 @@ class ListedAttributes:
         new = self.derived.setdefault((number, changes), len(self._decoded) + len(self.derived))
         self.changes[new] = (number, changes)
         return new
+
+    def derive_many(self, ids: Ids, changes: AttributeChanges) -> Ids:
+        """The same for many."""
+        return np.array([self.derive(number, changes) for number in ids.tolist()], np.int64)
 
     def keep(self, ids: Ids) -> None:
         """Nothing here is ever collected."""
@@ -58,7 +85,7 @@ class ListedAttributes:
         """Gives an id to other attributes; release it first."""
         self._decoded[number] = _decoded(attributes)
         row = fields_of(self._decoded[number])
-        for name in ("verdict", "flags", "origin", "path_length", "neighbor_as", "origin_as", "local_pref", "med"):
+        for name in ("verdict", "origin", "path_length", "neighbor_as", "origin_as", "local_pref", "med"):
             getattr(self, name)[number] = getattr(row, name)
 
 

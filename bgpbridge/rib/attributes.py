@@ -97,7 +97,7 @@ class AttributeTable:
         self.marks: Any = None  # set while a collection runs: whatever is handed out is in use
         self._kinds: list[SessionKind] = []
         self._kind_numbers: dict[SessionKind, int] = {}
-        self._derived: dict[tuple[int, AttributeChanges], int] = {}
+        self._derived: dict[AttributeChanges, dict[int, int]] = {}
         self._changes: dict[int, AttributeChanges] = {}
         self._decoded: OrderedDict[int, Decoded] = OrderedDict()
         self._as_paths: dict[Any, int] = {}
@@ -191,12 +191,54 @@ class AttributeTable:
         """The id of attributes `number` after `changes` of a policy: itself when nothing is changed."""
         if changes.empty or not number:
             return number
-        found = self._derived.get((number, changes))
+        found = self._derived.get(changes, {}).get(number)
         if found is None:
             found = self._add_derived(number, changes)
         if self.marks is not None:
             self.marks[found] = self.marks[number] = True
         return found
+
+    def derive_many(self, ids: Ids, changes: AttributeChanges) -> Ids:
+        """The same for many distinct ids, not 0. Where only numbers are set, columns are copied and nothing is
+        decoded."""
+        if changes.empty:
+            return ids
+        known = self._derived.get(changes, {})
+        found = np.array([known.get(number, 0) for number in ids.tolist()], np.int64)
+        new = np.flatnonzero(found == 0)
+        if changes == AttributeChanges(changes.local_pref, changes.med, changes.weight):
+            found[new] = self._copy_derived(ids.take(new), changes)
+        else:
+            found[new] = [self._add_derived(number, changes) for number in ids.take(new).tolist()]
+        if self.marks is not None:
+            self.marks[found] = self.marks[ids] = True
+        return found
+
+    def _copy_derived(self, ids: Ids, changes: AttributeChanges) -> Ids:
+        """Derived ids of attributes that differ in numbers only."""
+        if self.pool.room() < len(ids):
+            raise CapacityError(f"{self.pool.used()} attribute ids are in use", mend="collect unused ones")
+        new = self.pool.take(len(ids))
+        for name in COLUMNS:
+            getattr(self, name)[new] = getattr(self, name).take(ids)
+        self.base[new] = ids
+        settings = (
+            ("local_pref", changes.local_pref, int(FieldFlag.LOCAL_PREF)),
+            ("med", changes.med, MED_SET),
+            ("weight", None if changes.weight is None else min(max(changes.weight, 0), MOST_WEIGHT), WEIGHT_SET),
+        )
+        for name, value, flag in settings:
+            if value is not None:
+                getattr(self, name)[new] = value
+                self.flags[new] |= np.uint16(flag)
+        weight = np.where(self.flags.take(new) & WEIGHT_SET, self.weight.take(new), 0).astype(np.uint64)
+        rank = (np.uint64(MOST_WEIGHT) - weight) << np.uint64(48)
+        rank |= (np.uint64(0xFFFFFFFF) - self.local_pref.take(new)) << np.uint64(16)
+        rank |= self.rank.take(ids) & np.uint64(0xFFFF)
+        self.rank[new] = np.where(self.rank.take(ids) == NO_RANK, np.uint64(NO_RANK), rank)
+        self._derived.setdefault(changes, {}).update(zip(ids.tolist(), new.tolist(), strict=True))
+        self._changes.update(dict.fromkeys(new.tolist(), changes))
+        return new
 
     def _add_derived(self, number: int, changes: AttributeChanges) -> int:
         before = self.get(number)
@@ -214,7 +256,7 @@ class AttributeTable:
         self.flags[new] = int(self.flags[new]) | weighted
         self.weight[new], self.base[new] = weight, number
         self.rank[new] = int(self.rank[new]) - (weight << 48) if self.rank[new] != NO_RANK else NO_RANK
-        self._derived[number, changes] = new
+        self._derived.setdefault(changes, {})[number] = new
         self._changes[new] = changes
         return new
 
@@ -313,7 +355,11 @@ class AttributeTable:
         stored = self.blocks.present.take(ids)
         self.blocks.forget(ids.compress(stored))
         for number in ids.compress(~stored).tolist():
-            del self._derived[int(self.base[number]), self._changes.pop(number)]
+            changes = self._changes.pop(number)
+            alike = self._derived[changes]
+            del alike[int(self.base[number])]
+            if not alike:
+                del self._derived[changes]
         for number in ids.tolist():
             self._decoded.pop(number, None)
             self._as_path_of.pop(number, None)

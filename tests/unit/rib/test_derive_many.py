@@ -1,0 +1,69 @@
+"""Attributes derived in bulk are those that are derived one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bgpbridge.rib.attributes import COLUMNS, AttributeTable
+from bgpbridge.rib.next_hops import NextHopTable
+from bgpbridge.types import AttributeChanges, CommunityChanges
+from bgpbridge.wire.attributes import Code, encode_attribute
+from bgpbridge.wire.verdicts import SessionKind
+
+KIND = SessionKind(asn4=True, ebgp=False, local_as=64500)
+CHANGES = [
+    AttributeChanges(local_pref=200),
+    AttributeChanges(med=7),
+    AttributeChanges(weight=70000),
+    AttributeChanges(local_pref=1, med=0, weight=3),
+    AttributeChanges(local_pref=5, communities=CommunityChanges(add=(65000,))),
+    AttributeChanges(prepend=(64501, 2)),
+]
+
+
+def table_of_three() -> tuple[AttributeTable, list[int]]:
+    table = AttributeTable(NextHopTable(None), capacity=64)
+    blocks = []
+    for number in range(3):
+        path = bytes([2, number + 1]) + b"".join((64600 + i).to_bytes(4, "big") for i in range(number + 1))
+        parts = [
+            encode_attribute(Code.ORIGIN, bytes([number])),
+            encode_attribute(Code.AS_PATH, path),
+            encode_attribute(Code.NEXT_HOP, bytes([192, 0, 2, number + 1])),
+            encode_attribute(Code.MED, number.to_bytes(4, "big")) if number else b"",
+            encode_attribute(Code.LOCAL_PREF, (100 + number).to_bytes(4, "big")),
+        ]
+        blocks.append(table.intern(b"".join(parts), False, KIND))
+    return table, blocks
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+def test_columns_are_those_of_derive(changes: AttributeChanges) -> None:
+    table, ids = table_of_three()
+    other, same = table_of_three()
+    many = table.derive_many(np.array(ids), changes)
+    one_by_one = [other.derive(number, changes) for number in same]
+    for name in COLUMNS:
+        ours, theirs = getattr(table, name).take(many), getattr(other, name).take(one_by_one)
+        assert ours.tolist() == theirs.tolist(), name
+    assert [table.get(number) for number in many.tolist()] == [other.get(number) for number in one_by_one]
+    assert [table.derive(number, changes) for number in ids] == many.tolist(), "interned"
+    assert table.derive_many(np.array(ids), changes).tolist() == many.tolist()
+
+
+def test_derived_from_a_derived_keeps_its_weight() -> None:
+    table, ids = table_of_three()
+    heavy = table.derive(ids[0], AttributeChanges(weight=9))
+    preferred = table.derive_many(np.array([heavy]), AttributeChanges(local_pref=300))
+    assert table.weight[preferred[0]] == 9
+    assert table.rank[preferred[0]] == table.rank[table.derive(heavy, AttributeChanges(local_pref=300))]
+
+
+def test_released_ids_are_forgotten() -> None:
+    table, ids = table_of_three()
+    change = AttributeChanges(local_pref=200)
+    many = table.derive_many(np.array(ids), change)
+    table.release(many)
+    again = table.derive_many(np.array(ids), change)
+    assert table.local_pref.take(again).tolist() == [200, 200, 200]
