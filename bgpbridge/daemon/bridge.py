@@ -18,6 +18,7 @@ from pathlib import Path
 from bgpbridge.api.server import ControlApi
 from bgpbridge.config import Config, load_config
 from bgpbridge.daemon.children import follow_parent
+from bgpbridge.daemon.privileges import drop
 from bgpbridge.daemon.runtime import RuntimeFolder
 from bgpbridge.doctor.checks import forward_rules
 from bgpbridge.errors import BridgeError, DatapathError, SpeakerError
@@ -57,6 +58,7 @@ async def serve(config: Config, handles: Handles, ready: int) -> None:
         await bridge.start()
         await api.start()
         await metrics.start()
+        drop()
         os.write(ready, b"ready\n")
         os.close(ready)
         await _until(stopping, bridge)

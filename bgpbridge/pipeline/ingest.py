@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from bgpbridge.commits import Cause, CauseKind
+from bgpbridge.errors import CapacityError
 from bgpbridge.feed.frames import Notice, Record, Refresh, SessionDown, SessionUp, Updates
 from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
 from bgpbridge.pipeline.planes import Committer
@@ -66,7 +67,11 @@ class Ingest:
             if peer.phase is not Phase.ESTABLISHED:
                 return
             peer.count(1, len(message), now)
-            applied = self.rib.apply_one(peer.index, message)
+            try:
+                applied = self.rib.apply_one(peer.index, message)
+            except CapacityError as error:
+                self.sessions.no_room(peer, error)
+                return
             for changes in applied.changes:
                 self.committer.routes(changes, Cause(CauseKind.UPDATE, peer.name, f"UPDATE {peer.updates}"))
             if applied.findings:
@@ -92,9 +97,13 @@ class Ingest:
         first = peer.updates + 1
         peer.count(batch.messages, len(data), self.peers.clock())
         cause = Cause(CauseKind.UPDATE, peer.name, f"UPDATEs {first} to {peer.updates}")
-        for changes in self.rib.apply(peer.index, batch):
-            self.committer.routes(changes, cause)
-            yield None
+        try:
+            for changes in self.rib.apply(peer.index, batch):
+                self.committer.routes(changes, cause)
+                yield None
+        except CapacityError as error:
+            self.sessions.no_room(peer, error)
+            return
         findings = [(finding, 1) for _, finding in batch.findings]
         self._note(peer, (*findings, *self.rib.take_findings(peer.index)))
         for _, family in batch.end_of_rib:

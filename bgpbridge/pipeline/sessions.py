@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bgpbridge.commits import Cause, CauseKind
+from bgpbridge.errors import CapacityError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.feed.control import Command, Teardown
 from bgpbridge.feed.frames import DownReason, Notice, NoticeKind, Refresh, RefreshKind, SessionDown, SessionUp
@@ -21,12 +22,13 @@ from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.work import Work
 from bgpbridge.rib.loc_rib import Rib
-from bgpbridge.types import Family, Session
+from bgpbridge.types import Family, Session, Verdict
 from bgpbridge.wire.verdicts import Finding
 
 __all__ = ["Sessions"]
 
 EVERY_FAMILY = frozenset(Family)
+CEASE_OUT_OF_RESOURCES = (6, 8)
 QUIET_S = 5.0  # a peer that marks no end of its table is taken to be through after so long without an UPDATE
 LOUD = frozenset({NoticeKind.OPEN_REFUSED, NoticeKind.FLAPPING, NoticeKind.LISTEN_FAILED, NoticeKind.RELOAD_REFUSED})
 
@@ -172,6 +174,12 @@ class Sessions:
         code, subcode = finding.notification or (3, 1)
         self.send(Teardown(peer.index, code, subcode, finding.reason))
         self.events.add("session-reset", peer.name, f"{finding.reason} (NOTIFICATION {code}/{subcode})", Severity.ERROR)
+
+    def no_room(self, peer: PeerState, error: CapacityError) -> None:
+        """A table is full: what this peer still sends cannot be kept, and half a table would be a lie. End its
+        session (Cease, Out of Resources: RFC 4486 s4); all others stay as they are."""
+        self.reset(peer, Finding(Verdict.SESSION_RESET, 0, error.what, CEASE_OUT_OF_RESOURCES))
+        self.events.add("out-of-resources", peer.name, str(error), Severity.ERROR)
 
     def disable(self, peer: PeerState, family: Family, finding: Finding) -> None:
         """RFC 7606 s2 "AFI/SAFI disable": ignore the family until the session is made anew, and drop its routes."""
