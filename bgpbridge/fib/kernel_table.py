@@ -298,8 +298,11 @@ class KernelTable:
 
     def add_strays(self, keys: Keys) -> None:
         """Routes of ours that no row stands for, to be deleted."""
-        if len(keys):
-            self.strays.append((keys, 0))
+        if not len(keys):
+            return
+        if self.family is Family.IPV4:  # as with storms: sorted deletions go at a third of the speed
+            keys = keys.take(self._random.permutation(len(keys)))
+        self.strays.append((keys, 0))
 
     def next_strays(self) -> Slice | None:
         """The next strays. Where a row has come up for one meanwhile, the row is written instead."""
