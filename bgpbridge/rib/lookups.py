@@ -15,9 +15,21 @@ from bgpbridge.rib.decision import Candidate, Decision
 from bgpbridge.rib.decision_bulk import PathSource
 from bgpbridge.rib.family import FamilyRib
 from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, IPAddress, Prefix
 
-__all__ = ["Path", "RouteFilter", "candidates", "explain", "group_of", "longest", "paths", "routes"]
+__all__ = [
+    "Installed",
+    "Path",
+    "RouteFilter",
+    "candidates",
+    "explain",
+    "group_of",
+    "installed",
+    "longest",
+    "paths",
+    "routes",
+]
 
 SCAN = 65_536
 
@@ -50,6 +62,25 @@ class RouteFilter:
     best: bool = False
     rejected: bool = False
     after: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """All prefixes of a family that have a route, with their groups: copies, as of one moment."""
+
+    hi: Words
+    lo: Words
+    length: Lengths
+    group: Ids
+
+
+def installed(rib: Rib, family: Family) -> Installed:
+    """What the planes below should hold of a family."""
+    tables = rib.families[family]
+    rows = np.flatnonzero(tables.group[: tables.top + 1])
+    prefixes = tables.prefixes
+    group = tables.group.take(rows).astype(np.int64)
+    return Installed(prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows), group)
 
 
 def routes(rib: Rib, wanted: RouteFilter, limit: int) -> list[Path]:

@@ -95,7 +95,7 @@ def test_compaction_closes_holes_while_blocks_come_and_go(monkeypatch: pytest.Mo
         fresh = bytes([200 + turn]) * 33
         kept[store.intern_one(fresh, 3)[0]] = fresh
         if turn == 1:
-            number, block = next(iter(kept.items()))
+            number = next(iter(kept))
             del kept[number]
             store.forget(np.array([number]))
         assert {number: store.octets(number) for number in kept} == kept
