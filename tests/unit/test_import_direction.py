@@ -13,19 +13,20 @@ import bgpbridge
 
 ROOT = Path(bgpbridge.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "types", "documents", "resources"}),
-    frozenset({"wire", "datapath", "commits", "events"}),
+    frozenset({"errors", "types"}),
+    frozenset({"documents", "resources"}),
+    frozenset({"wire", "datapath", "commits", "events", "doctor"}),
     frozenset({"rib", "policy", "enrich"}),
     frozenset({"config"}),
     frozenset({"feed", "speaker", "fib"}),
     frozenset({"pipeline"}),
     frozenset({"view"}),
     frozenset({"metrics", "api"}),
-    frozenset({"daemon", "lab", "bench", "doctor"}),
+    frozenset({"daemon", "lab", "bench"}),
     frozenset({"cli"}),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-SIDEWAYS = {("speaker", "feed"), ("metrics", "api"), ("api", "metrics"), ("lab", "doctor"), ("bench", "lab")}
+SIDEWAYS = {("speaker", "feed"), ("metrics", "api"), ("api", "metrics"), ("bench", "lab")}
 
 
 def rooms_imported(path: Path) -> set[str]:
