@@ -187,6 +187,7 @@ class KernelWorker:
     def _do_groups(self) -> None:
         with self.lock:
             batch, self.groups = self.groups, {}
+        self._still_used -= batch.keys()  # given out again: no longer to be freed
         if batch:
             self._settle_groups(batch, self.objects.set_groups(batch))
 

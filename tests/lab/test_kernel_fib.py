@@ -256,6 +256,21 @@ def test_a_freed_group_goes_when_its_last_route_has_gone(fib: KernelFib) -> None
     assert f"id {fib.options.group_base + 16} " not in ip("nexthop show")
 
 
+def test_a_group_that_is_given_out_again_is_not_freed(fib: KernelFib, router: tuple[int, int]) -> None:
+    fib.apply(many(V4, 16))
+    settle(fib)
+    fib.free_group(16)
+    settle(fib)
+    fib.set_group(16, [hops(router, V4)[1]])
+    fib.apply(many(V4, 17))
+    settle(fib)
+    fib.free_group(18)
+    settle(fib)
+    shown = ip("nexthop show")
+    assert f"id {fib.options.group_base + 16} " in shown
+    assert f"id {fib.options.group_base + 18} " not in shown
+
+
 def test_compat_mode_is_left_and_comes_back_with_clear(fib: KernelFib) -> None:
     assert COMPAT.read_text().strip() == "0"
     fib.apply(many(V4, 16))
