@@ -31,7 +31,7 @@ from bgpbridge.types import IPAddress
 __all__ = ["Adjacency", "AdjacencyTable", "Clock", "Prober", "Timer", "Timing"]
 
 FRESH = NeighbourState.REACHABLE | NeighbourState.PERMANENT | NeighbourState.NOARP
-NOT_RESOLVED = "not resolved yet"
+NOT_RESOLVED = "neighbour not resolved yet"
 
 
 class Timer(Protocol):
@@ -266,15 +266,17 @@ class AdjacencyTable(KernelListener):
             if was_up:
                 self._ask_soon(entry)
         elif not entry.up:
-            entry.reason = "neighbour not resolved yet"
+            self._set_state(entry, up=False, reason=NOT_RESOLVED, tell=tell)
 
     def _store_state(self, entry: _Entry, *, up: bool) -> None:
         entry.up = up
         self._words.store_state(entry.id, up=up)
 
     def _set_state(self, entry: _Entry, *, up: bool, reason: str, tell: bool = True) -> None:
-        entry.reason = reason
+        was_pending, entry.reason = not entry.up and entry.reason == NOT_RESOLVED, reason
         if entry.up == up:
+            if tell and not up and was_pending != (reason == NOT_RESOLVED):
+                self._changed((entry.id,), up)  # given up, or to be asked again: paths choose anew
             return
         self._store_state(entry, up=up)
         entry.since = self._clock.time()
