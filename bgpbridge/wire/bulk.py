@@ -18,7 +18,7 @@ from bgpbridge.wire.bulk_blocks import Blocks, join_blocks, split_messages
 from bgpbridge.wire.bulk_frame import I64, Octets, frame_run
 from bgpbridge.wire.bulk_odd import OddMessages
 from bgpbridge.wire.bulk_rows import NlriColumns, in_order, walk_fields
-from bgpbridge.wire.update import maximum_message
+from bgpbridge.wire.raw_update import maximum_message
 from bgpbridge.wire.verdicts import Finding
 
 __all__ = ["Batch", "Blocks", "NlriColumns", "decode_run"]

@@ -15,7 +15,7 @@ from bgpbridge.types import Family, Session
 from bgpbridge.wire.attributes import DESCRIPTORS, EXTENDED_LENGTH, OPTIONAL, Code
 from bgpbridge.wire.bulk_attributes import AttributeRows, walk_attributes
 from bgpbridge.wire.bulk_frame import I64, Octets, nonzero, padded_size, ranges
-from bgpbridge.wire.update import next_hop_lengths
+from bgpbridge.wire.raw_update import next_hop_lengths
 
 __all__ = ["Blocks", "Messages", "MpPart", "join_blocks", "split_messages"]
 

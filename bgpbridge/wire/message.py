@@ -46,13 +46,8 @@ class MessageType(enum.IntEnum):
     ROUTE_REFRESH = 5
 
 
-SMALLEST = {
-    MessageType.OPEN: 29,
-    MessageType.UPDATE: 23,
-    MessageType.NOTIFICATION: 21,
-    MessageType.KEEPALIVE: 19,
-    MessageType.ROUTE_REFRESH: 23,
-}
+_SMALLEST = (0, 29, 23, 21, 19, 23)  # octets, by type (RFC 4271 s4, RFC 2918)
+_NEVER_EXTENDED = (MessageType.OPEN, MessageType.KEEPALIVE)  # RFC 8654 s4
 
 
 def header_problem(data: bytes, position: int, maximum: int) -> tuple[str, tuple[int, int]] | None:
@@ -65,9 +60,8 @@ def header_problem(data: bytes, position: int, maximum: int) -> tuple[str, tuple
     kind = data[position + 18]
     if not 1 <= kind <= 5:
         return "header: type", (1, 3)
-    # RFC 8654 s4: OPEN and KEEPALIVE never grow beyond 4,096 octets
-    limit = MAXIMUM_PLAIN if kind in {MessageType.OPEN, MessageType.KEEPALIVE} else maximum
-    if not SMALLEST[MessageType(kind)] <= length <= limit or position + length > len(data):
+    limit = MAXIMUM_PLAIN if kind in _NEVER_EXTENDED else maximum
+    if not _SMALLEST[kind] <= length <= limit or position + length > len(data):
         return "header: length", (1, 2)
     if kind == MessageType.KEEPALIVE and length != HEADER_OCTETS:
         return "header: length", (1, 2)

@@ -20,6 +20,8 @@ def decode_nlri(data: bytes, start: int, end: int, family: Family, add_path: boo
     """The prefixes in `data[start:end]`. Raises WireError when a length does not fit the family or the
     last prefix does not fit the field."""
     found: list[Nlri] = []
+    if start == end:
+        return ()
     bits = family.bits
     path_id, position = 0, start
     while position < end:

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgpbridge.types import Family, Session
-from bgpbridge.wire.attributes import encode_attribute
+from bgpbridge.wire.attributes import decode_attributes, encode_attribute
 from bgpbridge.wire.bulk import decode_run
 from bgpbridge.wire.bulk_blocks import Blocks
-from bgpbridge.wire.bulk_fields import decode_fields
+from bgpbridge.wire.bulk_fields import decode_fields, fields_of
 from bgpbridge.wire.message import MARKER, build_update
 from bgpbridge.wire.mrt import MessageRecord, read_mrt
 from bgpbridge.wire.oracle import difference
@@ -239,9 +239,6 @@ def test_a_run_cut_anywhere_gives_the_same_rows(seed: int, make_session: MakeSes
 )
 def test_fields_of_any_octets_are_odd_or_right(octets: list[bytes], mp: bool, asn4: bool, ebgp: bool) -> None:
     """Blocks need not come out of a run; whatever they are, nothing is read beyond them."""
-    from bgpbridge.wire.attributes import decode_attributes
-    from bgpbridge.wire.bulk_fields import fields_of
-
     size = sum(map(len, octets))
     padded = np.full((size + 47) // 8 * 8, 0, np.uint8)
     padded[:size] = np.frombuffer(b"".join(octets), np.uint8)

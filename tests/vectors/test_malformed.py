@@ -78,7 +78,7 @@ DISAGREEMENTS = {
     "frr/mp_reach/IPv4-VPNv4-plen1-short": _NOT_NEGOTIATED,
     "frr/mp_reach/IPv4-VPNv4-plenn-long": _NOT_NEGOTIATED,
     "frr/mp_reach/IPv4-VPNv4-plenn-short": _NOT_NEGOTIATED,
-    "frr/mp_reach/IPv6-bug": "no NLRI at all after the reserved octet; RFC 7606 s5.3 asks for 5 octets, not for a prefix",
+    "frr/mp_reach/IPv6-bug": "no prefix after the reserved octet; RFC 7606 s5.3 asks for 5 octets, no more",
     "frr/aspath/BGP_AS_ZERO": "FRR's printer shows it; RFC 7607 s2: AS 0 makes the AS_PATH malformed",
     "frr/aspath/BGP_AS_ZERO asdot+": "as BGP_AS_ZERO",
     "gobgp/malformed-update/3": "no reachable NLRI beside the wrong ORIGIN flags: RFC 7606 s5.2 resets",
