@@ -28,6 +28,7 @@ from bgpbridge.wire.verdicts import Finding
 __all__ = ["Sessions"]
 
 EVERY_FAMILY = frozenset(Family)
+OUR_SIDE = frozenset({DownReason.SPEAKER_DIED, DownReason.SHUTDOWN})  # not the peer's doing: its routes are good
 CEASE_OUT_OF_RESOURCES = (6, 8)
 QUIET_S = 5.0  # a peer that marks no end of its table is taken to be through after so long without an UPDATE
 LOUD = frozenset({NoticeKind.OPEN_REFUSED, NoticeKind.FLAPPING, NoticeKind.LISTEN_FAILED, NoticeKind.RELOAD_REFUSED})
@@ -75,7 +76,7 @@ class Sessions:
     def _kept(self, peer: PeerState, record: SessionUp) -> frozenset[Family]:
         """Families whose stale routes wait for the peer: those that it says it went on forwarding (RFC 4724 s4.2),
         and all of them when it was our side that restarted."""
-        ours = peer.last_down is not None and peer.last_down.reason is DownReason.SPEAKER_DIED
+        ours = peer.last_down is not None and peer.last_down.reason in OUR_SIDE
         agreed = record.session.families
         return agreed if ours or record.resync else record.forwarding & agreed
 
@@ -93,7 +94,7 @@ class Sessions:
             self.committer.groups(self.committer.paths.peer_lost(peer.index), cause)
         self._cancel_timers(peer, EVERY_FAMILY)
         self.work.add(cause, self.rib.session_down(peer.index, keep))
-        wait = self.stale_time_s if record.reason is DownReason.SPEAKER_DIED else session.graceful_restart_s
+        wait = self.stale_time_s if record.reason in OUR_SIDE else session.graceful_restart_s
         for family in keep:
             self._sweep_after(peer, family, min(wait or self.stale_time_s, self.stale_time_s))
         said = f": {record.text}" if record.text else ""
@@ -102,7 +103,7 @@ class Sessions:
         self._check_synced()
 
     def _keep_stale(self, session: Session, record: SessionDown) -> frozenset[Family]:
-        if record.reason is DownReason.SPEAKER_DIED:
+        if record.reason in OUR_SIDE:
             return session.families
         if not record.graceful or session.graceful_restart_s is None:
             return frozenset()
