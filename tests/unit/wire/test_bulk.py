@@ -190,3 +190,12 @@ def test_a_block_that_cannot_be_read_has_its_verdict_alone() -> None:
     fields = Fields.empty(1)
     fields.put(0, fields_of(decode_attributes(b"", KIND, mp=False)))
     assert fields.row(0) == Row(verdict=Verdict.TREAT_AS_WITHDRAW)
+
+
+def test_rows_stand_in_message_order_wherever_the_mp_attribute_stands(make_session: MakeSession) -> None:
+    """Lock-step finds it in another round when other attributes stand before it."""
+    reach = encode_attribute(Code.MP_REACH, b"\0\2\1\x10" + HOP6 + b"\0" + b"\x20\x20\1\x0d\xb8")
+    last, first = build_update(PLAIN[:17] + reach), build_update(reach + PLAIN[:17])
+    batch = decode_run(last + first + last, make_session())
+    assert batch.columns[V6].message.tolist() == [0, 1, 2]
+    assert difference([last, first, last, last, first], make_session()) == ""
