@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from bgpbridge.rib.decision import Candidate, Decision, DecisionOptions, bandwid
 from bgpbridge.rib.decision_bulk import PathSource, decide_rows
 from bgpbridge.rib.groups import GroupTable, member_word
 from bgpbridge.rib.next_hops import NextHopTable
-from bgpbridge.rib.peers import PeerState
+from bgpbridge.rib.peers import Judge, PeerState
 from bgpbridge.rib.prefixes import prefix_table
 from bgpbridge.rib.tables import Ids, zeros
 from bgpbridge.types import Family
@@ -148,6 +149,33 @@ class FamilyRib:
         self.groups.moved(old, new)
         self.routes += int(np.count_nonzero(new)) - int(np.count_nonzero(old))
         return self.changes(rows, old, new)
+
+    def rows_by_next_hop(self, hit: Any, first: int, last: int) -> Ids:
+        """Rows first..last-1 with a path over one of the next hops that are True in `hit`."""
+        mask = np.zeros(last - first, np.bool_)
+        for source in self.sources:
+            hops = self.attributes.next_hop.take(source.plane.effective[first:last])
+            mask |= hit.take(self.next_hops.scoped(hops, source.peer))
+        return np.flatnonzero(mask) + first
+
+    def rejudge(self, judge: Judge, peers: set[int], first: int, last: int) -> Ids:
+        """Ask policy again about what these peers sent; rows first..last-1 whose candidates changed."""
+        touched = np.zeros(last - first, np.bool_)
+        for peer in peers & set(self.adj):
+            adj = self.adj[peer]
+            for number, plane in enumerate(adj.planes):
+                rows = np.flatnonzero(plane.raw[first:last]) + first
+                if len(rows):
+                    ids = plane.raw.take(rows).astype(np.int64)
+                    hi, lo, length = (
+                        self.prefixes.hi(rows),
+                        self.prefixes.lo.take(rows),
+                        self.prefixes.length.take(rows),
+                    )
+                    effective = judge.judge(peer, self.family, ids, hi, lo, length)
+                    self.attributes.keep(effective)
+                    touched[rows.compress(adj.judged(number, rows, effective)) - first] = True
+        return np.flatnonzero(touched) + first
 
     def settle_one(self, row: int, options: DecisionOptions) -> tuple[int, int]:
         """Decide one row: (old group, new group)."""

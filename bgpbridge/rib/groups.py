@@ -12,24 +12,21 @@ fewer combinations, the same best paths.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from operator import mul
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bgpbridge.errors import CapacityError
+from bgpbridge.rib.group_ids import FIRST_FREE, LIMIT, GroupIds
 from bgpbridge.rib.tables import MASK64, HashIndex, Ids, Words, secret_words, zeros
 
 __all__ = ["BLACKHOLE", "FIRST_FREE", "LIMIT", "LOCAL", "Group", "GroupTable", "IdleGroups", "Member", "member_word"]
 
 LOCAL = 1
 BLACKHOLE = 2
-FIRST_FREE = 16
-LIMIT = 32_767
 WIDTH = 32  # most members of a group, backups included
 
 
@@ -64,30 +61,6 @@ def _member(word: int) -> Member:
     return Member(word >> 16 & 0xFFFF, word & 0xFFFF, word >> 32)
 
 
-@dataclass(slots=True)
-class _Free:
-    """Ids that can be given out: freed ones by size, then ones never used."""
-
-    next: int
-    limit: int
-    heap: list[int]
-    reserved: set[int]
-
-    def count(self) -> int:
-        untouched = sum(1 for number in self.reserved if number >= self.next)
-        return len(self.heap) + self.limit + 1 - self.next - untouched
-
-    def take(self) -> int:
-        if self.heap:
-            return heapq.heappop(self.heap)
-        while self.next in self.reserved:
-            self.next += 1
-        if self.next > self.limit:
-            raise CapacityError(f"all {self.limit} next-hop groups are in use", mend="see `bgpbridge groups`")
-        self.next += 1
-        return self.next - 1
-
-
 class GroupTable:
     """Groups by id, interned by their members."""
 
@@ -105,7 +78,7 @@ class GroupTable:
         self._ids: dict[tuple[int, ...], int] = {}
         self._by_peer: dict[int, set[int]] = {}
         self._by_next_hop: dict[int, set[int]] = {}
-        self._free = _Free(first, limit, [], set())
+        self._free = GroupIds(first, limit)
         self._keys = secret_words(width + 2)
         self._index = HashIndex(self._live, bits=10)
 
@@ -304,8 +277,7 @@ class GroupTable:
         ]
         for number in gone:
             self._forget(number)
-            if number not in self._free.reserved:
-                heapq.heappush(self._free.heap, number)
+            self._free.give(number)
         return gone
 
     def _forget(self, number: int) -> None:
@@ -321,16 +293,11 @@ class GroupTable:
 
     def reserve(self, ids: Iterable[int]) -> None:
         """Keep ids from being given out: a datapath that outlived us still uses them."""
-        self._free.reserved.update(number for number in ids if number not in self._groups)
-        self._free.heap = [number for number in self._free.heap if number not in self._free.reserved]
-        heapq.heapify(self._free.heap)
+        self._free.reserve(number for number in ids if number not in self._groups)
 
     def unreserve(self, ids: Iterable[int]) -> None:
         """Reserved ids can be given out again."""
-        for number in set(ids) & self._free.reserved:
-            self._free.reserved.discard(number)
-            if FIRST_FREE <= number < self._free.next and number not in self._groups:
-                heapq.heappush(self._free.heap, number)
+        self._free.unreserve(ids)
 
     def seed(self, number: int, group: Group) -> None:
         """Let a group have this id when it comes up: what it was called before a restart. Raises
@@ -338,15 +305,5 @@ class GroupTable:
         words = tuple(member_word(*member) for member in (*group.active, *group.backup))
         if number in self._groups or (len(group.active), *words) in self._ids or not words:
             raise ValueError(f"group {number} cannot be seeded: the id or the group is taken")
-        self.reserve([number])
-        self._free.reserved.discard(number)
-        self._free.heap = [free for free in self._free.heap if free != number]
+        self._free.claim(number)
         self._add(number, words, len(group.active))
-        self._skip(number)
-
-    def _skip(self, number: int) -> None:
-        """A seeded id above `next` must not be given out a second time."""
-        while self._free.next <= number:
-            if self._free.next != number and self._free.next not in self._free.reserved:
-                heapq.heappush(self._free.heap, self._free.next)
-            self._free.next += 1

@@ -7,6 +7,7 @@ and `lo`; IPv4 stands in `lo`. A row is kept when its routes go: a flapping pref
 
 from __future__ import annotations
 
+import mmap
 from typing import Any
 
 import numpy as np
@@ -42,6 +43,10 @@ class PrefixTable:
     def prefix(self, row: int) -> Prefix:
         """The prefix of a row."""
         return Prefix(self.family, int(self._hi[row]) << 64 | int(self.lo[row]), int(self.length[row]))
+
+    def warm(self, expected: int) -> None:
+        """Make room for many prefixes now, so that a full table is not slowed down by fresh pages."""
+        self._index.reserve(expected)
 
     def _check(self, more: int) -> None:
         if self.count + more > self.capacity:
@@ -179,6 +184,11 @@ class DirectTable(PrefixTable):
         super().__init__(Family.IPV4, capacity)
         self._direct = zeros(1 << (DIRECT + 1), np.int32, huge=True)
         self._direct_view = self._direct.data
+
+    def warm(self, expected: int) -> None:
+        """Touch the direct array; few prefixes are longer than it reaches."""
+        del expected
+        self._direct[:: mmap.PAGESIZE // 4] = self._direct[:: mmap.PAGESIZE // 4].copy()
 
     def hi(self, rows: Ids) -> Words:
         """Zeros."""
