@@ -88,22 +88,22 @@ class Demo:
 
     def cable(self) -> None:
         """Pull the cable of uplink A under traffic, wait until provider A's FRR has noticed, put it back."""
-        edge = self.lab.namespace("edge")
+        switch = self.lab.namespace("switch")
         stream = self._traffic()
         time.sleep(1.0)
         pulled_ns = time.monotonic_ns()
-        namespaces.set_link(edge, "eth1", up=False)
+        namespaces.set_link(switch, "eth1", up=False)
         with self.console.status("the cable of uplink A is out; traffic goes on; provider A has not noticed yet"):
             self._until(lambda: not self._frr_has_session(), 30, "FRR's hold timer")
         noticed_s = (time.monotonic_ns() - pulled_ns) / 1e9
         out = stream.stop()
         telling.cable_out(self.console, LossStory.of(out, pulled_ns, noticed_s, RATE_PPS))
-        self._cable_back(edge)
+        self._cable_back(switch)
 
-    def _cable_back(self, edge: str) -> None:
+    def _cable_back(self, switch: str) -> None:
         stream = self._traffic()
         back_ns = time.monotonic_ns()
-        namespaces.set_link(edge, "eth1", up=True)
+        namespaces.set_link(switch, "eth1", up=True)
         with self.console.status("the cable is back; waiting for provider A's sessions"):
             self._until(lambda: self._loaded(self.api.get("/v1/status")), 30, "provider A's sessions")
         came_back_s = (time.monotonic_ns() - back_ns) / 1e9

@@ -34,6 +34,7 @@ CLONE_NEWNET = 0x40000000
 SIOCETHTOOL = 0x8946  # include/uapi/linux/sockios.h
 ETHTOOL_STXCSUM = 0x17  # include/uapi/linux/ethtool.h
 ETHTOOL_SGRO = 0x2C
+FIRST_IFINDEX = 100
 _NAMED = Path("/run/netns")
 
 
@@ -59,15 +60,23 @@ def delete(name: str) -> None:
         _ip([f"netns del {name}"])
 
 
-def plug(link: Link, names: Mapping[str, str]) -> None:
-    """A veth pair between two nodes, up, with its addresses; `names` are the namespaces of the nodes."""
-    a, b = link.a, link.b
-    one, other = (f"name {end.interface} netns {names[end.node]} mtu {link.mtu} address {end.mac}" for end in (a, b))
+def plug(link: Link, names: Mapping[str, str], number: int) -> None:
+    """A veth pair between two nodes, up, with its addresses; `names` are the namespaces of the nodes.
+
+    No two ends of a lab have the same ifindex (`number` counts its cables): where both ends of a veth have, the
+    kernel takes the loss of its carrier for nothing urgent and may tell it a second late (net/core/link_watch.c).
+    """
+    ends = (link.a, link.b)
+    one, other = (
+        f"name {end.interface} index {FIRST_IFINDEX + 2 * number + side} netns {names[end.node]} "
+        f"mtu {link.mtu} address {end.mac}"
+        for side, end in enumerate(ends)
+    )
     _ip([f"link add {one} type veth peer {other}"])
-    for end in (a, b):
+    for end in ends:
         addresses = [f"address add {address} dev {end.interface}" for address in end.addresses]
         _ip([f"link set {end.interface} up", *addresses], names[end.node])
-    for end in (a, b):
+    for end in ends:
         inside(names[end.node], partial(tune, end.interface))
 
 

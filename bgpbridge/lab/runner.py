@@ -26,7 +26,21 @@ from bgpbridge.lab.processes import Process
 from bgpbridge.lab.state import Lab
 from bgpbridge.lab.topology import Node, Topology, load
 
-__all__ = ["command", "down", "exec_in", "find", "interruptible", "kill", "labs", "name_of", "restart", "running", "up"]
+__all__ = [
+    "command",
+    "down",
+    "exec_in",
+    "find",
+    "interruptible",
+    "kill",
+    "labs",
+    "name_of",
+    "restart",
+    "running",
+    "start_daemon",
+    "stop_daemons",
+    "up",
+]
 
 READY_S = 30.0
 LOOK_S = 0.02  # how often to look for a socket; there is no event for a file of a program that is not ours
@@ -170,6 +184,27 @@ def restart(lab: Lab, node: str, program: str) -> None:
     state.write(lab)
 
 
+def start_daemon(lab: Lab, node: Node, beside: str) -> None:
+    """Start a daemon that the topology does not name, in the namespace of its node `beside`, as a node with a
+    folder, processes and tools of its own: so that one can try several in the same place, one after the other."""
+    planned = plan(node, lab.node_folder(node.name))
+    _need([planned])
+    lab.namespaces[node.name] = lab.namespace(beside)
+    if planned.bpffs and str(planned.bpffs) not in lab.mounts:
+        lab.mounts.append(str(planned.bpffs))
+    state.write(lab)
+    _prepare(lab, node, planned)
+    _launch(lab, node.name, planned)
+    state.write(lab)
+
+
+def stop_daemons(lab: Lab, node: str) -> None:
+    """End the programs of a node; their files stay."""
+    processes.end(process.pid for process in lab.processes if process.node == node and process.alive)
+    lab.processes = [process for process in lab.processes if process.node != node]
+    state.write(lab)
+
+
 # --- making --------------------------------------------------------------------------------------------------
 
 
@@ -194,8 +229,8 @@ def _make(lab: Lab, topology: Topology, say: Say) -> None:
     for node in topology.nodes:
         namespaces.create(lab.namespaces[node.name])
         namespaces.set_sysctls(lab.namespaces[node.name], node.sysctls)
-    for link in topology.links:
-        namespaces.plug(link, lab.namespaces)
+    for number, link in enumerate(topology.links):
+        namespaces.plug(link, lab.namespaces, number)
     for node in topology.nodes:
         _prepare(lab, node, plans[node.name])
     say(f"daemons: {', '.join(sorted({str(node.daemon) for node in topology.nodes if plans[node.name].programs}))}")
@@ -224,8 +259,8 @@ def _prepare(lab: Lab, node: Node, planned: Plan) -> None:
     if planned.owner:
         for path in (folder, *planned.files):
             shutil.chown(path, planned.owner, planned.owner)
-    if planned.bpffs:
-        planned.bpffs.mkdir()
+    if planned.bpffs and not os.path.ismount(planned.bpffs):
+        planned.bpffs.mkdir(exist_ok=True)
         subprocess.run(["mount", "-t", "bpf", "bpf", str(planned.bpffs)], check=True)
     for text in node.exec:
         _must(lab, node.name, shlex.split(text))
