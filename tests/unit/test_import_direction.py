@@ -14,7 +14,7 @@ import bgpbridge
 ROOT = Path(bgpbridge.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "types"}),
-    frozenset({"documents", "resources"}),
+    frozenset({"documents", "resources", "capabilities"}),
     frozenset({"wire", "datapath", "commits", "events", "doctor"}),
     frozenset({"rib", "policy", "enrich"}),
     frozenset({"config"}),
