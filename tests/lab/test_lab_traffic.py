@@ -68,12 +68,12 @@ def test_a_cable_that_is_out_for_a_while_costs_as_many_packets(lab: Lab) -> None
     time.sleep(0.3)
     namespaces.set_link(lab.namespace("router"), "eth2", up=True)
     out_ms = (time.monotonic_ns() - began) / 1e6
-    time.sleep(0.5)
+    time.sleep(1.5)
     report = stream.stop()
     lost, lasted_ms = report.lost_within(began - 5_000_000, time.monotonic_ns())
     assert lost == report.lost > 0
-    # Neighbour discovery may take a moment after the cable is back, but does not take away from the time.
-    assert out_ms * 0.8 < lasted_ms < out_ms + 200
+    # Neighbour discovery comes after the cable is back: a request that is lost is sent again a second later.
+    assert out_ms * 0.8 < lasted_ms < out_ms + 1500
     assert report.longest_gap_ms >= lasted_ms * 0.8
 
 
