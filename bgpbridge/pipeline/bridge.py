@@ -15,6 +15,7 @@ import gc
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,6 +49,7 @@ from bgpbridge.pipeline.work import Work
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PeerContext
 from bgpbridge.rib.decision import DecisionOptions, MedMode, MissingMed
+from bgpbridge.rib.groups import IdleGroups
 from bgpbridge.rib.loc_rib import Capacity, Rib
 from bgpbridge.rib.next_hops import NextHop, Resolution
 from bgpbridge.rib.peers import PeerInfo
@@ -98,8 +100,8 @@ class Bridge:
         self._reader: LaneReader | None = None
         self._sender: ControlSender | None = None
         self._remembered: tuple[int, int] = (0, 0)
-        self._sync_timer: asyncio.TimerHandle | None = None
-        self._tasks: list[asyncio.Task[None]] = []
+        self._synced = asyncio.Event()
+        self._left: set[int] = set()  # group ids that an earlier run left
 
     # -- start ------------------------------------------------------------------------------------------
 
@@ -187,7 +189,7 @@ class Bridge:
             self.events,
             self.send,
             self.config.graceful_restart.stale_time_s,
-            self._synced,
+            self._synced.set,
         )
         self.ingest = Ingest(self.peers, self.rib, self.committer, self.sessions, self.work)
 
@@ -265,34 +267,34 @@ class Bridge:
         if left:
             text = f"{len(left)} groups of an earlier run, {len(known)} of them known by their members"
             self.events.add("adopted", "datapath", text, Severity.NOTICE)
-        wait = self.config.graceful_restart.stale_time_s
-        self._sync_timer = asyncio.get_running_loop().call_later(wait, self._synced)
 
     def _index_of(self, name: str) -> int | None:
         peer = self.peers.named(name)
         return peer.index if peer is not None else None
 
-    def _synced(self) -> None:
-        """Every peer has sent its table (or time is up): what nobody claimed goes."""
+    async def _finish_adoption(self) -> None:
+        """When every peer has sent its table (or time is up), what nobody claimed goes: prefixes first, then the
+        groups and adjacencies that only they used. An id is given out again when no plane can hold it any more."""
         if not self.adopting:
             return
-        self.adopting = False
-        if self._sync_timer is not None:
-            self._sync_timer.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._synced.wait(), self.config.graceful_restart.stale_time_s)
         cause = Cause(CauseKind.STALE_SWEPT, detail="leftovers of an earlier run")
-        self.work.add(cause, self._sweep_leftovers())
-
-    def _sweep_leftovers(self) -> Iterator[int]:
         if self.planes.xdp is not None:
-            yield from self.planes.xdp.sweep()
+            swept = asyncio.Event()
+            self.work.add(cause, self.planes.xdp.sweep(), swept.set)
+            await swept.wait()
         if self.planes.kernel is not None:
-            self.planes.kernel.sweep()
+            gone: Future[int] = self.planes.kernel.sweep()
+            await asyncio.wrap_future(gone)
+            settled: Future[None] = self.planes.kernel.settled()
+            await asyncio.wrap_future(settled)
         self.adjacencies.sweep()
         strangers = [number for number in self._left if number not in self.rib.groups]
         self.paths.freed(strangers)
         self.rib.groups.unreserve(strangers)
+        self.adopting = False
         self.events.add("adoption-finished", "datapath", f"{len(strangers)} unknown groups removed", Severity.NOTICE)
-        yield 0
 
     def _take_over_interfaces(self) -> None:
         """Overlay first, then packets."""
@@ -338,6 +340,7 @@ class Bridge:
             group.create_task(self.work.run(), name="work")
             group.create_task(self.watcher.run(), name="kernel watcher")
             group.create_task(self._keep_house(), name="housekeeping")
+            group.create_task(self._finish_adoption(), name="adoption")
 
     def send(self, command: Command) -> None:
         """A command for the speaker; one that it does not take is an event, not an end."""
@@ -373,7 +376,7 @@ class Bridge:
         kernel = self.planes.kernel
         if kernel is not None:
             held = kernel.holds(idle.ids)
-            idle = type(idle)(idle.ids[~held], idle.epochs[~held])
+            idle = IdleGroups(idle.ids[~held], idle.epochs[~held])
         self.paths.freed(self.rib.groups.free(idle))
 
     def _forget_next_hops(self) -> None:

@@ -18,6 +18,7 @@ from bgpbridge.fib.observed import (
     Link,
     Nexthop,
     OwnRouteChange,
+    OwnRouteEvent,
     PuntChange,
     Resync,
 )
@@ -90,7 +91,7 @@ class KernelEvents(KernelListener):
         if not self.live or self.kernel is None:
             return
         self.repairs += 1
-        self.kernel.repair(change.prefix)
+        self.kernel.repair(change.prefix, overwritten=change.event is OwnRouteEvent.OVERWRITTEN)
         by = f"{change.event.value} by protocol {change.by_protocol}, netlink port {change.by_port}; put back"
         self.events.add("foreign-hand", str(change.prefix), by, Severity.WARNING)
 
