@@ -3,10 +3,12 @@ and what changes between two versions of it (`diff`)."""
 
 from __future__ import annotations
 
+from bgpbridge.config.advice import advise, missing_passwords
 from bgpbridge.config.diff import ConfigDiff, PeerChange, diff
 from bgpbridge.config.load import load_config, loads_config
 from bgpbridge.config.model import Config
 from bgpbridge.config.peer import Announcement, Password, Peer
+from bgpbridge.config.schema import config_schema, policy_schema
 from bgpbridge.config.secrets import read_password
 
 __all__ = [
@@ -16,8 +18,12 @@ __all__ = [
     "Password",
     "Peer",
     "PeerChange",
+    "advise",
+    "config_schema",
     "diff",
     "load_config",
     "loads_config",
+    "missing_passwords",
+    "policy_schema",
     "read_password",
 ]

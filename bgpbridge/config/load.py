@@ -11,7 +11,17 @@ from pathlib import Path
 
 from bgpbridge.config.checks import cross_check, import_names
 from bgpbridge.config.model import Config
-from bgpbridge.documents import Document, Problem, errors_of, parse, raise_errors, raise_problems, read_text, validate
+from bgpbridge.documents import (
+    Document,
+    Problem,
+    blank_values,
+    errors_of,
+    parse,
+    raise_errors,
+    raise_problems,
+    read_text,
+    validate,
+)
 from bgpbridge.errors import DocumentError
 from bgpbridge.policy.model import PolicySet
 from bgpbridge.policy.parse import load_policies
@@ -27,6 +37,7 @@ def load_config(path: Path) -> Config:
 def loads_config(text: str, path: Path) -> Config:
     """The same from text; `path` names it, and its folder is where relative paths begin."""
     document = parse(text, str(path))
+    raise_problems(document, blank_values(document))
     config, problems = validate(document.data, Config, {"folder": path.absolute().parent})
     if config is None:
         raise_problems(document, [p for p in problems if not _inherited(p, document)])

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import enum
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
 from bgpbridge.config.peer import Peer, PeerDefaults
-from bgpbridge.config.values import Asn, FilePath, InterfaceName, Name, Port, RouterId
+from bgpbridge.config.values import Asn, FilePath, InterfaceName, ListenAddress, Name, Port, RouterId
 from bgpbridge.documents import Strict, refuse
 from bgpbridge.policy.model import PolicySet
 
@@ -175,7 +175,7 @@ class Runtime(Strict):
 class Metrics(Strict):
     """Prometheus metrics over HTTP."""
 
-    listen: Annotated[str, Field(min_length=1)] = "127.0.0.1"
+    listen: ListenAddress = "127.0.0.1"
     """The address to listen on; loopback unless you know who can reach it."""
     port: Port = 9479
     """The TCP port."""

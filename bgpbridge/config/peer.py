@@ -54,7 +54,8 @@ def _parse_community(value: Any) -> tuple[CommunityKind, AnyCommunity]:
     try:
         return parse_value(str(value))
     except ValueError as error:
-        raise refuse(str(error), "one community, such as 65000:100, 65000:1:2 or no-export") from None
+        mend = "wildcards cannot be announced" if "*" in str(value) else ""
+        raise refuse(str(error), "one community, such as 65000:100, 65000:1:2 or no-export", mend) from None
 
 
 CommunityValue = Annotated[

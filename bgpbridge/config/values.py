@@ -23,6 +23,7 @@ __all__ = [
     "Families",
     "FilePath",
     "InterfaceName",
+    "ListenAddress",
     "Name",
     "Port",
     "PrefixText",
@@ -114,6 +115,14 @@ def _parse_path(value: Any, info: ValidationInfo) -> Path:
     return Path(folder, value)
 
 
+def _parse_listen(value: Any) -> str:
+    """An address of this machine, unspecified ones included; it stays a text for whoever binds it."""
+    try:
+        return str(ipaddress.ip_address(value)) if value != "localhost" else "127.0.0.1"
+    except ValueError:
+        raise refuse(f"{_quoted(value)} is not an IP address", "127.0.0.1, ::1 or an address of ours") from None
+
+
 def _parse_interface(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[^\s/:]{1,15}", value):
         raise refuse(f"{_quoted(value)} is not an interface name", "such as eth0, or a glob such as `swp*`")
@@ -125,10 +134,6 @@ def _parse_name(value: Any) -> str:
     if not isinstance(text, str) or not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", text):
         raise refuse(f"{_quoted(value)} is not a name", "letters, digits, `-`, `_` and `.`, at most 63, no blanks")
     return text
-
-
-def _schema(kind: str, **more: Any) -> WithJsonSchema:
-    return WithJsonSchema({"type": kind, **more})
 
 
 def _kind(parse: Callable[..., Any], **schema: Any) -> tuple[Any, Any, Any]:
@@ -147,5 +152,6 @@ Families = Annotated[
 ]
 FilePath = Annotated[Path, *_kind(_parse_path, type="string")]
 InterfaceName = Annotated[str, *_kind(_parse_interface, type="string", examples=["eth0", "swp*"])]
+ListenAddress = Annotated[str, *_kind(_parse_listen, type="string", examples=["127.0.0.1", "::1"])]
 Name = Annotated[str, *_kind(_parse_name, type="string", pattern="^[A-Za-z0-9][A-Za-z0-9_.-]{0,62}$")]
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from bgpbridge.documents.schema import (
     Problem,
     Strict,
+    blank_values,
     did_you_mean,
     errors_of,
     known_keys,
@@ -30,6 +31,7 @@ __all__ = [
     "Document",
     "Problem",
     "Strict",
+    "blank_values",
     "did_you_mean",
     "errors_of",
     "known_keys",
@@ -55,6 +57,6 @@ def loads(text: str, file: str, model: type[M]) -> M:
     """The text as an instance of `model`; `file` is the name that complaints give. Raises DocumentError."""
     document = parse(text, file)
     instance, problems = validate(document.data, model)
-    raise_problems(document, problems)
+    raise_problems(document, blank_values(document) or problems)
     assert instance is not None
     return instance

@@ -24,6 +24,7 @@ from bgpbridge.errors import DocumentError, DocumentErrors
 __all__ = [
     "Problem",
     "Strict",
+    "blank_values",
     "did_you_mean",
     "errors_of",
     "known_keys",
@@ -79,7 +80,23 @@ def validate(data: Any, model: type[M], context: dict[str, Any] | None = None) -
     try:
         return model.model_validate(data, context=context), []
     except ValidationError as error:
-        return None, [_phrase(detail, model) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+    misspelt = {(*d["loc"][:-1], _meant(_path(d), model)) for d in details if d["type"] == "extra_forbidden"}
+    return None, [_phrase(d, model) for d in details if not _consequence(d) and d["loc"] not in misspelt]
+
+
+def _consequence(detail: ErrorDetails) -> bool:
+    """True for "too few" of a list whose items are there but wrong: each of them has its own complaint."""
+    wanted = detail.get("ctx", {}).get("min_length", 0)
+    value = detail.get("input")
+    return detail["type"] == "too_short" and isinstance(value, list) and len(value) >= wanted
+
+
+def blank_values(document: Document) -> list[Problem]:
+    """A complaint about every key that has no value. Taken for null it could silently mean the opposite of
+    what was begun: no password, no condition."""
+    mend = "write its value, or remove the key; was the file cut short?"
+    return [Problem(p, f"`{dotted(p)}` has no value", mend=mend, at_key=True) for p in document.blanks()]
 
 
 def errors_of(document: Document, problems: Iterable[Problem]) -> list[DocumentError]:
@@ -108,8 +125,9 @@ def raise_problems(document: Document, problems: Iterable[Problem]) -> None:
 
 
 def known_keys(model: type[BaseModel]) -> list[str]:
-    """The keys that the model takes, as they are written in YAML."""
-    return [info.alias or name for name, info in model.model_fields.items()]
+    """The keys that the model takes, as they are written in YAML, those that must be there first."""
+    ordered = sorted(model.model_fields.items(), key=lambda item: not item[1].is_required())
+    return [info.alias or name for name, info in ordered]
 
 
 def dotted(path: Sequence[Step]) -> str:
@@ -125,7 +143,7 @@ def shown(value: Any, path: Sequence[Step] = ()) -> str:
     if isinstance(value, dict):
         return "a mapping"
     if isinstance(value, list):
-        return "a list"
+        return "a list" if value else "an empty list"
     if value is None:
         return "nothing"
     if any(isinstance(step, str) and _SECRET.search(step) for step in path):
@@ -135,8 +153,13 @@ def shown(value: Any, path: Sequence[Step] = ()) -> str:
     return f"`{text}`"
 
 
+def _path(detail: ErrorDetails) -> tuple[Step, ...]:
+    """The keys and indexes of pydantic's location, without its own remarks."""
+    return tuple(step for step in detail["loc"] if not (isinstance(step, str) and step.startswith(("function-", "["))))
+
+
 def _phrase(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
-    path = tuple(step for step in detail["loc"] if not (isinstance(step, str) and step.startswith(("function-", "["))))
+    path = _path(detail)
     kind, context = detail["type"], detail.get("ctx", {})
     if kind == "extra_forbidden":
         return _unknown(path, model)
@@ -152,14 +175,20 @@ def _phrase(detail: ErrorDetails, model: type[BaseModel]) -> Problem:
 
 def _unknown(path: tuple[Step, ...], model: type[BaseModel]) -> Problem:
     parent, word = path[:-1], str(path[-1])
-    owners = list(_models_at(model, parent))
-    known = [key for owner in owners for key in known_keys(owner)]
-    synonyms = {k: v for owner in owners for k, v in _synonyms(owner).items()}
-    meant = synonyms.get(word.lower().replace("-", "_")) or did_you_mean(word, known)
+    meant = _meant(path, model)
     where = f" in {dotted(parent)}" if parent else ""
     if meant:
         return Problem(path, f"unknown key `{word}`{where}", mend=f"did you mean `{meant}`?", at_key=True)
+    known = [key for owner in _models_at(model, parent) for key in known_keys(owner)]
     return Problem(path, f"unknown key `{word}`{where}", _either(known), "remove it", at_key=True)
+
+
+def _meant(path: tuple[Step, ...], model: type[BaseModel]) -> str:
+    """The key that an unknown one stands for, or an empty string."""
+    owners, word = list(_models_at(model, path[:-1])), str(path[-1])
+    synonyms = {k: v for owner in owners for k, v in _synonyms(owner).items()}
+    known = [key for owner in owners for key in known_keys(owner)]
+    return synonyms.get(word.lower().replace("-", "_")) or did_you_mean(word, known)
 
 
 def _either(words: Sequence[str]) -> str:
@@ -214,10 +243,11 @@ def _expected(kind: str, context: dict[str, Any], value: Any) -> tuple[str, str]
     for bound, words_ in bounds.items():
         if bound in context:
             return f"{words_} {context[bound]}", ""
+    things = "characters" if kind.startswith("string") else "entries"
     if "min_length" in context:
-        return f"at least {context['min_length']}", ""
+        return "not empty" if context["min_length"] == 1 else f"at least {context['min_length']} {things}", ""
     if "max_length" in context:
-        return f"at most {context['max_length']}", ""
+        return f"at most {context['max_length']} {things}", ""
     if "pattern" in context:
         return f"text like {context['pattern']}", ""
     return "", ""

@@ -43,6 +43,7 @@ class Node:
     children: dict[Any, Node] | list[Node] | None = None
     keys: dict[Any, tuple[int, int]] = field(default_factory=dict)
     size: int = 1
+    blank: bool = False  # nothing was written, not even `null`
 
     def child(self, step: Step) -> Node | None:
         """The value under a key or index, None where there is none."""
@@ -78,6 +79,16 @@ class Document:
                 line, column = node.keys[step]
             node = child
         return Place(self.file, line, column)
+
+    def blanks(self) -> Iterator[tuple[Step, ...]]:
+        """Paths of keys and list items behind which nothing is written."""
+        open_: list[tuple[tuple[Step, ...], Node]] = [((), self.root)]
+        while open_:
+            path, node = open_.pop()
+            if node.blank:
+                yield path
+            children = node.children.items() if isinstance(node.children, dict) else enumerate(node.children or ())
+            open_ += [((*path, step), child) for step, child in children]
 
     def has(self, path: Sequence[Step]) -> bool:
         """True when every step of `path` stands in the file."""
@@ -191,7 +202,7 @@ class _Composer:
         self._check_tag(event)
         line, column = _begin(event)
         text = event.tag in (f"{_CORE}str", "!") or not (event.implicit[0] or event.tag)
-        return Node(event.value if text else _value(event.value), line, column)
+        return Node(event.value if text else _value(event.value), line, column, blank=not text and not event.value)
 
     def _check_tag(self, event: yaml.NodeEvent) -> None:
         tag = getattr(event, "tag", None)

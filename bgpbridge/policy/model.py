@@ -60,6 +60,8 @@ class PolicySet:
 
     policies: Mapping[str, Policy] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
+    unused: tuple[tuple[str, str, Place], ...] = ()
+    """(kind, name, place) of sets that no policy names."""
 
     @property
     def digest(self) -> str:

@@ -7,11 +7,12 @@ is wrong in any of them is raised together.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bgpbridge.documents import Document, Problem, errors_of, parse, raise_errors, read_text, validate
+from bgpbridge.documents import Document, Problem, blank_values, errors_of, parse, raise_errors, read_text, validate
 from bgpbridge.errors import DocumentError
 from bgpbridge.policy import conditions as c
 from bgpbridge.policy.as_paths import EXPECTED_PATTERN, PathPattern
@@ -53,7 +54,7 @@ def loads_policies(texts: Sequence[tuple[str, str]]) -> PolicySet:
             errors.append(error)
             continue
         model, problems = validate(document.data, PolicyFile)
-        errors += errors_of(document, problems)
+        errors += errors_of(document, blank_values(document) or problems)
         if model:
             parsed.append((document, model))
     sets, wrong = collect(parsed)
@@ -67,7 +68,7 @@ def loads_policies(texts: Sequence[tuple[str, str]]) -> PolicySet:
             policies.setdefault(name, _Reader(document, sets, problems).policy(name, text_, path))
         errors += errors_of(document, problems)
     raise_errors(errors)
-    return PolicySet(policies, tuple(Path(file) for _, file in texts))
+    return PolicySet(policies, tuple(Path(file) for _, file in texts), sets.unused())
 
 
 def _claimed(name: str, path: Steps, policies: dict[str, Policy]) -> list[Problem]:
@@ -181,6 +182,7 @@ class _Reader:
         for index, text in enumerate(texts):
             try:
                 found.append(PathPattern.parse(text, self.sets.asns))
+                self.sets.used |= {("asns", name) for name in re.findall(r"@([A-Za-z][A-Za-z0-9_.-]*)", text)}
             except ValueError as error:
                 self.problems.append(Problem((*path, index), str(error), EXPECTED_PATTERN))
         return found

@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, field_validator, model_validator
 
 from bgpbridge.documents import Strict, refuse
 from bgpbridge.types import IPAddress, parse_address
@@ -49,8 +49,14 @@ Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": ["string", 
 Texts = Annotated[
     tuple[Text, ...], BeforeValidator(_listed, json_schema_input_type=Text | tuple[Text, ...]), Field(min_length=1)
 ]
+AnyTexts = Annotated[tuple[Text, ...], BeforeValidator(_listed, json_schema_input_type=Text | tuple[Text, ...])]
+OptionalTexts = Annotated[
+    tuple[Text, ...] | None, BeforeValidator(_listed, json_schema_input_type=Text | tuple[Text, ...])
+]
 NameText = Annotated[str, PlainValidator(_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
 AddressText = Annotated[IPAddress, PlainValidator(_address), WithJsonSchema({"type": "string"})]
+FamilyText = Literal["ipv4", "ipv6"]
+OriginText = Literal["igp", "egp", "incomplete"]
 Number = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 
 
@@ -60,7 +66,18 @@ def _qualifier(value: Any) -> str:
     return value
 
 
-class BoundsText(Strict):
+class Written(Strict):
+    """The base here: `null` is no value. A condition that is null would match everything."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _not_null(cls, value: Any) -> Any:
+        if value is None:
+            raise refuse("null is no value here", "a value", "remove the key, or give it a value")
+        return value
+
+
+class BoundsText(Written):
     """A number between two bounds, both included; a number alone means exactly that."""
 
     synonyms: ClassVar[dict[str, str]] = {"min": "ge", "max": "le", "from": "ge", "to": "le", "gt": "ge", "lt": "le"}
@@ -69,13 +86,6 @@ class BoundsText(Strict):
     """The lowest."""
     le: Number | None = None
     """The highest."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _number(cls, data: Any) -> Any:
-        if isinstance(data, int) and not isinstance(data, bool):
-            return {"ge": data, "le": data}
-        return data
 
     @model_validator(mode="after")
     def _sane(self) -> Self:
@@ -86,10 +96,14 @@ class BoundsText(Strict):
         return self
 
 
-Bounds = Annotated[BoundsText, WithJsonSchema({"anyOf": [{"type": "integer"}, {"$ref": "#/$defs/BoundsText"}]})]
+def _exactly(value: Any) -> Any:
+    return {"ge": value, "le": value} if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-class FileText(Strict):
+Bounds = Annotated[BoundsText, BeforeValidator(_exactly, json_schema_input_type=Number | BoundsText)]
+
+
+class FileText(Written):
     """Prefixes out of a text file, one a line, `#` begins a comment."""
 
     file: Annotated[Path, Field(examples=["customers.txt"])]
@@ -105,7 +119,14 @@ def _prefix_item(value: Any) -> Any:
 PrefixItem = Annotated[str | FileText, PlainValidator(_prefix_item, json_schema_input_type=str | FileText)]
 
 
-class SetsText(Strict):
+PrefixItems = Annotated[
+    tuple[PrefixItem, ...],
+    BeforeValidator(_listed, json_schema_input_type=str | FileText | tuple[str | FileText, ...]),
+    Field(min_length=1),
+]
+
+
+class SetsText(Written):
     """Named sets; a name is known to all policy files."""
 
     synonyms: ClassVar[dict[str, str]] = {
@@ -115,9 +136,7 @@ class SetsText(Strict):
         "community": "communities",
     }
 
-    prefixes: dict[NameText, Annotated[tuple[PrefixItem, ...], BeforeValidator(_listed), Field(min_length=1)]] = Field(
-        default_factory=dict
-    )
+    prefixes: dict[NameText, PrefixItems] = Field(default_factory=dict)
     """Prefix patterns, inline or from files."""
     asns: dict[NameText, Texts] = Field(default_factory=dict)
     """AS numbers and ranges."""
@@ -125,7 +144,7 @@ class SetsText(Strict):
     """Community patterns of any kind."""
 
 
-class MatchText(Strict):
+class MatchText(Written):
     """Conditions that must all hold; of several values under one key, one is enough."""
 
     synonyms: ClassVar[dict[str, str]] = {
@@ -150,7 +169,11 @@ class MatchText(Strict):
     """Names of prefix sets, or prefix patterns."""
     prefix_length: Bounds | None = None
     """The prefix length."""
-    family: Annotated[tuple[Literal["ipv4", "ipv6"], ...] | None, BeforeValidator(_listed), Field(min_length=1)] = None
+    family: Annotated[
+        tuple[FamilyText, ...] | None,
+        BeforeValidator(_listed, json_schema_input_type=FamilyText | tuple[FamilyText, ...]),
+        Field(min_length=1),
+    ] = None
     """The address family: ipv4 or ipv6."""
     peer: Texts | None = None
     """Peers that the route may have come from, by our names for them."""
@@ -165,7 +188,9 @@ class MatchText(Strict):
     origin_as: Texts | None = None
     """AS numbers, ranges or sets: the AS that originated the route (0: none)."""
     origin: Annotated[
-        tuple[Literal["igp", "egp", "incomplete"], ...] | None, BeforeValidator(_listed), Field(min_length=1)
+        tuple[OriginText, ...] | None,
+        BeforeValidator(_listed, json_schema_input_type=OriginText | tuple[OriginText, ...]),
+        Field(min_length=1),
     ] = None
     """ORIGIN: igp, egp or incomplete."""
     community: Texts | None = None
@@ -186,7 +211,7 @@ class MatchText(Strict):
         return self
 
 
-class PrependText(Strict):
+class PrependText(Written):
     """AS numbers in front of the path."""
 
     asn: Annotated[int, Field(ge=1, le=0xFFFFFFFE, examples=[65000])]
@@ -195,20 +220,20 @@ class PrependText(Strict):
     """How often."""
 
 
-class CommunityEditsText(Strict):
+class CommunityEditsText(Written):
     """First set, then remove, then add."""
 
     synonyms: ClassVar[dict[str, str]] = {"replace": "set", "delete": "remove", "del": "remove", "append": "add"}
 
-    assign: Annotated[tuple[Text, ...] | None, BeforeValidator(_listed)] = Field(default=None, alias="set")
+    assign: OptionalTexts = Field(default=None, alias="set")
     """Replaces all communities of the kinds that it names; [] clears all three kinds."""
-    remove: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()
+    remove: AnyTexts = ()
     """Patterns or names of sets; wildcards allowed."""
-    add: Annotated[tuple[Text, ...], BeforeValidator(_listed)] = ()
+    add: AnyTexts = ()
     """Values to add."""
 
 
-class SetText(Strict):
+class SetText(Written):
     """Attributes to change."""
 
     synonyms: ClassVar[dict[str, str]] = {
@@ -246,7 +271,7 @@ Matches = Annotated[
 ]
 
 
-class TermText(Strict):
+class TermText(Written):
     """One term: which routes, and what becomes of them."""
 
     synonyms: ClassVar[dict[str, str]] = {"name": "term", "action": "then", "except": "unless", "if": "match"}
@@ -275,7 +300,7 @@ class TermText(Strict):
         return self
 
 
-class PolicyText(Strict):
+class PolicyText(Written):
     """A policy: terms in order. A route that no term accepts or rejects is refused."""
 
     synonyms: ClassVar[dict[str, str]] = {"rules": "terms", "statements": "terms", "default": "terms"}
@@ -286,7 +311,7 @@ class PolicyText(Strict):
     """Free text."""
 
 
-class PolicyFile(Strict):
+class PolicyFile(Written):
     """A file of sets and policies."""
 
     synonyms: ClassVar[dict[str, str]] = {"policy": "policies", "filters": "policies", "lists": "sets"}

@@ -33,18 +33,26 @@ class Sets:
     communities: dict[str, tuple[CommunityPattern, ...]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     places: dict[tuple[str, str], Place] = field(default_factory=dict)
+    used: set[tuple[str, str]] = field(default_factory=set)
+
+    def unused(self) -> tuple[tuple[str, str, Place], ...]:
+        """(kind, name, place) of the sets that nobody asked for."""
+        return tuple((*key, place) for key, place in self.places.items() if key not in self.used)
 
     def prefix_ranges(self, texts: Sequence[str], path: Steps, problems: list[Problem]) -> tuple[PrefixRange, ...]:
         """Names of prefix sets and prefix patterns as ranges."""
+        self.used |= {("prefixes", text) for text in texts}
         return _read(texts, self.prefixes, parse_prefixes, ("prefix set", EXPECTED_PREFIX), path, problems)
 
     def asn_set(self, texts: Sequence[str], path: Steps, problems: list[Problem]) -> AsnSet:
         """AS numbers, ranges and names of AS sets as one set."""
+        self.used |= {("asns", text) for text in texts}
         known = {name: asns.ranges for name, asns in self.asns.items()}
         return AsnSet.of(_read(texts, known, lambda t: (parse_asns(t),), ("AS set", EXPECTED_ASNS), path, problems))
 
     def patterns(self, texts: Sequence[str], path: Steps, problems: list[Problem]) -> tuple[CommunityPattern, ...]:
         """Communities, wildcards and names of community sets as patterns."""
+        self.used |= {("communities", text) for text in texts}
         expected = ("community set", EXPECTED_COMMUNITY)
         return _read(texts, self.communities, parse_pattern, expected, path, problems)
 
