@@ -279,16 +279,24 @@ class Both:
 
 
 PAIR = st.tuples(st.sampled_from([0, 3, 3, 5, 5, *range(len(PREFIXES))]), st.sampled_from([0, 0, 1, 2]))
-SAID = st.builds(
-    Said,
-    announce=st.lists(PAIR, min_size=1, max_size=5, unique=True).map(tuple) | st.just(()),
-    withdraw=st.lists(PAIR, max_size=2).map(tuple),
-    path=st.sampled_from([(65001,), (65001, 3), (65002, 3), (65002, 4), (65001, 3, 4)]),
-    hop=st.integers(0, 2),
-    med=st.sampled_from([None, None, 1, 2]),
-    local_pref=st.sampled_from([100, 200]),
-    bad=st.sampled_from([False] * 9 + [True]),
-)
+
+
+def said(*, least: int) -> st.SearchStrategy[Said]:
+    """UPDATEs of at least so many announcements."""
+    return st.builds(
+        Said,
+        announce=st.lists(PAIR, min_size=least, max_size=5, unique=True).map(tuple),
+        withdraw=st.lists(PAIR, max_size=2).map(tuple),
+        path=st.sampled_from([(65001,), (65001, 3), (65002, 3), (65002, 4), (65001, 3, 4)]),
+        hop=st.integers(0, 2),
+        med=st.sampled_from([None, None, 1, 2]),
+        local_pref=st.sampled_from([100, 200]),
+        bad=st.sampled_from([False] * 9 + [True]),
+    )
+
+
+SAID = said(least=0)
+LOAD = said(least=3)
 PEER = st.integers(0, len(PEERS) - 1)
 DEAD = st.sets(st.sampled_from([*HOPS4, *HOPS6]), max_size=3)
 KEEP = st.sampled_from([frozenset(), frozenset(Family), frozenset(Family), frozenset({Family.IPV4})])
@@ -298,7 +306,7 @@ STEP = st.one_of(
     BULK,
     BULK,
     st.tuples(st.just("hops"), DEAD),
-    st.tuples(st.just("down"), PEER, KEEP, st.lists(SAID, max_size=2), st.lists(SAID, max_size=2)),
+    st.tuples(st.just("down"), PEER, KEEP, st.lists(SAID, max_size=2), st.lists(SAID, max_size=2), st.booleans()),
     st.tuples(st.just("sweep"), PEER),
     st.tuples(st.just("policy"), st.integers(0, 3), st.lists(st.tuples(PEER, SAID), max_size=3)),
     st.tuples(st.just("collect"), st.lists(st.tuples(st.booleans(), PEER, SAID), max_size=3)),
@@ -332,7 +340,7 @@ def step(both: Both, action: tuple) -> None:
             interleave(both, both.run(peer, messages), peer, list(others))
         case ("hops", dead):
             interleave(both, both.set_hops(dead), None, [])
-        case ("down", peer, keep, again, run):
+        case ("down", peer, keep, again, run, ends):
             both.slow.down(peer, keep)
             sweep = both.rib.session_down(peer, keep)
             both.drive([c for c in [next(sweep, None)] if c is not None])
@@ -342,6 +350,9 @@ def step(both: Both, action: tuple) -> None:
                     both.one(peer, message)
             both.drive(sweep)
             both.drive(both.run(peer, [m for said in run for m in said.messages(SESSIONS[peer])]))
+            both.check()
+            if ends:
+                step(both, ("sweep", peer))
         case ("sweep", peer):
             both.slow.forget(peer, both.slow.stale[peer])
             for family in Family:
@@ -378,9 +389,16 @@ def _small_slices():
 
 
 @settings(max_examples=60, deadline=None)
-@given(options=OPTIONS, steps=st.lists(STEP, max_size=14))
-def test_the_rib_is_the_slow_rib(options: DecisionOptions, steps: list) -> None:
+@given(
+    options=OPTIONS,
+    first=st.lists(st.tuples(PEER, st.lists(LOAD, min_size=2, max_size=4)), min_size=2, max_size=4),
+    steps=st.lists(STEP, min_size=4, max_size=14),
+)
+def test_the_rib_is_the_slow_rib(options: DecisionOptions, first: list, steps: list) -> None:
     both = Both(options)
+    for peer, run in first:
+        step(both, ("run", peer, run, []))
+        both.check()
     for action in steps:
         step(both, action)
         both.check()

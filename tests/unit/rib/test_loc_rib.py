@@ -13,7 +13,7 @@ from bgpbridge.rib.loc_rib import Capacity, Rib
 from bgpbridge.rib.lookups import RouteFilter
 from bgpbridge.rib.next_hops import Resolution
 from bgpbridge.rib.peers import AcceptAll, PeerInfo, RefuseAll
-from bgpbridge.types import Family, Prefix, Session, Verdict
+from bgpbridge.types import AttributeChanges, Family, Prefix, Session, Verdict
 from bgpbridge.wire.attributes import encode_attribute
 from bgpbridge.wire.bulk import decode_run
 from bgpbridge.wire.message import build_update
@@ -346,3 +346,51 @@ def test_listing_goes_on_where_it_stopped() -> None:
         seen += [path.prefix for path in page]
         after = page[-1].row
     assert seen == [Prefix.parse(f"10.{n}.0.0/16") for n in range(10)]
+
+
+class Caching(AcceptAll):
+    """A policy that keeps the id it derived, as a compiled one does, and forgets it when told."""
+
+    def __init__(self) -> None:
+        self.rib: Rib | None = None
+        self.cache: dict[int, int] = {}
+
+    def judge_one(self, peer, family, attribute_id, hi, lo, length) -> int:
+        if attribute_id not in self.cache:
+            self.cache[attribute_id] = self.rib.attributes.derive(attribute_id, AttributeChanges(local_pref=7))
+        return self.cache[attribute_id]
+
+    def judge(self, peer, family, attribute_ids, hi, lo, length):
+        return np.array([self.judge_one(peer, family, n, 0, 0, 0) for n in attribute_ids.tolist()], np.int64)
+
+    def forget(self, ids) -> None:
+        gone = set(ids.tolist())
+        self.cache = {k: v for k, v in self.cache.items() if k not in gone and v not in gone}
+
+
+@pytest.mark.parametrize("points", range(8))
+def test_ids_that_a_policy_remembers_survive_a_collection_under_way(apply, points: int) -> None:
+    judge = Caching()
+    world = World(judge=judge)
+    judge.rib = world.rib
+    world.rib.attributes.on_release(judge.forget)
+    apply(world, announce(str(NET)))
+    apply(world, withdraw(str(NET)))
+    unused = world.rib.collect()
+    for _ in range(points):
+        next(unused, None)
+    apply(world, announce(str(NET)))
+    for _ in unused:
+        pass
+    (path,) = lookups.paths(world.rib, NET)
+    assert world.rib.attributes.get(path.effective).attributes.local_pref == 7
+    assert world.rib.attributes.get(path.received).attributes.local_pref is None
+    assert len(world.rib.attributes) == 2
+
+
+def test_a_warm_table_holds_the_same() -> None:
+    world = World()
+    world.one(announce(str(NET)))
+    world.rib.warm(1000, 1000)
+    world.one(announce("10.0.0.0/8"))
+    assert (world.group(), world.group(Prefix.parse("10.0.0.0/8"))) == (Group((Member(0, 1),)),) * 2
