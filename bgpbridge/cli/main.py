@@ -1,72 +1,80 @@
-"""`bgpbridge`: the command line. Exit codes: 0 fine, 1 a finding, 2 usage, 3 no daemon."""
+"""`bgpbridge`: the command line's door. Errors of ours go to stderr as text with their mend, never as a traceback."""
 
 from __future__ import annotations
 
-import json
+import os
 import sys
 from pathlib import Path
 
 import click
 
 import bgpbridge
-from bgpbridge.api.client import DEFAULT_SOCKET, Client
-from bgpbridge.cli.lab import lab
+from bgpbridge.api.client import DEFAULT_SOCKET
+from bgpbridge.cli import operate, show
+from bgpbridge.cli.commands import Asking, Commands
 from bgpbridge.errors import BridgeError
 
 __all__ = ["cli", "main"]
 
+INTERRUPTED = 130
+LAZY = {
+    "run": ("bgpbridge.cli.run:run", "Run the bridge and its speaker in the foreground, until SIGTERM."),
+    "check": ("bgpbridge.cli.check:check", "Check a FILE before it is used; exit code 2 with all errors."),
+    "schema": (
+        "bgpbridge.cli.check:schema",
+        "Print the JSON schema of our files, for editors that complete and check YAML.",
+    ),
+    "doctor": ("bgpbridge.cli.doctor:doctor", "Is this machine fit to run bgpbridge? Each finding with its mend."),
+    "clear": (
+        "bgpbridge.cli.clear:clear",
+        "Remove all that outlives a stopped daemon: XDP, pins, kernel routes, files.",
+    ),
+    "lab": ("bgpbridge.cli.lab:lab", "Topologies of containerlab in network namespaces."),
+}
 
-@click.group()
-@click.option("-s", "--socket", "socket_path", type=click.Path(path_type=Path), default=DEFAULT_SOCKET, envvar="BGPBRIDGE_SOCKET")
-@click.version_option(bgpbridge.__version__)
+
+@click.group(cls=Commands, lazy=LAZY)
+@click.option(
+    "-s",
+    "--socket",
+    "socket_path",
+    type=click.Path(path_type=Path),
+    default=DEFAULT_SOCKET,
+    show_default=True,
+    envvar="BGPBRIDGE_SOCKET",
+    help="The control socket of the daemon to ask.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as behind the command.")
+@click.version_option(bgpbridge.__version__, prog_name="bgpbridge")
 @click.pass_context
-def cli(context: click.Context, socket_path: Path) -> None:
-    """BGP in, XDP and kernel out."""
-    context.obj = socket_path
+def cli(context: click.Context, socket_path: Path, as_json: bool) -> None:
+    """BGP in, XDP and the kernel's routes out."""
+    del as_json  # read by the commands
+    context.obj = Asking(socket_path)
 
 
-@cli.command()
-@click.option("-c", "--config", type=click.Path(path_type=Path), required=True)
-def run(config: Path) -> None:
-    """Run the bridge and its speaker in the foreground."""
-    from bgpbridge.daemon.supervisor import run as supervise
-
-    sys.exit(supervise(config))
-
-
-@cli.command()
-@click.argument("file", type=click.Path(path_type=Path))
-def check(file: Path) -> None:
-    """Check a configuration file."""
-    from bgpbridge.config import load_config
-
-    load_config(file)
-    click.echo(f"{file}: fine")
-
-
-@cli.command()
-@click.argument("path")
-@click.argument("query", nargs=-1)
-@click.option("--post", is_flag=True)
-@click.pass_obj
-def api(socket_path: Path, path: str, query: tuple[str, ...], post: bool) -> None:
-    """Ask the control API."""
-    client = Client(socket_path)
-    value = client.post(path) if post else client.get(path, dict(item.split("=", 1) for item in query))
-    click.echo(json.dumps(value, indent=1))
-
-
-cli.add_command(lab)
+for command in (*show.COMMANDS, *operate.COMMANDS):
+    cli.add_command(command)
 
 
 def main() -> None:
-    """Entry point."""
+    """Run the command line and end the process with its exit code."""
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
-        cli.main(standalone_mode=True)
+        code = cli.main(prog_name="bgpbridge", standalone_mode=False)
+        sys.stdout.flush()
     except BridgeError as error:
-        sys.stderr.write(f"bgpbridge: {error}\n")
-        sys.exit(error.exit_code)
-
-
-if __name__ == "__main__":
-    main()
+        click.echo(f"bgpbridge: {error}", err=True)
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:  # click's word for KeyboardInterrupt
+        return INTERRUPTED
+    except BrokenPipeError:  # `bgpbridge routes | head`: nobody reads on, and nobody wants to hear of it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0

@@ -13,12 +13,24 @@ from dataclasses import dataclass
 from pyroute2.netlink import NLM_F_REQUEST, NLMSG_ERROR
 from pyroute2.netlink.rtnl import RTM_GETROUTE
 
+from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.observed import ForeignRoute
-from bgpbridge.fib.rtnetlink import ATTRIBUTE, HEADER, RTMSG, Message, attributes, decode_route, messages
+from bgpbridge.fib.rtnetlink import (
+    ATTRIBUTE,
+    HEADER,
+    NHMSG,
+    RTM_GETNEXTHOP,
+    RTMSG,
+    Message,
+    attributes,
+    decode_nexthop,
+    decode_route,
+    messages,
+)
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, IPAddress, parse_address
 
-__all__ = ["KernelAnswer", "kernel_lookup"]
+__all__ = ["KernelAnswer", "kernel_lookup", "nexthops_of"]
 
 RTM_F_FIB_MATCH = 0x2000
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_VIA = 1, 4, 5, 18
@@ -44,6 +56,14 @@ def kernel_lookup(address: IPAddress) -> KernelAnswer | None:
             return None
         taken = _ask(asker, address, 0)
     return KernelAnswer(entry, _hop(taken) if taken is not None else None)
+
+
+def nexthops_of(protocol: int) -> int:
+    """How many nexthop objects and groups carry this protocol number."""
+    with RouteSocket() as asker:
+        found = asker.dump(RTM_GETNEXTHOP, NHMSG.pack(0, 0, 0, 0, 0))
+    listed = (decode_nexthop(message) for data in found for message in messages(data))
+    return sum(nexthop is not None and nexthop.protocol == protocol for nexthop in listed)
 
 
 def request(address: IPAddress, flags: int) -> bytes:

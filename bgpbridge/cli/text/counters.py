@@ -1,0 +1,95 @@
+"""`counters` and `audit`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bgpbridge.cli.text.words import Json, bad, columns, counted, duration, good, octets, warn
+
+__all__ = ["MEANINGS", "audit_text", "counters_text", "rates_text"]
+
+MEANINGS = {
+    "forwarded": "sent out by XDP",
+    "pass_disabled": "XDP is switched off",
+    "pass_interface": "came in by an interface that is not ours",
+    "pass_short": "ends inside a header",
+    "pass_l2_group": "broadcast or multicast MAC",
+    "pass_not_for_us": "another one's MAC",
+    "pass_vlan": "802.1Q or 802.1ad tag",
+    "pass_not_ip": "ARP and other ethertypes",
+    "pass_bad_header": "header that contradicts itself",
+    "pass_bad_checksum": "wrong IPv4 header checksum",
+    "pass_options": "IPv4 options",
+    "pass_extension_header": "IPv6 hop-by-hop options",
+    "pass_ttl": "TTL or hop limit at its end",
+    "pass_martian": "address that must not be routed",
+    "pass_link_local": "link-local address",
+    "pass_multicast": "multicast destination",
+    "pass_no_route": "no BGP route",
+    "pass_punt": "own address, or another one's route",
+    "pass_group_invalid": "group without members",
+    "pass_no_adjacency": "slot without adjacency",
+    "pass_adjacency_down": "next hop unresolved, or its link down",
+    "pass_mtu": "larger than the MTU out",
+    "pass_tx_port": "out by an interface that takes no redirected frames",
+    "drop_blackhole": "blackhole route",
+}
+COLOURS = {"redirect": good, "drop": bad}
+
+
+def counters_text(counters: Sequence[Json], *, every: bool) -> list[str]:
+    """The answer of /v1/counters; without `every` only what has happened."""
+    shown = [counter for counter in counters if every or counter["packets"]]
+    if not shown:
+        return ["no packet has met XDP yet" if counters else "XDP is not configured: there is nothing to count"]
+    rows = [
+        (*_named(counter), f"{counter['packets']:,}", octets(counter["octets"]), _meaning(counter)) for counter in shown
+    ]
+    return columns(("reason", "verdict", "packets", "octets", "meaning"), rows, right=("packets", "octets"))
+
+
+def rates_text(before: Sequence[Json], after: Sequence[Json], seconds: float) -> list[str]:
+    """What came between two answers, per second."""
+    old: Mapping[str, Json] = {counter["reason"]: counter for counter in before}
+    rows = []
+    for counter in after:
+        packets = counter["packets"] - old.get(counter["reason"], counter)["packets"]
+        bits = 8 * (counter["octets"] - old.get(counter["reason"], counter)["octets"])
+        if packets:
+            rows.append(
+                (*_named(counter), f"{packets / seconds:,.1f}", f"{bits / seconds / 1e6:,.3f}", _meaning(counter))
+            )
+    heads = ("reason", "verdict", "packets/s", "Mbit/s", "meaning")
+    return columns(heads, rows, right=("packets/s", "Mbit/s")) if rows else ["no packet"]
+
+
+def _named(counter: Json) -> tuple[str, str]:
+    return counter["reason"], COLOURS.get(counter["verdict"], str)(counter["verdict"])
+
+
+def _meaning(counter: Json) -> str:
+    return MEANINGS.get(counter["reason"], "")
+
+
+def audit_text(report: Json) -> list[str]:
+    """The answer of /v1/audit."""
+    total = counted(sum(report["checked"].values()), "route")
+    wrong = sum(report["divergent"].values())
+    verdict = good("no difference") if report["clean"] else bad(f"{counted(wrong, 'difference')}")
+    lines = [f"{verdict}: {total} compared in {duration(report['took_s'])}", ""]
+    kinds = [*report["checked"].items()]
+    lines += columns(
+        ("plane", "family", "compared"), [(*name.split(), f"{n:,}") for name, n in kinds], right=("compared",)
+    )
+    if report["divergent"]:
+        found = [(plane, kind, f"{count:,}") for plane, kind, count in _divergent(report)]
+        lines += ["", *columns(("plane", "difference", "routes"), found, right=("routes",)), ""]
+        lines += [bad(example) for example in report["examples"]]
+    for key, text in (("pending", "changed while we looked"), ("refused", "refused by a plane, tried again")):
+        if report[key]:
+            lines += [warn(f"{counted(report[key], 'route')} {text}")]
+    return lines
+
+
+def _divergent(report: Json) -> list[tuple[str, str, int]]:
+    return [(*name.split(" ", 1), count) for name, count in report["divergent"].items()]

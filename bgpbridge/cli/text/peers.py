@@ -1,0 +1,135 @@
+"""`peers` and `peers NAME`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bgpbridge.cli.text.events import clock_time
+from bgpbridge.cli.text.words import Json, ago, bad, columns, counted, duration, facts, good, labelled, octets, warn
+
+__all__ = ["peer_text", "peers_text"]
+
+HEADS = (
+    "peer",
+    "address",
+    "AS",
+    "state",
+    "for",
+    "family",
+    "received",
+    "accepted",
+    "rejected",
+    "best",
+    "stale",
+    "wrong",
+)
+FIGURES = ("AS", "for", "received", "accepted", "rejected", "best", "stale", "wrong")
+COUNTS = ("received", "accepted", "rejected", "best", "stale")
+CAPABILITIES = {
+    "asn4": "4-octet AS",
+    "extended_message": "extended messages",
+    "extended_next_hop": "extended next hop",
+    "route_refresh": "route refresh",
+    "enhanced_refresh": "enhanced refresh",
+}
+COLOURS = {"established": good, "down": bad}
+
+
+def peers_text(peers: Sequence[Json], now: float) -> list[str]:
+    """The answer of /v1/peers: a line for each peer and family."""
+    if not peers:
+        return ["no peers are configured"]
+    return columns(HEADS, [row for peer in peers for row in _rows(peer, now)], right=FIGURES)
+
+
+def _rows(peer: Json, now: float) -> Iterator[tuple[str, ...]]:
+    wrong = sum(finding["count"] for finding in peer["findings"])
+    first = (peer["name"], peer["address"], str(peer["asn"]), _state(peer), _since(peer, now))
+    last = warn(f"{wrong:,}") if wrong else ""
+    for family in _families(peer):
+        counts = peer["routes"][family]
+        yield (*first, family, *(f"{counts[key]:,}" for key in COUNTS), last)
+        first, last = ("",) * 5, ""
+
+
+def _families(peer: Json) -> list[str]:
+    """Those of the session, and those that routes are there from."""
+    agreed = peer["session"]["families"] if peer["session"] else []
+    found = [family for family, counts in peer["routes"].items() if family in agreed or counts["received"]]
+    return found or list(peer["routes"])[:1]
+
+
+def _state(peer: Json) -> str:
+    return COLOURS.get(peer["state"], warn)(peer["state"])
+
+
+def _since(peer: Json, now: float) -> str:
+    return duration(now - peer["since"]) if peer["since"] else ""
+
+
+def peer_text(peer: Json, now: float) -> list[str]:
+    """The answer of /v1/peers/NAME."""
+    kind = "external" if peer["ebgp"] else "internal"
+    local = f", towards our AS {peer['local_asn']}"
+    about = f" ({peer['description']})" if peer["description"] else ""
+    lines = [
+        f"{peer['name']}{about}: AS {peer['asn']} at {peer['address']}, {kind}{local}",
+        "",
+        *facts(_facts(peer, now)),
+    ]
+    families = [family for family in _families(peer) if any(peer["routes"][family].values())]
+    if families:
+        rows = [
+            (family, *(f"{peer['routes'][family][key]:,}" for key in COUNTS), _beyond(peer, family))
+            for family in families
+        ]
+        figures = (*COUNTS, "beyond ADD-PATH limit")
+        lines += ["", *columns(("routes", *figures), rows, right=figures)]
+    if peer["findings"]:
+        heads = ("wrong in UPDATEs", "attribute", "verdict", "times")
+        found = [(f["reason"], str(f["attribute"] or ""), f["verdict"], f"{f['count']:,}") for f in peer["findings"]]
+        lines += ["", *columns(heads, found, right=("attribute", "times"))]
+    notices = [f"{clock_time(notice['at'])}  {notice['kind']}: {notice['text']}" for notice in peer["notices"]]
+    return [*lines, *([""] if notices else []), *labelled("noticed", notices)]
+
+
+def _beyond(peer: Json, family: str) -> str:
+    return f"{peer['routes'][family]['refused_paths'] or ''}"
+
+
+def _facts(peer: Json, now: float) -> Iterator[tuple[str, str]]:
+    since = f" for {_since(peer, now)}" if peer["since"] else ""
+    times = f", {counted(peer['established'], 'session')} since the bridge started" if peer["established"] > 1 else ""
+    yield "state", f"{_state(peer)}{since}{times}"
+    yield "last down", peer["last_down"]
+    yield "import", peer["import_policy"]
+    yield "announced", counted(peer["announced"], "prefix", "prefixes") if peer["announced"] else "nothing"
+    session = peer["session"]
+    if session is not None:
+        yield (
+            "session",
+            f"{session['local_address']} to router id {session['router_id']}, hold time {session['hold_time_s']} s",
+        )
+        yield "families", _agreed(peer)
+        yield "agreed", ", ".join(_capabilities(session))
+    received = (
+        f"{counted(peer['updates'], 'UPDATE')}, {octets(peer['octets'])}, the last {ago(peer['last_update'], now)}"
+    )
+    yield "received", received if peer["updates"] else "no UPDATE"
+
+
+def _agreed(peer: Json) -> str:
+    session = peer["session"]
+    words = []
+    for family in session["families"]:
+        notes = [note for note, key in (("several paths", "add_path"),) if family in session[key]]
+        notes += ["switched off by a malformed UPDATE"] if family in peer["disabled"] else []
+        notes += ["table complete"] if family in peer["end_of_rib"] else ["no End-of-RIB yet"]
+        words.append(f"{family} ({', '.join(notes)})")
+    return ", ".join(words)
+
+
+def _capabilities(session: Json) -> Iterator[str]:
+    yield from (text for key, text in CAPABILITIES.items() if session[key])
+    if session["graceful_restart_s"] is not None:
+        yield f"graceful restart {session['graceful_restart_s']} s"

@@ -1,0 +1,118 @@
+"""`fib ADDRESS`, `groups`, `adjacencies`: what prefixes point at and where packets leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bgpbridge.cli.text.words import Json, bad, columns, counted, facts, good, labelled, octets, warn
+
+__all__ = ["adjacencies_text", "adjacency_line", "fib_facts", "fib_text", "group_lines", "groups_text"]
+
+SLOTS = 64
+
+
+def groups_text(groups: Sequence[Json]) -> list[str]:
+    """The answer of /v1/groups: a line for each member."""
+    if not groups:
+        return ["no groups: no prefix has a route"]
+    rows: list[tuple[str, ...]] = []
+    for group in groups:
+        slots = ", ".join(
+            f"{count} to {number}" if number != "0" else f"{count} empty" for number, count in group["slots"].items()
+        )
+        first = (str(group["id"]), f"{group['prefixes']:,}", "" if group["flags"] == "valid" else group["flags"], slots)
+        for member in group["members"]:
+            rows.append((*first, member["peer"], member["next_hop"], str(member["weight"]), _role(member)))
+            first = ("",) * 4
+        if not group["members"]:
+            rows.append((*first, "", "", "", ""))
+    heads = ("group", "prefixes", "flags", "slots by adjacency", "peer", "next hop", "weight", "member")
+    return columns(heads, rows, right=("group", "prefixes", "weight"))
+
+
+def group_lines(group: Json) -> list[str]:
+    """The members of one group."""
+    return [f"{m['peer']} by {m['next_hop']}, weight {m['weight']}: {_role(m)}" for m in group["members"]]
+
+
+def _role(member: Json) -> str:
+    if member["why"]:
+        return bad(f"{'backup, ' if member['backup'] else ''}dead: {member['why']}")
+    if member["carries"]:
+        return warn("backup, carries traffic") if member["backup"] else good("carries traffic")
+    return "backup, ready" if member["backup"] else "ready"
+
+
+def adjacencies_text(adjacencies: Sequence[Json]) -> list[str]:
+    """The answer of /v1/adjacencies."""
+    if not adjacencies:
+        return ["no adjacencies"]
+    heads = ("id", "gateway", "link", "MAC", "MTU", "state", "next hops", "packets", "octets")
+    rows = [
+        (
+            str(a["id"]),
+            a["gateway"],
+            a["link"],
+            a["mac"],
+            str(a["mtu"]),
+            _up(a),
+            str(a["references"]),
+            f"{a['packets']:,}",
+            octets(a["octets"]),
+        )
+        for a in adjacencies
+    ]
+    return columns(heads, rows, right=("id", "MTU", "next hops", "packets", "octets"))
+
+
+def _up(adjacency: Json) -> str:
+    return good("up") if adjacency["up"] else bad(f"down: {adjacency['reason']}")
+
+
+def adjacency_line(adjacency: Json, slots: Json) -> str:
+    """One adjacency with its share of a group."""
+    share = slots.get(str(adjacency["id"]), 0)
+    where = f"{adjacency['gateway']}, MAC {adjacency['mac'] or 'unknown'}, out by {adjacency['link']}"
+    return f"{share} of {SLOTS} slots to {where}, MTU {adjacency['mtu']}, {_up(adjacency)}"
+
+
+def fib_facts(fib: Json) -> list[str]:
+    """What both planes hold: group, adjacencies, XDP, kernel."""
+    lines = []
+    group = fib["detail"]
+    if group is not None:
+        label = f"group {group['id']}"
+        lines += labelled(
+            label, [f"{counted(group['prefixes'], 'prefix', 'prefixes')} point to it", *group_lines(group)]
+        )
+        lines += labelled("adjacency", [adjacency_line(one, group["slots"]) for one in fib["adjacencies"]])
+        empty = group["slots"].get("0", 0)
+        lines += labelled("", [warn(f"{empty} of {SLOTS} slots are empty: left to the kernel")] if empty else [])
+    return [*lines, *facts(_planes(fib))]
+
+
+def _planes(fib: Json) -> Iterator[tuple[str, str]]:
+    differs = fib["group"] > 2 and fib["xdp_value"] > 2 and fib["group"] != fib["xdp_value"]
+    yield "XDP", fib["xdp_says"] + (bad(f", but the Loc-RIB wants group {fib['group']}") if differs else "")
+    yield "kernel", _kernel(fib["kernel"])
+    if fib["kernel_behind"]:
+        yield "", warn(f"{counted(fib['kernel_behind'], 'route')} wait to be written into the kernel")
+    for line in fib["refused"]:
+        yield "refused", bad(line)
+
+
+def _kernel(route: Json | None) -> str:
+    if route is None:
+        return "no route"
+    kind = "" if route["type"] == "unicast" else f"{route['type']} "
+    owner = "ours" if route["ours"] else f"protocol {route['protocol']}"
+    metric = f", metric {route['metric']}" if route["metric"] else ""
+    via = f" via {route['gateway']}" if route["gateway"] else ""
+    link = f" out by {route['link']}" if route["link"] else ""
+    return f"{kind}{route['prefix']}{via}{link} ({owner}{metric})"
+
+
+def fib_text(fib: Json) -> list[str]:
+    """The answer of /v1/fib."""
+    prefix = fib["prefix"] or "no BGP route"
+    return [f"{fib['address']}: {prefix}", "", *fib_facts(fib)]

@@ -1,0 +1,96 @@
+"""`status`: the state in figures, and what needs attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bgpbridge.cli.text.words import Json, columns, counted, duration, facts, good, octets, warn
+
+__all__ = ["status_text"]
+
+
+def status_text(seen: Json) -> list[str]:
+    """The answer of /v1/status."""
+    who = f"{seen['name']}: AS {seen['asn']}, router id {seen['router_id']}"
+    process = f"bgpbridge {seen['version']}, process {seen['process']}, up {duration(seen['uptime_s'])}"
+    attention = list(_attention(seen))
+    return [
+        f"{who}; {process}",
+        "",
+        *facts(_facts(seen)),
+        "",
+        *_planes(seen),
+        "",
+        *([warn(f"! {line}") for line in attention] or [good("nothing needs attention")]),
+    ]
+
+
+def _facts(seen: Json) -> Iterator[tuple[str, str]]:
+    planes = [name for name, there in (("XDP", seen["forwarding"]), ("kernel", seen["kernel"])) if there]
+    yield "forwarding", " and ".join(planes) or "nothing"
+    yield "interfaces", _interfaces(seen)
+    yield "peers", ", ".join(f"{count} {state}" for state, count in seen["peers"].items() if count) or "none"
+    tables = (("group", "groups"), ("next hop", "next_hops"), ("attribute block", "attributes"), ("commit", "commits"))
+    yield "tables", ", ".join(counted(seen[key], noun) for noun, key in tables)
+    memory = seen["memory"]
+    full = f", maps {octets(memory['maps_full'])} when full" if memory["maps_full"] else ""
+    yield "memory", f"{octets(memory['resident'])}{full}"
+
+
+def _interfaces(seen: Json) -> str:
+    modes: dict[str, list[str]] = {}
+    for interface in seen["interfaces"]:
+        modes.setdefault(interface["mode"], []).append(interface["name"])
+    listed = "; ".join(f"{', '.join(names)} {mode}" for mode, names in modes.items() if mode != "none")
+    return f"{listed} (program by {seen['loader']})" if listed else ""
+
+
+def _planes(seen: Json) -> list[str]:
+    """Routes by plane and family."""
+    families = list(seen["routes"])
+    xdp, kernel = seen["xdp"], seen["kernel"]
+    rows: list[tuple[str, Json]] = [("Loc-RIB", seen["routes"])]
+    if xdp is not None:
+        rows += [("XDP", xdp["entries"]), ("  of these punt", xdp["punted"]), ("  room for", xdp["capacity"])]
+    if kernel is not None:
+        rows.append(("kernel", kernel["installed"]))
+    cells = [(name, *(f"{counts[family]:,}" for family in families)) for name, counts in rows]
+    return columns(("routes", *families), cells, right=families)
+
+
+def _attention(seen: Json) -> Iterator[str]:
+    """What an operator should look at, in words."""
+    xdp, kernel = seen["xdp"], seen["kernel"]
+    if xdp is not None and not seen["forwarding"]:
+        yield "XDP is switched off, all packets go to the kernel (`bgpbridge on`)"
+    for interface in seen["interfaces"]:
+        if interface["note"]:
+            yield f"{interface['name']} is in mode {interface['mode']}: {interface['note']}"
+    if seen["loader_note"]:
+        yield f"program by {seen['loader']}: {seen['loader_note']}"
+    waiting = sum(count for state, count in seen["peers"].items() if state != "established")
+    if waiting:
+        yield f"{counted(waiting, 'peer')} not established (`bgpbridge peers`)"
+    if seen["next_hops_unreachable"]:
+        yield f"{counted(seen['next_hops_unreachable'], 'next hop')} unreachable (`bgpbridge groups`)"
+    if seen["adjacencies_down"]:
+        yield f"{counted(seen['adjacencies_down'], 'adjacency', 'adjacencies')} down (`bgpbridge adjacencies`)"
+    if seen["adopting"]:
+        yield "what an earlier run left is kept until every peer has sent its table"
+    for name, plane in (("XDP", xdp), ("the kernel", kernel)):
+        refused = sum(plane["refused"].values()) if plane is not None else 0
+        if refused:
+            yield f"{name} refuses {counted(refused, 'route')}, each tried again (`bgpbridge fib ADDRESS`)"
+    if kernel is not None:
+        yield from _kernel_attention(kernel)
+
+
+def _kernel_attention(kernel: Json) -> Iterator[str]:
+    if kernel["behind"]:
+        yield f"{counted(kernel['behind'], 'route')} wait to be written into the kernel"
+    for words, count in kernel["reasons"].items():
+        yield f"the kernel says of {counted(count, 'route')}: {words}"
+    for missing in kernel["missing_nexthops"]:
+        yield f"the kernel takes no nexthop {missing}"
+    if kernel["last_error"]:
+        yield f"the kernel plane's last error: {kernel['last_error']}"
