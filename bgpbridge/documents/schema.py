@@ -238,7 +238,7 @@ def _expected(kind: str, context: dict[str, Any], value: Any) -> tuple[str, str]
         return _either(words), f"did you mean `{meant}`?" if meant else ""
     if kind in _KINDS:
         scalar = kind == "string_type" and isinstance(value, int | float)
-        return _KINDS[kind], f'put it in quotes: "{value}"' if scalar else ""
+        return _KINDS[kind], "put it in quotes" if scalar else ""
     bounds = {"ge": "at least", "gt": "more than", "le": "at most", "lt": "less than"}
     for bound, words_ in bounds.items():
         if bound in context:

@@ -15,15 +15,17 @@ GOLDEN = Path(__file__).parents[2] / "golden" / "errors"
 CASES = sorted(GOLDEN.glob("*.yml"))
 
 
+def load_one_policy(file: Path) -> object:
+    return load_policies([file])
+
+
 @pytest.mark.parametrize("path", CASES, ids=lambda path: path.stem)
 def test_message(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(GOLDEN)
     file = Path(path.name)
+    load = load_config if file.stem.startswith("config") else load_one_policy
     with pytest.raises(DocumentError) as caught:
-        if file.stem.startswith("config"):
-            load_config(file)
-        else:
-            load_policies([file])
+        load(file)
     message = f"{caught.value}\n".replace(str(GOLDEN), "")
     if os.environ.get("BGPBRIDGE_GOLDEN") == "write":
         path.with_suffix(".message.txt").write_text(message)
