@@ -143,7 +143,9 @@ class Kernel(Strict):
     protocol: int = Field(default=203, ge=5, le=255)
     """The number that marks routes as ours (`ip route show proto 203`); nobody else's."""
     metric: int = Field(default=200, ge=1, le=0xFFFFFFFF)
-    """The metric of our routes: nobody else's, or one would overwrite the other."""
+    """The metric of our IPv4 routes: nobody else's, or one would overwrite the other."""
+    metric_ipv6: int = Field(default=2000, ge=1, le=0xFFFFFFFF)
+    """The same for IPv6, above the kernel's own routes there: 256 for connected, 1024 for static ones."""
     nexthop_id_base: int = Field(default=NEXTHOP_ID_BASE, ge=1, le=0xFFFF0000)
     """The first of the 65,536 ids that our nexthop objects take."""
 

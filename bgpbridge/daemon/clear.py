@@ -94,7 +94,7 @@ def _held(folder: RuntimeFolder) -> Iterator[None]:
 
 def _options(config: Config) -> KernelOptions:
     kernel = config.kernel
-    return KernelOptions(kernel.table, kernel.protocol, kernel.metric, kernel.nexthop_id_base)
+    return KernelOptions(kernel.table, kernel.protocol, kernel.metric, kernel.metric_ipv6, kernel.nexthop_id_base)
 
 
 def _clear_kernel(config: Config) -> None:

@@ -41,17 +41,19 @@ NO_NEXTHOP = "Nexthop id does not exist"  # net/ipv4/fib_semantics.c, net/ipv6/r
 
 @dataclass(frozen=True, slots=True)
 class KernelOptions:
-    """What makes routes and nexthops ours. 36,864 ids from `nexthop_id_base` on are taken."""
+    """What makes routes and nexthops ours. 36,864 ids from `nexthop_id_base` on are taken. IPv6 has a metric of its
+    own: the kernel gives its connected routes 256 and its static ones 1024, and those must stay ahead of BGP."""
 
     table: int = 254
     protocol: int = 203
     metric: int = 200
+    metric_ipv6: int = 2000
     nexthop_id_base: int = 1_650_000_000
 
-    @property
-    def owner(self) -> Owner:
+    def owner(self, family: Family) -> Owner:
         """As route messages carry it."""
-        return Owner(self.table, self.protocol, self.metric)
+        metric = self.metric if family is Family.IPV4 else self.metric_ipv6
+        return Owner(self.table, self.protocol, metric)
 
     @property
     def group_base(self) -> int:
@@ -73,9 +75,10 @@ class Counts:
 
 def dump_routes(sock: RouteSocket, family: Family, options: KernelOptions) -> RouteDump:
     """Our routes of a family, `nexthop` as group ids (OURS_UNKNOWN for what is none of our groups)."""
-    found = parse_routes(family, sock.dump(RTM_GETROUTE, route_filter(family, options.owner)))
+    owner = options.owner(family)
+    found = parse_routes(family, sock.dump(RTM_GETROUTE, route_filter(family, owner)))
     group = found.nexthop.astype(np.int64) - options.group_base
-    ours = (group > 0) & (group <= LIMIT) & (found.metric == options.metric)
+    ours = (group > 0) & (group <= LIMIT) & (found.metric == owner.metric)
     return RouteDump(found.keys, np.where(ours, group, OURS_UNKNOWN).astype(np.uint32), found.metric)
 
 
@@ -252,7 +255,7 @@ class KernelWorker:
 
     def _send_once(self, cut: Slice) -> dict[int, Reply]:
         nexthops = (cut.groups + np.uint32(self.options.group_base)).astype(np.uint32)
-        outcome = self._sock.send(pack_routes(cut.keys, nexthops, cut.what, self.options.owner))
+        outcome = self._sock.send(pack_routes(cut.keys, nexthops, cut.what, self.options.owner(cut.keys.family)))
         self.counts.sent += len(cut)
         self._compare_due |= outcome.lost
         return dict(outcome.errors)

@@ -46,6 +46,7 @@ from bgpbridge.fib.observed import (
     Rule,
 )
 from bgpbridge.fib.rtnetlink import RTM_DELNEXTHOP, RTM_NEWNEXTHOP, Message
+from bgpbridge.types import Family
 
 __all__ = [
     "Address",
@@ -92,6 +93,11 @@ class OwnRoutes:
     protocol: int
     table: int
     metric: int
+    metric_ipv6: int = 2000
+
+    def metric_of(self, family: Family) -> int:
+        """Our metric in one family."""
+        return self.metric if family is Family.IPV4 else self.metric_ipv6
 
 
 @dataclass(slots=True)
@@ -302,7 +308,7 @@ class KernelWatcher:
             return None
         if route.protocol == self._own.protocol:
             return OwnRouteEvent.OVERWRITTEN if new else OwnRouteEvent.DELETED
-        if new and route.metric == self._own.metric and not message.flags & NLM_F_APPEND:
+        if new and route.metric == self._own.metric_of(route.prefix.family) and not message.flags & NLM_F_APPEND:
             return OwnRouteEvent.OVERWRITTEN
         return None
 

@@ -54,7 +54,7 @@ from bgpbridge.rib.loc_rib import Capacity, Rib
 from bgpbridge.rib.next_hops import NextHop, Resolution
 from bgpbridge.rib.peers import PeerInfo
 from bgpbridge.speaker.launch import Handles
-from bgpbridge.types import Prefix
+from bgpbridge.types import Family, Prefix
 
 __all__ = ["Bridge", "Files", "decision_options"]
 
@@ -143,11 +143,12 @@ class Bridge:
             table=kernel.table,
             protocol=kernel.protocol,
             metric=kernel.metric,
+            metric_ipv6=kernel.metric_ipv6,
             nexthop_id_base=kernel.nexthop_id_base,
         )
         xdp = XdpFib(self.datapath.maps) if self.datapath is not None else None
         self.planes = Planes(xdp, KernelFib(options) if kernel.enabled else None)
-        own = OwnRoutes(protocol=kernel.protocol, table=kernel.table, metric=kernel.metric)
+        own = OwnRoutes(kernel.protocol, kernel.table, kernel.metric, kernel.metric_ipv6)
         self.watcher = KernelWatcher(own=own)
         state = self.watcher.state
         via_default = self.config.decision.resolve_via_default
@@ -300,9 +301,10 @@ class Bridge:
         """Overlay first, then packets."""
         if self.datapath is None or self.planes.xdp is None:
             return
-        overlay = Overlay(
-            self.watcher.state.foreign, self.planes.xdp, self.config.kernel.metric, self.has_route, self._routed_inside
-        )
+        kernel = self.config.kernel
+        metrics = {Family.IPV4: kernel.metric, Family.IPV6: kernel.metric_ipv6}
+        foreign = self.watcher.state.foreign
+        overlay = Overlay(foreign, self.planes.xdp, metrics, self.has_route, self._routed_inside)
         overlay.start()
         self.committer.overlay = self.kernel_events.overlay = overlay
         for link in list(self.watcher.state.links.values()):
@@ -355,18 +357,21 @@ class Bridge:
         while True:
             await asyncio.sleep(HOUSEKEEPING_S)
             now = time.monotonic()
-            if self.datapath is not None and now - looked >= LOOK_EVERY_S:
+            if now - looked >= LOOK_EVERY_S:
                 looked = now
-                self.datapath.check_redirects(self.watcher.state.links)
+                if self.datapath is not None:
+                    self.datapath.check_redirects(self.watcher.state.links)
+                if not self.adopting:
+                    self._free_groups()
             xdp = self.planes.xdp
             if xdp is not None and (due := xdp.next_retry) is not None and due <= now:
                 xdp.retry(now)
-            if not self.adopting:
-                self._free_groups()
             self._remember_groups()
             if now - collected >= COLLECT_EVERY_S and not len(self.work):
                 collected = now
-                self.work.add(Cause(CauseKind.REPAIR, detail="collection"), self.rib.collect(), self._forget_next_hops)
+                self.work.add(
+                    Cause(CauseKind.REPAIR, detail="collection"), self.rib.collect(), self.paths.forget_unknown
+                )
 
     def _free_groups(self) -> None:
         """Ids of groups that neither RIB nor planes use any more go back."""
@@ -379,12 +384,9 @@ class Bridge:
             idle = IdleGroups(idle.ids[~held], idle.epochs[~held])
         self.paths.freed(self.rib.groups.free(idle))
 
-    def _forget_next_hops(self) -> None:
-        self.paths.forget_unknown()
-
     def _remember_groups(self) -> None:
         """Write the groups down when they are others than last time."""
-        stamp = (self.log.number, len(self.rib.groups))
+        stamp = (len(self.rib.groups), int(self.rib.groups.epoch.sum()))  # an epoch counts comings into use
         if stamp == self._remembered:
             return
         self._remembered = stamp

@@ -20,6 +20,7 @@ from bgpbridge.datapath.features import takes_redirects
 from bgpbridge.datapath.links import Mode
 from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
+from bgpbridge.datapath.pins import other_layouts
 from bgpbridge.datapath.specs import Sizes
 from bgpbridge.errors import BridgeError
 from bgpbridge.events import EventLog, Severity
@@ -46,6 +47,9 @@ class Datapath:
     def open(cls, settings: Settings, events: EventLog) -> Datapath:
         """Make or adopt the maps. Raises DatapathError or CapacityError."""
         ensure_bpffs(settings.pin_path)
+        for folder in other_layouts(settings.pin_path):
+            text = "maps of another version are pinned there; `bgpbridge clear` of that version removes them"
+            events.add("other-layout", str(folder), text, Severity.WARNING)
         maps, adopted = Maps.open(settings.pin_path, Sizes(settings.max_ipv4, settings.max_ipv6))
         return cls(settings, events, maps, adopted)
 

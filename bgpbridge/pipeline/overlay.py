@@ -10,7 +10,7 @@ The overlay is kept by deltas: `foreign_changed` from the kernel watcher, `befor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
@@ -34,11 +34,11 @@ class Overlay:
         self,
         foreign: ForeignTable,
         xdp: XdpFib,
-        our_metric: int,
+        our_metrics: Mapping[Family, int],
         has_route: Callable[[Prefix], bool],
         inside: Callable[[Prefix], Iterable[Prefix]],
     ) -> None:
-        self._foreign, self._xdp, self._metric = foreign, xdp, our_metric
+        self._foreign, self._xdp, self._metrics = foreign, xdp, our_metrics
         self._has_route, self._inside = has_route, inside
         self._own: set[Prefix] = set()  # prefixes with a foreign route of their own
         self._weak: set[Prefix] = set()  # those of them that a BGP route beats
@@ -49,7 +49,7 @@ class Overlay:
         """Punt everything that is foreign now: before the first prefix, so that none is ever hijacked."""
         for prefix in self._foreign.prefixes():
             self._own.add(prefix)
-            if not self._foreign.punts(prefix, self._metric):
+            if not self._beaten(prefix):
                 self._weak.add(prefix)
         self._weak_tables.clear()
         self._xdp.set_punt(p for p in self._own if p not in self._weak or not self._has_route(p))
@@ -58,7 +58,7 @@ class Overlay:
         """The foreign routes of a prefix are others than before."""
         prefix = change.prefix
         (self._own.add if change.punt else self._own.discard)(prefix)
-        weak = change.punt and not self._foreign.punts(prefix, self._metric)
+        weak = change.punt and not self._beaten(prefix)
         if weak != (prefix in self._weak):
             (self._weak.add if weak else self._weak.discard)(prefix)
             self._weak_tables.pop(prefix.family, None)
@@ -86,8 +86,12 @@ class Overlay:
     def _stands(self, prefix: Prefix, *, routed: bool) -> bool:
         """Whether the prefix is to be punted, given that BGP has a route for it or not."""
         if routed:
-            return self._foreign.punts(prefix, self._metric)
+            return self._beaten(prefix)
         return prefix in self._own
+
+    def _beaten(self, prefix: Prefix) -> bool:
+        """A foreign route wins over ours for this prefix in the kernel."""
+        return self._foreign.punts(prefix, self._metrics[prefix.family])
 
     def _settle(self, prefix: Prefix, *, routed: bool) -> None:
         if self._stands(prefix, routed=routed):
@@ -102,13 +106,13 @@ class Overlay:
         """The rows of a commit that the overlay has to do with, and whether they have a route now."""
         if len(changes) <= SINGLES:
             return [(p, bool(new)) for p, _, new in changes if self._concerns(p)]
-        mask = self._foreign.mask(changes.family, changes.hi, changes.lo, changes.length, self._metric)
+        mask = self._foreign.mask(changes.family, changes.hi, changes.lo, changes.length, self._metrics[changes.family])
         keys = Keys(changes.family, changes.hi, changes.lo, changes.length)
         mask |= self._weak_table(changes.family).find(keys) >= 0
         return [(keys.prefix(row), bool(changes.new[row])) for row in np.flatnonzero(mask).tolist()]
 
     def _concerns(self, prefix: Prefix) -> bool:
-        return prefix in self._weak or prefix in self._hidden or self._foreign.punts(prefix, self._metric)
+        return prefix in self._weak or prefix in self._hidden or self._beaten(prefix)
 
     def _weak_table(self, family: Family) -> KeyTable:
         """The prefixes whose punt comes and goes with BGP, for finding them among columns."""
