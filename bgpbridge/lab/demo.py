@@ -22,7 +22,7 @@ from bgpbridge.api.client import Client
 from bgpbridge.errors import BridgeError, LabError
 from bgpbridge.lab import namespaces, runner, telling
 from bgpbridge.lab.state import Lab
-from bgpbridge.lab.telling import LossStory
+from bgpbridge.lab.telling import Loss
 from bgpbridge.lab.traffic import Stream, StreamSpec
 
 __all__ = ["main"]
@@ -34,6 +34,7 @@ EXPLAINED = "100.64.0.1"
 # Nearer by provider A, but for the last two.
 ADDRESSES = ("100.64.0.1", "100.64.8.1", "100.64.16.1", "2001:db8:1000::1", "100.72.0.1", "2001:db8:1800::1")
 RATE_PPS = 5000
+BACK = StreamSpec("internet", "host", ("192.0.2.10",), 1000)
 EDGE_AT_A = "203.0.113.1"  # the edge as provider A's FRR knows it
 LOOK_S = 0.1
 PLAIN_WIDTH = 110  # columns where there is no terminal to ask
@@ -87,17 +88,20 @@ class Demo:
         )
 
     def cable(self) -> None:
-        """Pull the cable of uplink A under traffic, wait until provider A's FRR has noticed, put it back."""
+        """Pull the cable of uplink A under traffic in both directions, until provider A's FRR has noticed too.
+
+        The way out is the edge's to choose, the way back provider A's: its own link stays up, so plain BGP is all
+        it has, and what the hold timer costs is measured on the same cable at the same moment.
+        """
         switch = self.lab.namespace("switch")
-        stream = self._traffic()
+        out, back = self._traffic(), Stream.start(self.lab, BACK, "back")
         time.sleep(1.0)
         pulled_ns = time.monotonic_ns()
         namespaces.set_link(switch, "eth1", up=False)
         with self.console.status("the cable of uplink A is out; traffic goes on; provider A has not noticed yet"):
             self._until(lambda: not self._frr_has_session(), 30, "FRR's hold timer")
-        noticed_s = (time.monotonic_ns() - pulled_ns) / 1e9
-        out = stream.stop()
-        telling.cable_out(self.console, LossStory.of(out, pulled_ns, noticed_s, RATE_PPS))
+            time.sleep(1.0)
+        telling.cable_out(self.console, Loss.of(out.stop(), pulled_ns), Loss.of(back.stop(), pulled_ns))
         self._cable_back(switch)
 
     def _cable_back(self, switch: str) -> None:
@@ -105,7 +109,8 @@ class Demo:
         back_ns = time.monotonic_ns()
         namespaces.set_link(switch, "eth1", up=True)
         with self.console.status("the cable is back; waiting for provider A's sessions"):
-            self._until(lambda: self._loaded(self.api.get("/v1/status")), 30, "provider A's sessions")
+            self._until(self._frr_has_session, 30, "provider A's session")
+            self._until(lambda: self._loaded(self.api.get("/v1/status")), 30, "provider A's routes")
         came_back_s = (time.monotonic_ns() - back_ns) / 1e9
         time.sleep(1.0)
         telling.cable_back(self.console, stream.stop(), came_back_s)

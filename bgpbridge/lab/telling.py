@@ -16,7 +16,7 @@ from rich.text import Text
 from bgpbridge.lab.measure import Report
 
 __all__ = [
-    "LossStory",
+    "Loss",
     "cable_back",
     "cable_out",
     "closing",
@@ -29,20 +29,18 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class LossStory:
-    """A cable that was pulled under traffic: what it cost, and when plain BGP noticed."""
+class Loss:
+    """What a cable that was pulled did to a stream: packets lost, for how long, and the packets of the stream."""
 
-    sent: int
     lost: int
     lasted_ms: float
-    noticed_s: float
-    would_be_lost: int
+    sent: int
 
     @classmethod
-    def of(cls, report: Report, pulled_ns: int, noticed_s: float, rate_pps: int) -> Self:
-        """`would_be_lost`: packets that go by the lost uplink until BGP notices, at the same rate and share."""
-        lost, lasted_ms = report.lost_within(pulled_ns - 50_000_000, pulled_ns + int(noticed_s * 1e9))
-        return cls(report.sent, lost, lasted_ms, noticed_s, int(noticed_s * rate_pps * 4 / 6))
+    def of(cls, report: Report, pulled_ns: int) -> Self:
+        """From the moment when the cable was pulled (what was under way then is lost as well)."""
+        lost, lasted_ms = report.lost_within(pulled_ns - 50_000_000, pulled_ns + 60_000_000_000)
+        return cls(lost, lasted_ms, report.sent)
 
 
 def opening(console: Console, topology: Path) -> None:
@@ -92,7 +90,7 @@ def verbatim(console: Console, command: str, said: str) -> None:
     """A command and its own words."""
     _scene(console, 3, "Why a packet goes where it goes")
     console.print(f"  [dim]$[/dim] {command}")
-    console.print(Padding(Text.from_ansi(said.rstrip()), (0, 0, 0, 2)))
+    console.print(Padding(Text.from_ansi(said.rstrip()), (0, 0, 0, 2), expand=False))
 
 
 def packets(
@@ -101,34 +99,30 @@ def packets(
     """Who forwarded what."""
     _scene(console, 4, "Packets leave through XDP")
     console.print(
-        f"  {report.received:,} of {report.sent:,} packets arrived, {_by_way(report)}; "
-        f"one way takes {report.delay_us_p50:.0f} us (p50, Python at both ends included)."
+        f"  {report.received:,} of {report.sent:,} packets arrived, {_by_way(report)};\n"
+        f"  they take {report.delay_us_p50:.0f} us (p50), Python at both ends included."
     )
     console.print(f"  The edge forwarded [bold]{by_xdp:,}[/bold] packets in XDP and {by_kernel:,} in the kernel.")
     passed = [item for item in counters if item["packets"] and item["verdict"] != "redirect"]
     reasons = ", ".join(f"{item['reason']} {item['packets']:,}" for item in passed)
-    console.print(f"  Left to the kernel since the start, by reason: {reasons or 'nothing'}.")
+    console.print(f"  Left to the kernel since the start: {reasons or 'nothing'}.")
 
 
-def cable_out(console: Console, story: LossStory) -> None:
-    """What the loss of an uplink cost."""
-    _scene(console, 5, "The cable of uplink A is pulled while packets flow")
-    table = _table("", "traffic moved after", "packets lost")
-    table.add_row(
-        "bgpbridge",
-        f"[bold green]{story.lasted_ms:.1f} ms[/bold green]",
-        f"[bold]{story.lost:,}[/bold] of {story.sent:,}",
-    )
-    table.add_row(
-        "plain BGP: FRR at the far end, hold timer",
-        f"{story.noticed_s * 1000:,.0f} ms",
-        f"about {story.would_be_lost:,}",
-    )
+def cable_out(console: Console, out: Loss, back: Loss) -> None:
+    """What the loss of an uplink cost the way out (bgpbridge's) and the way back (provider A's FRR)."""
+    _scene(console, 5, "The cable of uplink A is pulled while packets flow in both directions")
+    table = _table("", "traffic has moved after", "packets lost")
+    table.add_row("the way out: bgpbridge", *_figures(out), style="bold green")
+    table.add_row("the way back: provider A's FRR", *_figures(back))
     _show(console, table)
     console.print(
-        "  The switch keeps provider A's link up, so its FRR has nothing but the hold timer (9 s here, 90 s or more\n"
-        "  by default); its count of packets is the time above at the same rate."
+        "  A switch keeps provider A's own link up, so all it has is BGP's hold timer: 9 s here, most networks\n"
+        "  have 90 or 180."
     )
+
+
+def _figures(loss: Loss) -> tuple[str, str]:
+    return f"{loss.lasted_ms:,.1f} ms", f"{loss.lost:,} of {loss.sent:,}"
 
 
 def cable_back(console: Console, report: Report, took_s: float) -> None:
@@ -160,7 +154,7 @@ def _table(*columns: str) -> Table:
 
 
 def _show(console: Console, table: Table) -> None:
-    console.print(Padding(table, (0, 0, 0, 2)))
+    console.print(Padding(table, (0, 0, 0, 2), expand=False))
 
 
 def _count(counts: Any, key: str) -> int:
