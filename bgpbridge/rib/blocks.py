@@ -122,7 +122,9 @@ class BlockStore:
             wide = widths.take(rows)
             ends = np.cumsum(wide)
             need = int(ends[-1])
-            self._arena[self._fill : self._fill + need] = matrix[rows][places < wide[:, None]]
+            self._arena[self._fill : self._fill + need] = (
+                matrix[rows].ravel().compress((places < wide[:, None]).ravel())
+            )
             self._offset[ids] = self._fill + ends - wide
             self.length[ids], self.tag[ids], self._hash[ids] = length.take(rows), tags.take(rows), hashes.take(rows)
             self.present[ids] = True

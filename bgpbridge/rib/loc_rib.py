@@ -175,7 +175,11 @@ class Rib:
     # -- what peers send ----------------------------------------------------------------------------
 
     def apply(self, peer: int, batch: Batch) -> Iterator[Changes]:
-        """A decoded run, in pieces. Block-level findings are counted for `take_findings`."""
+        """A decoded run, in pieces. Block-level findings are counted for `take_findings`.
+
+        CapacityError ends it at a piece that does not fit. Where prefixes or attributes are short, that
+        piece has changed nothing; where groups are short, its cells are written and its rows keep the
+        groups that they had, until `redecide` finds room."""
         state = self.peer(peer)
         kind = self._kind(state)
         ids = self.attributes.intern_batch(batch.blocks, kind)

@@ -120,22 +120,26 @@ class HashIndex:
         while len(todo):
             entries = self.slots.take(at)
             empty = np.flatnonzero(entries == 0)
+            won = empty[:0]
             if len(empty) and create is not None:
-                self._claim(at, tags, todo, empty, create)
+                won = self._claim(at, tags, todo, empty, create)
                 entries = self.slots.take(at)
             found = (entries & ID_MASK).view(np.int64)
             hit = ((entries & ~ID_MASK) == tags) & (found != DEAD) & (entries != 0)
+            hit[won] = False  # what was just made need not be compared with itself
             maybe = np.flatnonzero(hit)
             if len(maybe):
                 hit[maybe] = same(found.take(maybe), todo.take(maybe))
+            hit[won] = True
             sure = np.flatnonzero(hit)
             ids[todo.take(sure)] = found.take(sure)
             rest = np.flatnonzero(~hit & (entries != 0))
             todo, tags, at = todo.take(rest), tags.take(rest), (at.take(rest) + 1) & self.mask
         return ids
 
-    def _claim(self, at: Ids, tags: Words, todo: Ids, empty: Ids, create: Callable[[Ids], Ids]) -> None:
-        """Give empty slots to the keys that want them; of several for one slot the last one wins."""
+    def _claim(self, at: Ids, tags: Words, todo: Ids, empty: Ids, create: Callable[[Ids], Ids]) -> Ids:
+        """Give empty slots to the keys that want them; of several for one slot the last one wins. Returns
+        the positions of the winners."""
         slots = at.take(empty)
         claim = empty.view(np.uint64) + np.uint64(1)
         self.slots[slots] = claim
@@ -143,6 +147,7 @@ class HashIndex:
         ids = create(todo.take(winners))
         self.slots[at.take(winners)] = tags.take(winners) | ids.view(np.uint64)
         self.count += len(winners)
+        return winners
 
     def find_one(self, key_hash: int, same: Callable[[int], bool]) -> int:
         """The id of one entry, 0 if there is none."""
