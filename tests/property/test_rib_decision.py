@@ -107,7 +107,7 @@ def candidate(number: int, cell: dict, peer: int, info: dict, table: Table, hops
     )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(
     peers=st.lists(PEER, min_size=1, max_size=7),
     options=OPTIONS,
@@ -156,7 +156,7 @@ def test_no_rank_is_above_every_rank() -> None:
     assert rank_of(0, 0, 0xFFFF, 2) < NO_RANK
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(order=st.randoms(use_true_random=False), peers=st.lists(PEER, min_size=2, max_size=6), options=OPTIONS)
 def test_the_order_of_candidates_does_not_matter(order, peers, options) -> None:
     """MED makes naive pairwise comparison depend on the order of arrival (RFC 4451); this one does not."""
