@@ -10,10 +10,9 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -29,7 +28,7 @@ __all__ = ["main"]
 
 TOPOLOGY = Path(bgpbridge.__file__).parent.parent / "lab" / "quickstart.clab.yml"
 NAME = "demo"
-PREFIXES = {"ipv4": 2000, "ipv6": 500}  # what lab/quickstart/internet announces
+PREFIXES = (2000, 500)  # IPv4 and IPv6, what lab/quickstart/internet announces by each provider
 EXPLAINED = "100.64.0.1"
 # Nearer by provider A, but for the last two.
 ADDRESSES = ("100.64.0.1", "100.64.8.1", "100.64.16.1", "2001:db8:1000::1", "100.72.0.1", "2001:db8:1800::1")
@@ -52,14 +51,15 @@ class Demo:
     def sessions(self) -> None:
         """Wait for all sessions and all routes."""
         with self.console.status("waiting for four BGP sessions and 2,500 prefixes"):
-            self._until(lambda: self._loaded(self.api.get("/v1/status")), 30, "sessions and routes")
+            self._until(self._loaded, 30, "sessions and routes")
         telling.peers(self.console, self.api.get("/v1/peers"), time.monotonic() - self.began)
 
-    @staticmethod
-    def _loaded(status: Mapping[str, Any]) -> bool:
-        kernel = status["kernel"]
-        everybody = sum(status["peers"].values()) == status["peers"]["established"]
-        return everybody and status["routes"] == PREFIXES and kernel["behind"] == 0 and not status["work"]
+    def _loaded(self) -> bool:
+        """Every peer has brought all it has, and both planes have it."""
+        peers, status = self.api.get("/v1/peers"), self.api.get("/v1/status")
+        accepted = [sum(counts["accepted"] for counts in peer["routes"].values()) for peer in peers]
+        everything = sorted(accepted) == sorted(2 * PREFIXES)
+        return everything and status["kernel"]["behind"] == 0 and not status["work"]
 
     def tables(self) -> None:
         """What stands in XDP and kernel, and whether they agree."""
@@ -110,7 +110,7 @@ class Demo:
         namespaces.set_link(switch, "eth1", up=True)
         with self.console.status("the cable is back; waiting for provider A's sessions"):
             self._until(self._frr_has_session, 30, "provider A's session")
-            self._until(lambda: self._loaded(self.api.get("/v1/status")), 30, "provider A's routes")
+            self._until(self._loaded, 30, "provider A's routes")
         came_back_s = (time.monotonic_ns() - back_ns) / 1e9
         time.sleep(1.0)
         telling.cable_back(self.console, stream.stop(), came_back_s)

@@ -90,7 +90,8 @@ def verbatim(console: Console, command: str, said: str) -> None:
     """A command and its own words."""
     _scene(console, 3, "Why a packet goes where it goes")
     console.print(f"  [dim]$[/dim] {command}")
-    console.print(Padding(Text.from_ansi(said.rstrip()), (0, 0, 0, 2), expand=False))
+    for line in said.rstrip().splitlines():
+        console.print(Text(f"  {line}"), soft_wrap=True)
 
 
 def packets(
