@@ -1,0 +1,87 @@
+"""`make demo` tells its story in under a minute, and leaves nothing, also when it is interrupted."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bgpbridge.lab import state
+from bgpbridge.lab.demo import NAME
+
+pytestmark = pytest.mark.root
+
+ROOT = Path(__file__).parents[2]
+
+
+def started() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "bgpbridge.lab.demo"],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+
+
+def left() -> list[str]:
+    """Namespaces, mounts, folders and processes of the demo's lab."""
+    mark = f"{state.RUN}/{NAME}"
+    found = [path.name for path in Path("/run/netns").glob(f"bb-{NAME}-*")]
+    found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if mark in line]
+    found += [mark] if Path(mark).exists() else []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        found += [words] if mark in words else []
+    return found
+
+
+def figure(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    assert found, f"nothing like {pattern} in:\n{text}"
+    return float(found[1].replace(",", ""))
+
+
+def test_the_demo_tells_its_story_and_leaves_nothing() -> None:
+    began = time.monotonic()
+    child = started()
+    told = child.communicate(timeout=120)[0]
+    assert child.returncode == 0, told
+    assert time.monotonic() - began < 60
+    assert [line[:2] for line in told.splitlines() if re.match(r"\d\. ", line)] == ["1.", "2.", "3.", "4.", "5.", "6."]
+    assert told.count("established") == 4
+    assert "0 differences" in told
+    in_xdp = figure(r"forwarded ([\d,]+) packets in XDP", told)
+    in_kernel = figure(r"and ([\d,]+) in the kernel", told)
+    assert in_xdp > 5000 > in_kernel
+    ours = figure(r"bgpbridge +([\d,.]+) ms", told)
+    theirs = figure(r"FRR +([\d,.]+) ms", told)
+    assert ours < 100 < 3000 < theirs
+    assert "\x1b[" not in told, "no colours where there is no terminal"
+    assert left() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "scene"), [(signal.SIGINT, "bgpbridge demo"), (signal.SIGINT, "2. "), (signal.SIGTERM, "4. ")]
+)
+def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, scene: str) -> None:
+    child = started()
+    assert child.stdout is not None
+    assert any(line.startswith(scene) for line in child.stdout)
+    time.sleep(0.3)  # into the scene, wherever that is
+    child.send_signal(number)
+    said = child.communicate(timeout=60)[0]
+    assert child.returncode == 130, said
+    assert "nothing is left" in said
+    assert "Traceback" not in said
+    assert left() == []

@@ -1,0 +1,24 @@
+"""Every lab shows what its expect file says: real FRR, BIRD and GoBGP, real packets, our daemon between them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from bgpbridge.lab import steps
+from bgpbridge.lab.steps import Outcome
+
+pytestmark = pytest.mark.root
+
+LABS = sorted((Path(__file__).parents[2] / "lab").glob("*.clab.yml"))
+
+
+@pytest.mark.parametrize("topology", LABS, ids=lambda path: path.name.partition(".")[0])
+def test_the_lab_shows_what_it_must(topology: Path) -> None:
+    heard: list[Outcome] = []
+    steps.check(topology, None, f"bbe{os.getpid()}", say=lambda text: None, heard=heard.append)
+    story = "\n".join(f"{outcome.step.title}: {outcome.wrong or 'ok'} {outcome.report or ''}" for outcome in heard)
+    assert heard, "no step was taken"
+    assert not heard[-1].wrong, story
