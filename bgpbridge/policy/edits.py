@@ -42,19 +42,14 @@ class Edits:
     prepend: tuple[int, int] | None = None
     communities: CommunityEdits = field(default_factory=CommunityEdits)
 
-    @property
-    def wild(self) -> bool:
-        """True when the outcome depends on the route's own communities."""
-        return any(pattern.value is None for pattern in self.communities.remove)
-
 
 _SCALARS = ("local_pref", "med", "weight", "next_hop", "prepend")
 _FIELDS = {CommunityKind.STANDARD: "communities", CommunityKind.EXTENDED: "extended", CommunityKind.LARGE: "large"}
 
 
 def resolve(edits: Sequence[Edits], attributes: PathAttributes | None) -> AttributeChanges:
-    """The changes that the edits come to, one after the other. `attributes` may be None unless an edit is
-    `wild`."""
+    """The changes that the edits come to, one after the other. `attributes` None stands
+    for a route without communities."""
     values: dict[str, Any] = {}
     for edit in edits:
         values |= {name: getattr(edit, name) for name in _SCALARS if getattr(edit, name) is not None}

@@ -13,7 +13,9 @@ import numpy as np
 from bgpbridge.policy.columns import AttributeBatch, AttributeView, Ids
 from bgpbridge.policy.compile import WORD, CompiledPolicy, join, split
 from bgpbridge.policy.edits import Edits, resolve
+from bgpbridge.policy.lists import with_community
 from bgpbridge.policy.prefix_table import Words
+from bgpbridge.types import AttributeChanges
 
 __all__ = ["DerivedIds", "MaskCache"]
 
@@ -75,17 +77,22 @@ class MaskCache:
 
 
 class DerivedIds:
-    """For one row of edits: the id that each attribute id becomes."""
+    """For one row of edits: the id that each attribute id becomes.
+
+    Wildcards (`remove: 65000:*`) come to something only where a community fits them; all other ids get the
+    same changes, in one step.
+    """
 
     def __init__(self, edits: Sequence[Edits], view: AttributeView) -> None:
         self.edits = tuple(edits)
         self.view = view
-        self._changes = None if any(edit.wild for edit in edits) else resolve(self.edits, None)
+        self._wild = tuple(p for edit in edits for p in edit.communities.remove if p.value is None)
+        self._plain = resolve(self.edits, None)
         self._derived = np.zeros(1024, np.int64)
 
     def one(self, number: int) -> int:
         """The id that one becomes."""
-        changes = self._changes or resolve(self.edits, self.view.get(number).attributes)
+        changes = resolve(self.edits, self.view.get(number).attributes) if self._wild else self._plain
         return self.view.derive(number, changes)
 
     def many(self, ids: Ids) -> Ids:
@@ -93,13 +100,25 @@ class DerivedIds:
         top = int(ids.max(initial=0)) + 1
         self._derived = _grown(self._derived, top)
         missing = _distinct(ids.compress(self._derived.take(ids) == 0), top)
-        if self._changes is not None:
-            self._derived[missing] = self.view.derive_many(missing, self._changes)
-        else:
-            self._derived[missing] = [self.one(number) for number in missing.tolist()]
+        if len(missing):
+            self._derive(missing)
         found: Ids = self._derived.take(ids)
         self.view.keep(found)
         return found
+
+    def _derive(self, ids: Ids) -> None:
+        by_changes: dict[AttributeChanges, list[int]] = {}
+        if self._wild:
+            lists = self.view.lists(ids)
+            special = with_community(lists, self._wild) | lists.odd
+            for number in ids.compress(special).tolist():
+                changes = resolve(self.edits, self.view.get(number).attributes)
+                by_changes.setdefault(changes, []).append(number)
+            ids = ids.compress(~special)
+        self._derived[ids] = self.view.derive_many(ids, self._plain)
+        for changes, numbers in by_changes.items():
+            some = np.array(numbers, np.int64)
+            self._derived[some] = self.view.derive_many(some, changes)
 
     def forget(self, ids: Ids) -> None:
         """These ids, received or derived, will soon mean something else."""

@@ -199,14 +199,14 @@ class AttributeTable:
         return found
 
     def derive_many(self, ids: Ids, changes: AttributeChanges) -> Ids:
-        """The same for many distinct ids, not 0. Where only numbers are set, columns are copied and nothing is
+        """The same for many distinct ids, not 0. Where path and next hop stay, columns are copied and nothing is
         decoded."""
         if changes.empty:
             return ids
         known = self._derived.get(changes, {})
         found = np.array([known.get(number, 0) for number in ids.tolist()], np.int64)
         new = np.flatnonzero(found == 0)
-        if changes == AttributeChanges(changes.local_pref, changes.med, changes.weight):
+        if changes.prepend is None and changes.next_hop is None:
             found[new] = self._copy_derived(ids.take(new), changes)
         else:
             found[new] = [self._add_derived(number, changes) for number in ids.take(new).tolist()]
@@ -215,7 +215,8 @@ class AttributeTable:
         return found
 
     def _copy_derived(self, ids: Ids, changes: AttributeChanges) -> Ids:
-        """Derived ids of attributes that differ in numbers only."""
+        """Derived ids of attributes with the same path and next hop. The flags for communities stay as they
+        were, or are set: they say that there may be some."""
         if self.pool.room() < len(ids):
             raise CapacityError(f"{self.pool.used()} attribute ids are in use", mend="collect unused ones")
         new = self.pool.take(len(ids))
@@ -231,6 +232,13 @@ class AttributeTable:
             if value is not None:
                 getattr(self, name)[new] = value
                 self.flags[new] |= np.uint16(flag)
+        for lists, bit in (
+            (changes.communities, FieldFlag.COMMUNITIES),
+            (changes.extended, FieldFlag.EXTENDED),
+            (changes.large, FieldFlag.LARGE),
+        ):
+            if lists.add or lists.replace:
+                self.flags[new] |= np.uint16(bit)
         weight = np.where(self.flags.take(new) & WEIGHT_SET, self.weight.take(new), 0).astype(np.uint64)
         rank = (np.uint64(MOST_WEIGHT) - weight) << np.uint64(48)
         rank |= (np.uint64(0xFFFFFFFF) - self.local_pref.take(new)) << np.uint64(16)

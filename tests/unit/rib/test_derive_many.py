@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,10 @@ CHANGES = [
     AttributeChanges(weight=70000),
     AttributeChanges(local_pref=1, med=0, weight=3),
     AttributeChanges(local_pref=5, communities=CommunityChanges(add=(65000,))),
+    AttributeChanges(communities=CommunityChanges(remove=(65000,)), med=3),
+    AttributeChanges(large=CommunityChanges(replace=((1, 2, 3),)), extended=CommunityChanges(add=(b"12345678",))),
     AttributeChanges(prepend=(64501, 2)),
+    AttributeChanges(next_hop=ip_address("192.0.2.77"), local_pref=9),
 ]
 
 
