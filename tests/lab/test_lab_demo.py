@@ -66,7 +66,8 @@ def test_the_demo_tells_its_story_and_leaves_nothing() -> None:
     assert in_xdp > 5000 > in_kernel
     ours = figure(r"bgpbridge +([\d,.]+) ms", told)
     theirs = figure(r"FRR +([\d,.]+) ms", told)
-    assert ours < 100 < 3000 < theirs
+    assert ours < 100
+    assert theirs > 3000
     assert "\x1b[" not in told, "no colours where there is no terminal"
     assert left() == []
 
