@@ -23,14 +23,13 @@ from bgpbridge.daemon.children import FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S, Ch
 from bgpbridge.daemon.runtime import RuntimeFolder
 from bgpbridge.errors import BridgeError
 from bgpbridge.feed.lane import Layout
-from bgpbridge.pipeline.peers import number_peers
+from bgpbridge.pipeline.peers import lanes_for, number_peers
 from bgpbridge.pipeline.reload import passwords_of
 from bgpbridge.speaker.launch import SpeakerProcess
 from bgpbridge.speaker.render import render
 
 __all__ = ["Supervisor", "run"]
 
-SPARE_LANES = 16
 NOT_AGAIN = frozenset({0, 1, 2})
 
 log = logging.getLogger("bgpbridge.supervisor")
@@ -85,7 +84,7 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """Lanes for every peer and some more, ExaBGP's configuration, numbers of the peers."""
-        lanes = 1 + 2 * len(self.config.peers) + SPARE_LANES
+        lanes = lanes_for(len(self.config.peers))
         layout = Layout(lanes, self.config.speaker.lane_mib << 20)
         numbers = number_peers(self.config, {}, lanes)
         text = render(self.config, numbers, passwords_of(self.config))

@@ -18,7 +18,7 @@ from bgpbridge.feed.frames import Notice, SessionDown
 from bgpbridge.types import Family, Session
 from bgpbridge.wire.verdicts import Finding
 
-__all__ = ["PeerState", "PeerTable", "Phase", "number_peers"]
+__all__ = ["PeerState", "PeerTable", "Phase", "lanes_for", "number_peers"]
 
 KEEP_NOTICES = 16
 KEEP_FINDINGS = 64
@@ -138,6 +138,12 @@ class PeerTable:
         """The name of a peer, `peer 7` for one that has gone."""
         state = self._by_index.get(index)
         return state.name if state is not None else f"peer {index}"
+
+
+def lanes_for(peers: int) -> int:
+    """How many lanes to lay out for so many peers: the speaker's own, and room for reloads that add more. Lanes
+    that nobody uses cost address space only."""
+    return 1 + max(2 * peers, peers + 16)
 
 
 def number_peers(config: Config, known: dict[str, int], lanes: int, busy: Iterable[int] = ()) -> dict[str, int]:

@@ -27,7 +27,7 @@ _MAX_TTL = 255
 
 
 def render(config: Config, numbers: Mapping[str, int], passwords: Mapping[str, str]) -> str:
-    """The whole file. `numbers` gives each peer's number (`PeerIndex`), `passwords` the MD5 password of the
+    """The whole file. `numbers` gives each peer's number (its lane), `passwords` the MD5 password of the
     peers that have one (`config.secrets.read_password`). Raises DocumentError, at the peer's place, for an
     announcement that cannot be made."""
     lines = ["# Written by bgpbridge from its own configuration; changes here are lost."]

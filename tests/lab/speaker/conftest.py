@@ -24,9 +24,9 @@ import pytest
 from bgpbridge.config.model import Config
 from bgpbridge.feed.frames import Notice, Record, SessionDown, SessionUp, Updates
 from bgpbridge.feed.lane import Layout
-from bgpbridge.feed.peers import PeerIndex
 from bgpbridge.feed.reader import LaneReader
 from bgpbridge.lab import namespaces, processes
+from bgpbridge.pipeline.peers import number_peers
 from bgpbridge.speaker.launch import SpeakerProcess
 from bgpbridge.speaker.render import render
 
@@ -43,7 +43,7 @@ class Rig:
         self.started: list[int] = []
         self.routers: list[str] = []
         self.raws: list[RawRouter] = []
-        self.index = PeerIndex(32)
+        self.index: dict[str, int] = {}
         self.process: SpeakerProcess | None = None
         self.reader: LaneReader | None = None
         self.told: dict[int, list[Record]] = {}
@@ -122,7 +122,7 @@ class Rig:
     def render(self, config: dict[str, Any], passwords: dict[str, str] | None = None) -> str:
         router = {"asn": 65000, "router_id": "10.9.0.1"}
         made = Config.model_validate({"router": router, **config})
-        numbers = self.index.update(peer.name for peer in made.peers)
+        numbers = self.index = number_peers(made, self.index, 32)
         return render(made, numbers, passwords or {})
 
     def speaker(self, config: dict[str, Any], passwords: dict[str, str] | None = None, lane_mib: int = 4) -> None:
