@@ -58,7 +58,7 @@ def opening(console: Console, topology: Path) -> None:
 def peers(console: Console, found: Sequence[Mapping[str, Any]], took_s: float) -> None:
     """The sessions."""
     _scene(console, 1, f"Sessions are up and all routes are in, {took_s:.1f} s after nothing was there")
-    table = _table("peer", "AS", "address", "state", "routes received", "accepted", "best")
+    table = _table("peer", "AS", "address", "state", "received", "accepted", "best")
     for peer in found:
         counts = list(peer["routes"].values())
         figures = [f"{sum(_count(item, key) for item in counts):,}" for key in ("received", "accepted", "best")]
@@ -79,7 +79,7 @@ def tables(console: Console, status: Mapping[str, Any], audit: Mapping[str, Any]
     _show(console, table)
     modes = ", ".join(f"{item['name']} {item['mode']}" for item in status["interfaces"])
     console.print(
-        f"  {status['groups']} next-hop groups serve all of them; XDP runs on {modes}, loaded by {status['loader']}."
+        f"  {status['groups']} next-hop groups serve all of them.\n  XDP runs on {modes}; {status['loader']} loaded it."
     )
     differences = sum(audit["divergent"].values())
     verdict = "[green]0 differences[/green]" if audit["clean"] else f"[red]{differences} differences[/red]"
@@ -117,8 +117,8 @@ def cable_out(console: Console, out: Loss, back: Loss) -> None:
     table.add_row("the way back: provider A's FRR", *_figures(back))
     _show(console, table)
     console.print(
-        "  A switch keeps provider A's own link up, so all it has is BGP's hold timer: 9 s here, most networks\n"
-        "  have 90 or 180."
+        "  A switch keeps provider A's own link up, so all it has is BGP's hold timer:\n"
+        "  9 s here; most networks have 90 or 180."
     )
 
 
@@ -130,8 +130,9 @@ def cable_back(console: Console, report: Report, took_s: float) -> None:
     """The way back."""
     _scene(console, 6, "The cable is back")
     console.print(
-        f"  Provider A's sessions and routes came back after {took_s:.1f} s; the last packets arrive by "
-        f"{_provider(report.last_way)}.\n  {report.lost:,} of {report.sent:,} packets were lost on the way back."
+        f"  Provider A's sessions and routes came back after {took_s:.1f} s;\n"
+        f"  the last packets arrive by {_provider(report.last_way)}, "
+        f"{report.lost:,} of {report.sent:,} were lost meanwhile."
     )
 
 
