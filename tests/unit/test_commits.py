@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-import bgpbridge.commits as commits
+from bgpbridge import commits
 from bgpbridge.commits import Cause, CauseKind, CommitLog
 from bgpbridge.types import Family, Prefix
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-import bgpbridge.events as events
+from bgpbridge import events
 from bgpbridge.events import EventLog, Severity
 
 

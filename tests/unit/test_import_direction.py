@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "types"}),
     frozenset({"documents", "resources", "capabilities"}),
     frozenset({"wire", "datapath", "commits", "events", "doctor"}),
-    frozenset({"rib", "policy", "enrich"}),
+    frozenset({"rib", "policy"}),
     frozenset({"config"}),
     frozenset({"feed", "speaker", "fib"}),
     frozenset({"pipeline"}),

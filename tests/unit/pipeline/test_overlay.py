@@ -50,7 +50,9 @@ class World:
     def __init__(self) -> None:
         self.foreign, self.plane = ForeignTable(), Plane()
         self.routed: set[Prefix] = set()
-        self.overlay = Overlay(self.foreign, self.plane, dict.fromkeys(Family, METRIC), self.routed.__contains__, self.inside)
+        self.overlay = Overlay(
+            self.foreign, self.plane, dict.fromkeys(Family, METRIC), self.routed.__contains__, self.inside
+        )
         self.overlay.start()
 
     def inside(self, prefix: Prefix) -> list[Prefix]:

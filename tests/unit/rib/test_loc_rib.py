@@ -17,6 +17,7 @@ from bgpbridge.types import AttributeChanges, Family, Prefix, Session, Verdict
 from bgpbridge.wire.attributes import encode_attribute
 from bgpbridge.wire.bulk import decode_run
 from bgpbridge.wire.message import build_update
+from bgpbridge.wire.verdicts import SessionKind
 
 V4, V6 = Family.IPV4, Family.IPV6
 NET = Prefix.parse("198.51.100.0/24")
@@ -394,3 +395,44 @@ def test_a_warm_table_holds_the_same() -> None:
     world.rib.warm(1000, 1000)
     world.one(announce("10.0.0.0/8"))
     assert (world.group(), world.group(Prefix.parse("10.0.0.0/8"))) == (Group((Member(0, 1),)),) * 2
+
+
+@pytest.mark.parametrize("points", range(8))
+def test_ids_of_refused_routes_survive_a_collection_under_way(apply, points: int) -> None:
+    world = World(judge=RefuseAll())
+    apply(world, announce(str(NET)))
+    apply(world, withdraw(str(NET)))
+    unused = world.rib.collect()
+    for _ in range(points):
+        next(unused, None)
+    apply(world, announce(str(NET)))
+    for _ in unused:
+        pass
+    (path,) = lookups.paths(world.rib, NET)
+    assert world.rib.attributes.get(path.received).attributes.path_length == 1
+    assert len(world.rib.attributes) == 1
+
+
+@pytest.mark.parametrize("points", range(1, 8))
+def test_a_new_block_under_an_old_number_inherits_nothing(monkeypatch: pytest.MonkeyPatch, points: int) -> None:
+    monkeypatch.setattr("bgpbridge.rib.collection.SLICE", 1)
+    rib = World().rib
+    table = rib.attributes
+    kind = SessionKind(asn4=True, ebgp=True, local_as=64512)
+    changes = AttributeChanges(med=1)
+    table.derive(table.intern(attributes(65001), False, kind), changes)
+    unused = rib.collect()
+    for _ in range(points):
+        next(unused, None)
+    derived = table.derive(table.intern(attributes(65001, 2, 3), False, kind), changes)
+    assert table.get(derived).attributes.path_length == int(table.path_length[derived]) == 3
+    for _ in unused:
+        pass
+    assert table.get(derived).attributes.path_length == int(table.path_length[derived]) == 3
+
+
+def test_beyond_the_add_path_limit_the_first_paths_stay(apply) -> None:
+    world = World(add_path=True, limit=1)
+    apply(world, *(announce(str(NET), path_id=n, hop=f"192.0.2.{n}") for n in (5, 4, 6)))
+    assert [path.path_id for path in lookups.paths(world.rib, NET)] == [5]
+    assert world.counts().refused_paths == 2

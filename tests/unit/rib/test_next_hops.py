@@ -88,6 +88,9 @@ def test_unused_ids_are_given_out_again() -> None:
     assert table.release(used) == [one]
     assert table.scoped_one(template, 4) == scoped
     assert table.intern(IPv4Address("192.0.2.9")) == one
-    used[scoped] = False
+    used[one] = True
+    used[[template, scoped]] = True, False
+    assert table.release(used) == []  # peers may use the template's own ones at any moment
+    used[[template, one]] = False
     assert sorted(table.release(used)) == sorted([one, template, scoped])
     assert len(table) == 1
