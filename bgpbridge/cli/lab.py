@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 
+from bgpbridge.cli.commands import JSON, say
 from bgpbridge.lab import node as container
 from bgpbridge.lab import runner, state, steps
 from bgpbridge.lab.steps import Outcome
 
 __all__ = ["lab"]
+
+Json = dict[str, Any]
 
 FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 NAME = click.option("--name", help="Another name than the file gives, to run it twice.")
@@ -26,37 +31,29 @@ def lab() -> None:
 @lab.command()
 @FILE
 @NAME
-def up(file: Path, name: str | None) -> None:
+@JSON
+def up(file: Path, name: str | None, as_json: bool) -> None:
     """Bring the topology FILE up; it stays until `lab down`. Needs root."""
     with runner.interruptible():
-        made = runner.up(file, name, say=_say)
-    click.echo(f"lab {made.name} is up: {', '.join(made.namespaces)}")
-    click.echo(f"  bgpbridge lab exec {made.name} NODE COMMAND...    bgpbridge lab down {made.name}")
+        made = runner.up(file, name, say=_silent if as_json else _tell)
+    say(_as_json(made), as_json, _up_text)
 
 
 @lab.command()
 @click.argument("name")
-def down(name: str) -> None:
+@JSON
+def down(name: str, as_json: bool) -> None:
     """Take the lab NAME down, whole or what is left of it. A topology's file will do for its name."""
     name = runner.name_of(name)
     runner.down(name)
-    click.echo(f"lab {name} is down")
+    say({"name": name, "up": False}, as_json, lambda answer: [f"lab {answer['name']} is down"])
 
 
 @lab.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON, for programs.")
+@JSON
 def list_(as_json: bool) -> None:
     """The labs on this machine and their nodes."""
-    found = runner.labs()
-    if as_json:
-        click.echo(json.dumps([_as_json(item) for item in found], indent=2))
-        return
-    for item in found:
-        click.echo(f"{item.name}  {'up' if item.alive else 'left-overs: lab down clears them'}  {item.file}")
-        for node in item.namespaces:
-            programs = [process for process in item.processes if process.node == node]
-            words = [f"{process.name}{'' if process.alive else ' (ended)'}" for process in programs]
-            click.echo(f"  {node:<12} {item.namespaces[node]:<28} {', '.join(words)}")
+    say([_as_json(item) for item in runner.labs()], as_json, _list_text)
 
 
 @lab.command("exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -75,13 +72,13 @@ def exec_(name: str, node: str, command: tuple[str, ...]) -> None:
 @FILE
 @click.option("--expect", type=click.Path(path_type=Path, dir_okay=False), help="Another expect file than FILE's own.")
 @NAME
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a step.")
+@JSON
 @click.pass_context
 def test(ctx: click.Context, file: Path, expect: Path | None, name: str | None, as_json: bool) -> None:
     """Bring FILE up, hold it against its expect file, take it down. Exit code 1 when something is not as expected."""
     with runner.interruptible():
         heard = _hear_json if as_json else _hear
-        fine = steps.check(file, expect, name, say=_silent if as_json else _say, heard=heard)
+        fine = steps.check(file, expect, name, say=_silent if as_json else _tell, heard=heard)
     ctx.exit(0 if fine else 1)
 
 
@@ -92,7 +89,7 @@ def node(ctx: click.Context) -> None:
     ctx.exit(container.run())
 
 
-def _say(text: str) -> None:
+def _tell(text: str) -> None:
     click.echo(f"  {text}")
 
 
@@ -114,7 +111,7 @@ def _hear_json(outcome: Outcome) -> None:
     click.echo(json.dumps({"step": outcome.step.title, "took_s": round(outcome.took_s, 3), "wrong": outcome.wrong}))
 
 
-def _as_json(item: state.Lab) -> dict[str, object]:
+def _as_json(item: state.Lab) -> Json:
     nodes = {
         node: {
             "namespace": namespace,
@@ -123,3 +120,18 @@ def _as_json(item: state.Lab) -> dict[str, object]:
         for node, namespace in item.namespaces.items()
     }
     return {"name": item.name, "file": item.file, "up": item.alive, "nodes": nodes}
+
+
+def _up_text(made: Json) -> Iterator[str]:
+    yield f"lab {made['name']} is up: {', '.join(made['nodes'])}"
+    yield f"  bgpbridge lab exec {made['name']} NODE COMMAND...    bgpbridge lab down {made['name']}"
+
+
+def _list_text(found: list[Json]) -> Iterator[str]:
+    if not found:
+        yield "no lab is up"
+    for item in found:
+        yield f"{item['name']}  {'up' if item['up'] else 'left-overs: lab down clears them'}  {item['file']}"
+        for node, what in item["nodes"].items():
+            programs = [f"{name}{'' if p['alive'] else ' (ended)'}" for name, p in what["programs"].items()]
+            yield f"  {node:<12} {what['namespace']:<28} {', '.join(programs)}".rstrip()
