@@ -115,6 +115,7 @@ class _FamilyTable:
             self.rows[:, bit // WORD] |= holds.reshape(-1).astype(np.uint64) << np.uint64(bit % WORD)
         self._truths.clear()
         self._flat = self.rows[:, 0].copy() if words == 1 else None
+        self._cells = None if self._flat is None else self._flat.data
 
     def _truth(self, condition: PrefixCondition) -> Any:
         """Whether a condition holds, as [row, length] or something that broadcasts to it."""
@@ -134,7 +135,8 @@ class _FamilyTable:
         return self._flat.take(at)[:, None] if self._flat is not None else self.rows.take(at, axis=0)
 
     def mask(self, value: int, length: int) -> int:
-        return join(self.rows[self.table.find_one(value) * self.lengths + length])
+        at = self.table.find_one(value) * self.lengths + length
+        return join(self.rows[at]) if self._cells is None else int(self._cells[at])
 
 
 def _distinct_sets(clauses: Sequence[Clause]) -> list[PrefixIn]:

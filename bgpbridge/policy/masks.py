@@ -20,6 +20,9 @@ from bgpbridge.types import AttributeChanges
 __all__ = ["DerivedIds", "MaskCache"]
 
 
+INTEGERS_KEPT = 65_536
+
+
 def _grown(column: Any, rows: int) -> Any:
     """The column with room for `rows` rows, zeros behind."""
     if rows <= len(column):
@@ -44,6 +47,7 @@ class MaskCache:
         self.view = view
         self._masks = np.zeros((1024, compiled.words), np.uint64)
         self._known = np.zeros(1024, np.bool_)
+        self._integers: dict[int, int] = {}  # of ids that were asked for one by one
 
     def masks(self, ids: Ids) -> Words:
         """The masks of many ids; new ones are worked out together."""
@@ -57,9 +61,12 @@ class MaskCache:
 
     def mask(self, number: int) -> int:
         """The mask of one id as an integer."""
-        if number >= len(self._known) or not self._known[number]:
-            self.masks(np.array([number], np.int64))
-        return join(self._masks[number])
+        mask = self._integers.get(number)
+        if mask is None:
+            if len(self._integers) >= INTEGERS_KEPT:
+                self._integers.clear()
+            mask = self._integers[number] = join(self.masks(np.array([number], np.int64))[0])
+        return mask
 
     def _fill(self, ids: Ids) -> None:
         batch = AttributeBatch(self.view, ids)
@@ -74,6 +81,7 @@ class MaskCache:
     def forget(self, ids: Ids) -> None:
         """These ids will soon mean something else."""
         self._known[ids.compress(ids < len(self._known))] = False
+        self._integers.clear()
 
 
 class DerivedIds:
