@@ -6,7 +6,8 @@ changed, and a scrape costs a few milliseconds whatever the number of routes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, generate_latest
@@ -17,13 +18,17 @@ from prometheus_client.registry import Collector
 
 from bgpbridge.config.model import Metrics as Settings
 from bgpbridge.errors import BridgeError
+from bgpbridge.fib.kernel import KernelStatus
 from bgpbridge.pipeline.bridge import Bridge
-from bgpbridge.view.counters import counters
-from bgpbridge.view.groups import adjacencies
+from bgpbridge.types import Family
+from bgpbridge.view.counters import CounterView, counters
+from bgpbridge.view.groups import AdjacencyView, adjacencies
 from bgpbridge.view.peers import PeerView, peers
 from bgpbridge.view.status import StatusView, status
 
 __all__ = ["BridgeCollector", "MetricsServer"]
+
+ROUTE_STATES = ("received", "accepted", "rejected", "best", "stale")
 
 
 class BridgeCollector(Collector):
@@ -37,26 +42,38 @@ class BridgeCollector(Collector):
         seen = status(self._bridge)
         yield from _whole(seen)
         yield from _planes(seen)
+        if seen.kernel is not None:
+            yield from _kernel(seen.kernel)
         yield from _peers(peers(self._bridge))
-        yield from self._datapath()
-
-    def _datapath(self) -> Iterator[Metric]:
-        packets = CounterMetricFamily("bgpbridge_xdp_packets", "Packets by what became of them", labels=["reason"])
-        octets = CounterMetricFamily("bgpbridge_xdp_octets", "Octets by what became of them", labels=["reason"])
-        for counter in counters(self._bridge):
-            packets.add_metric([counter.reason], counter.packets)
-            octets.add_metric([counter.reason], counter.octets)
-        labels = ["gateway", "link"]
-        sent = CounterMetricFamily("bgpbridge_adjacency_packets", "Packets that XDP sent to a neighbour", labels=labels)
-        up = GaugeMetricFamily("bgpbridge_adjacency_up", "1 while packets can be sent there", labels=labels)
-        for adjacency in adjacencies(self._bridge):
-            sent.add_metric([adjacency.gateway, adjacency.link], adjacency.packets)
-            up.add_metric([adjacency.gateway, adjacency.link], adjacency.up)
-        yield from (packets, octets, sent, up)
+        yield from _packets(counters(self._bridge))
+        yield from _adjacencies(adjacencies(self._bridge))
+        yield _counter("events", "Things that happened (`bgpbridge events`)", self._bridge.events.total)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
     return GaugeMetricFamily(f"bgpbridge_{name}", text, value=value)
+
+
+def _counter(name: str, text: str, value: float) -> Metric:
+    return CounterMetricFamily(f"bgpbridge_{name}", text, value=value)
+
+
+def _gauges(name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    family = GaugeMetricFamily(f"bgpbridge_{name}", text, labels=labels)
+    for values, number in rows:
+        family.add_metric(values, number)
+    return family
+
+
+def _counters(name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> Metric:
+    family = CounterMetricFamily(f"bgpbridge_{name}", text, labels=labels)
+    for values, number in rows:
+        family.add_metric(values, number)
+    return family
+
+
+def _by_family(counts: Mapping[Family, int]) -> list[tuple[tuple[str], float]]:
+    return [((family.label,), count) for family, count in counts.items()]
 
 
 def _whole(seen: StatusView) -> Iterator[Metric]:
@@ -68,47 +85,86 @@ def _whole(seen: StatusView) -> Iterator[Metric]:
     yield _gauge("next_hops", "BGP next hops", seen.next_hops)
     yield _gauge("next_hops_unreachable", "BGP next hops that do not resolve", seen.next_hops_unreachable)
     yield _gauge("attributes", "Distinct path attribute blocks", seen.attributes)
-    yield _gauge("memory_resident_bytes", "Resident memory of the bridge process", seen.memory.resident)
+    yield _gauge("memory_resident_octets", "Resident memory of the bridge process", seen.memory.resident)
+    yield _gauge("memory_maps_octets", "What the BPF maps take when full", seen.memory.maps_full)
     yield _gauge("work_pending", "Whole-table jobs under way", seen.work)
-    yield CounterMetricFamily("bgpbridge_commits", "Commits to the Loc-RIB and to groups", value=seen.commits)
-    yield CounterMetricFamily("bgpbridge_foreign_repairs", "Own routes put back", value=seen.foreign_repairs)
-    routes = GaugeMetricFamily("bgpbridge_loc_rib_routes", "Prefixes with a route", labels=["family"])
-    for family, count in seen.routes.items():
-        routes.add_metric([family.label], count)
-    yield routes
+    yield _gauge("adopting", "1 until what an earlier run left is claimed or swept", seen.adopting)
+    yield _counter("commits", "Commits to the Loc-RIB and to groups", seen.commits)
+    yield _counter("foreign_repairs", "Routes of ours put back after somebody else changed them", seen.foreign_repairs)
+    yield _gauges("loc_rib_routes", "Prefixes with a route", ["family"], _by_family(seen.routes))
+    modes = (((view.name, view.mode), 1.0) for view in seen.interfaces)
+    yield _gauges("xdp_interface", "1 for each interface, with the mode that XDP has there", ["link", "mode"], modes)
 
 
 def _planes(seen: StatusView) -> Iterator[Metric]:
-    entries = GaugeMetricFamily("bgpbridge_fib_routes", "Routes in a plane", labels=["plane", "family"])
-    refused = GaugeMetricFamily("bgpbridge_fib_refused", "Routes that a plane refuses", labels=["plane", "family"])
+    held: list[tuple[tuple[str, str], float]] = []
+    refused: list[tuple[tuple[str, str], float]] = []
     if seen.xdp is not None:
-        for family in seen.xdp.entries:
-            entries.add_metric(["xdp", family.label], seen.xdp.entries[family])
-            refused.add_metric(["xdp", family.label], seen.xdp.refused[family])
+        held += [(("xdp", family.label), count) for family, count in seen.xdp.entries.items()]
+        refused += [(("xdp", family.label), count) for family, count in seen.xdp.refused.items()]
+        yield _gauges("xdp_capacity", "Room for prefixes", ["family"], _by_family(seen.xdp.capacity))
+        yield _gauges("xdp_punted", "Prefixes left to the kernel", ["family"], _by_family(seen.xdp.punted))
     if seen.kernel is not None:
-        for family in seen.kernel.installed:
-            entries.add_metric(["kernel", family.label], seen.kernel.installed[family])
-            refused.add_metric(["kernel", family.label], seen.kernel.refused[family])
-        yield _gauge("kernel_behind", "Routes that wait to be written into the kernel", seen.kernel.behind)
-    yield from (entries, refused)
+        held += [(("kernel", family.label), count) for family, count in seen.kernel.installed.items()]
+        refused += [(("kernel", family.label), count) for family, count in seen.kernel.refused.items()]
+    labels = ["plane", "family"]
+    yield _gauges("fib_routes", "Routes in a plane", labels, held)
+    yield _gauges("fib_refused", "Routes that a plane refuses; each is tried again", labels, refused)
+
+
+def _kernel(seen: KernelStatus) -> Iterator[Metric]:
+    yield _gauge("kernel_behind", "Routes that wait to be written into the kernel", seen.behind)
+    yield _gauge("kernel_foreign_held", "Prefixes where another one's route of our metric stands", seen.foreign_held)
+    yield _gauge("kernel_nexthops_missing", "Ways that the kernel takes no nexthop for", len(seen.missing_nexthops))
+    yield _counter("kernel_messages", "Route messages sent to the kernel", seen.sent)
+    yield _counter(
+        "kernel_lost_routes", "Routes that the kernel dropped by itself, found and put back", seen.lost_routes
+    )
+    yield _counter("kernel_mended", "Differences with the kernel that were found and mended", seen.mended)
 
 
 def _peers(seen: list[PeerView]) -> Iterator[Metric]:
-    up = GaugeMetricFamily("bgpbridge_peer_established", "1 while the session is up", labels=["peer"])
-    updates = CounterMetricFamily("bgpbridge_peer_updates", "UPDATE messages received", labels=["peer"])
-    labels = ["peer", "family", "state"]
-    routes = GaugeMetricFamily("bgpbridge_peer_routes", "Routes of a peer by what became of them", labels=labels)
-    labels = ["peer", "verdict", "reason"]
-    findings = CounterMetricFamily("bgpbridge_peer_findings", "Malformed or refused UPDATEs", labels=labels)
+    def each(value: Callable[[PeerView], float]) -> list[tuple[tuple[str], float]]:
+        return [((peer.name,), value(peer)) for peer in seen]
+
+    label = ["peer"]
+    yield _gauges("peer_established", "1 while the session is up", label, each(lambda p: p.state == "established"))
+    yield _gauges("peer_since_seconds", "Unix time of the session's present state", label, each(lambda p: p.since))
+    yield _counters("peer_sessions", "Sessions that came up", label, each(lambda p: p.established))
+    yield _counters("peer_updates", "UPDATE messages received", label, each(lambda p: p.updates))
+    yield _counters("peer_octets", "Octets of UPDATE messages received", label, each(lambda p: p.octets))
+    routes = [
+        ((peer.name, family.label, state), float(getattr(counts, state)))
+        for peer in seen
+        for family, counts in peer.routes.items()
+        for state in ROUTE_STATES
+    ]
+    yield _gauges("peer_routes", "Routes by what became of them", ["peer", "family", "state"], routes)
+    findings: Counter[tuple[str, str, str]] = Counter()
     for peer in seen:
-        up.add_metric([peer.name], peer.state == "established")
-        updates.add_metric([peer.name], peer.updates)
-        for family, counts in peer.routes.items():
-            for state in ("received", "accepted", "rejected", "best", "stale"):
-                routes.add_metric([peer.name, family.label, state], getattr(counts, state))
         for finding in peer.findings:
-            findings.add_metric([peer.name, finding.verdict, finding.reason], finding.count)
-    yield from (up, updates, routes, findings)
+            findings[peer.name, finding.verdict, finding.reason] += finding.count
+    labels = ["peer", "verdict", "reason"]
+    yield _counters("peer_findings", "Malformed or refused attributes (RFC 7606)", labels, findings.items())
+
+
+def _packets(seen: list[CounterView]) -> Iterator[Metric]:
+    labels = ["reason", "verdict"]
+    packets = (((view.reason, view.verdict), view.packets) for view in seen)
+    yield _counters("xdp_packets", "Packets by what became of them", labels, packets)
+    octets = (((view.reason, view.verdict), view.octets) for view in seen)
+    yield _counters("xdp_octets", "Octets by what became of them", labels, octets)
+
+
+def _adjacencies(seen: list[AdjacencyView]) -> Iterator[Metric]:
+    """Those that a next hop uses; what an earlier run left has no gateway yet, so no name to count under."""
+    named = [((view.gateway, view.link), view) for view in seen if view.references]
+    labels = ["gateway", "link"]
+    yield _gauges("adjacency_up", "1 while packets can be sent there", labels, ((at, v.up) for at, v in named))
+    sent = ((at, v.packets) for at, v in named)
+    yield _counters("adjacency_packets", "Packets that XDP sent to a neighbour", labels, sent)
+    octets = ((at, v.octets) for at, v in named)
+    yield _counters("adjacency_octets", "Octets that XDP sent to a neighbour", labels, octets)
 
 
 class MetricsServer:

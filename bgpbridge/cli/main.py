@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -33,7 +35,9 @@ LAZY = {
 }
 
 
-@click.group(cls=Commands, lazy=LAZY)
+@click.group(
+    cls=Commands, lazy=LAZY, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+)
 @click.option(
     "-s",
     "--socket",
@@ -57,14 +61,14 @@ for command in (*show.COMMANDS, *operate.COMMANDS):
     cli.add_command(command)
 
 
-def main() -> None:
-    """Run the command line and end the process with its exit code."""
-    sys.exit(_run())
+def main(words: Sequence[str] | None = None) -> NoReturn:
+    """Run a command line (the process's own when none is given) and end with its exit code."""
+    sys.exit(_run(words))
 
 
-def _run() -> int:
+def _run(words: Sequence[str] | None) -> int:
     try:
-        code = cli.main(prog_name="bgpbridge", standalone_mode=False)
+        code = cli.main(words, prog_name="bgpbridge", standalone_mode=False)
         sys.stdout.flush()
     except BridgeError as error:
         click.echo(f"bgpbridge: {error}", err=True)

@@ -57,10 +57,8 @@ def find(config: Config) -> Leftovers:
 
 def clear(config: Config) -> Leftovers:
     """Remove all of it; gives what there was. Raises UsageError while a daemon runs."""
-    folder = RuntimeFolder(config.runtime.directory)
-    _need_root()
+    folder, found = RuntimeFolder(config.runtime.directory), find(config)
     with _held(folder):
-        found = find(config)
         detach_all(config.datapath.pin_path)
         pins.remove(config.datapath.pin_path)
         _clear_kernel(config)

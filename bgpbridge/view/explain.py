@@ -9,7 +9,7 @@ from bgpbridge.commits import HistoryEntry
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.rib.decision import Candidate, Decision
 from bgpbridge.types import Family, IPAddress, Prefix
-from bgpbridge.view.fib import FibView, fib, matching_row
+from bgpbridge.view.fib import FibView, fib, matching_row, protocol_name
 from bgpbridge.view.routes import RouteView, paths_at
 
 __all__ = ["ExplainView", "HistoryView", "LossView", "PolicyView", "explain"]
@@ -164,7 +164,9 @@ def _foreign(bridge: Bridge, address: IPAddress) -> list[str]:
     if local is not None:
         lines.append(f"{local.prefix} table local, {local.type.name.lower()}")
     for prefix, found in foreign.main_matches(address):
-        lines += [f"{prefix} protocol {r.protocol} metric {r.metric} {r.type.name.lower()}" for r in found]
+        lines += [
+            f"{prefix} protocol {protocol_name(r.protocol)} metric {r.metric} {r.type.name.lower()}" for r in found
+        ]
     return lines
 
 

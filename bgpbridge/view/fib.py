@@ -10,10 +10,33 @@ from bgpbridge.rib.groups import BLACKHOLE, LOCAL
 from bgpbridge.types import Family, IPAddress, Prefix
 from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies, group
 
-__all__ = ["FibView", "KernelRouteView", "fib", "matching_row"]
+__all__ = ["FibView", "KernelRouteView", "fib", "matching_row", "protocol_name"]
 
 MOST_REFUSALS = 100_000
 XDP_SAYS = {0: "no entry: left to the kernel", LOCAL: "punt: left to the kernel", BLACKHOLE: "blackhole: dropped"}
+
+
+# include/uapi/linux/rtnetlink.h, and iproute2's rt_protos
+PROTOCOLS = {
+    2: "kernel",
+    3: "boot",
+    4: "static",
+    9: "ra",
+    11: "zebra",
+    12: "bird",
+    16: "dhcp",
+    18: "keepalived",
+    186: "bgp",
+    187: "isis",
+    188: "ospf",
+    189: "rip",
+    196: "zebra static",
+}
+
+
+def protocol_name(number: int) -> str:
+    """Who put a route there, as `ip route` spells it; the number where it has no name."""
+    return PROTOCOLS.get(number, str(number))
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +47,7 @@ class KernelRouteView:
     prefix: str
     ours: bool
     type: str
-    protocol: int
+    protocol: str
     metric: int
     nexthop_id: int
     gateway: str
@@ -89,7 +112,7 @@ def _kernel_route(bridge: Bridge, answer: KernelAnswer | None) -> KernelRouteVie
         prefix=str(entry.prefix),
         ours=entry.protocol == bridge.config.kernel.protocol,
         type=entry.type.name.lower(),
-        protocol=entry.protocol,
+        protocol=protocol_name(entry.protocol),
         metric=entry.metric,
         nexthop_id=entry.nexthop_id,
         gateway=str(hop.gateway) if hop is not None and hop.gateway is not None else "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bgpbridge.feed.frames import SessionDown
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.peers import PeerState
 from bgpbridge.rib.peers import PeerCounts
@@ -50,7 +51,8 @@ class NoticeView:
 
 @dataclass(frozen=True, slots=True)
 class PeerView:
-    """One peer. `since` is the Unix time of the present state."""
+    """One peer. `since` is the Unix time of the present state, `established` how many sessions there were, `families`
+    those of the configuration."""
 
     name: str
     description: str
@@ -58,6 +60,7 @@ class PeerView:
     asn: int
     local_asn: int
     ebgp: bool
+    families: tuple[str, ...]
     state: str
     since: float
     established: int
@@ -96,6 +99,7 @@ def _view(bridge: Bridge, state: PeerState) -> PeerView:
         asn=config.asn,
         local_asn=state.local_asn,
         ebgp=state.ebgp,
+        families=tuple(family.label for family in config.families),
         state=state.phase.value,
         since=state.since,
         established=state.established,
@@ -104,7 +108,7 @@ def _view(bridge: Bridge, state: PeerState) -> PeerView:
         updates=state.updates,
         octets=state.octets,
         last_update=state.last_update,
-        last_down="" if down is None else f"{down.reason.value}{f': {down.text}' if down.text else ''}",
+        last_down="" if down is None else _why(down),
         end_of_rib=_labels(state.end_of_rib),
         disabled=_labels(state.disabled),
         routes=bridge.rib.counts(state.index),
@@ -112,6 +116,14 @@ def _view(bridge: Bridge, state: PeerState) -> PeerView:
         findings=_findings(state),
         notices=tuple(NoticeView(at, notice.kind.value, notice.text) for at, notice in state.notices),
     )
+
+
+def _why(down: SessionDown) -> str:
+    """What ended the session, with the peer's or the speaker's words where they add something."""
+    reason = down.reason.value
+    if down.text.lower().startswith(reason.lower()):
+        return down.text
+    return f"{reason}: {down.text}" if down.text else reason
 
 
 def _session(state: PeerState) -> SessionView | None:

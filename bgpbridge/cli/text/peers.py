@@ -53,10 +53,8 @@ def _rows(peer: Json, now: float) -> Iterator[tuple[str, ...]]:
 
 
 def _families(peer: Json) -> list[str]:
-    """Those of the session, and those that routes are there from."""
-    agreed = peer["session"]["families"] if peer["session"] else []
-    found = [family for family, counts in peer["routes"].items() if family in agreed or counts["received"]]
-    return found or list(peer["routes"])[:1]
+    """Those that are configured, and those that routes are there from."""
+    return [family for family, counts in peer["routes"].items() if family in peer["families"] or counts["received"]]
 
 
 def _state(peer: Json) -> str:
