@@ -131,7 +131,9 @@ def _gobgp(node: Node, folder: Path) -> Plan:
     )
     form = "yaml" if config.suffix in (".yaml", ".yml") else "toml"
     api = folder / "gobgp.sock"
-    argv = ("gobgpd", "-f", str(config), "-t", form, "-p", "--pprof-disable", "--api-hosts", f"unix://{api}")
+    # The port is where the tool looks by itself, inside a container; the socket shows that gobgpd is ready.
+    hosts = f"unix://{api},127.0.0.1:50051"
+    argv = ("gobgpd", "-f", str(config), "-t", form, "-p", "--pprof-disable", "--api-hosts", hosts)
     return Plan(
         packages={Path("/usr/bin/gobgpd"): "gobgpd"},
         checks=(("gobgpd", "-d", "-f", str(config), "-t", form),),
