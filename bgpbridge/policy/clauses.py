@@ -18,7 +18,7 @@ from bgpbridge.policy.model import Term
 
 __all__ = ["MOST_CLAUSES", "Clause", "Literal", "clauses_of", "count_clauses"]
 
-MOST_CLAUSES = 64  # of one term
+MOST_CLAUSES = 1024  # of one term: sixteen words of a mask
 
 C = TypeVar("C")
 

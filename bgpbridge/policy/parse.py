@@ -16,6 +16,7 @@ from bgpbridge.documents import Document, Problem, blank_values, errors_of, pars
 from bgpbridge.errors import DocumentError
 from bgpbridge.policy import conditions as c
 from bgpbridge.policy.as_paths import EXPECTED_PATTERN, PathPattern
+from bgpbridge.policy.clauses import MOST_CLAUSES, count_clauses
 from bgpbridge.policy.communities import parse_value
 from bgpbridge.policy.edits import CommunityEdits, Edits
 from bgpbridge.policy.model import ACCEPT, Action, Policy, PolicySet, Term
@@ -114,6 +115,10 @@ class _Reader:
         place = self.document.place((*path, "term"))
         matches = [self._match(match, (*path, "match", i)) for i, match in enumerate(text.match or ())]
         unless = [self._match(match, (*path, "unless", i)) for i, match in enumerate(text.unless or ())]
+        if count_clauses(matches, unless) > MOST_CLAUSES:
+            problem = f"term {text.term}: the `unless` mappings that mix prefix, attributes and peer are too many"
+            mend = "give each of them a term of its own before this one"
+            self.problems.append(Problem((*path, "unless"), problem, mend=mend, at_key=True))
         edits = self._edits(text.set, (*path, "set")) if text.set else Edits()
         reason = text.reason or f"rejected by term {text.term}"
         return Term(text.term, place, tuple(matches), tuple(unless), Action(text.then), reason, edits)

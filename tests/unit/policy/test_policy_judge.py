@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bgpbridge.errors import DocumentError
 from bgpbridge.policy.evaluate import evaluate
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.lint import lint
@@ -201,6 +202,15 @@ def test_the_order_of_terms_decides() -> None:
     loaded = loads_policies([(text, "p.yml")])
     _, judge = judge_with(loaded, [attributes(1), PathAttributes(origin=2)], "p")
     assert ask(judge, [1, 2]) == [0, 2]
+
+
+def test_exceptions_that_would_need_too_many_masks_are_refused() -> None:
+    mixed = ", ".join(f"{{prefix: 10.{n}.0.0/16, med: {n}, peer: p{n}}}" for n in range(7))
+    plain = ", ".join(f"{{prefix: 10.{n}.0.0/16}}" for n in range(70))
+    text = "policies: {{p: {{terms: [{{term: t, then: accept, unless: [{}]}}]}}}}\n"
+    loads_policies([(text.format(plain), "p.yml")])
+    with pytest.raises(DocumentError, match="p.yml:1:51: term t: the `unless` mappings that mix"):
+        loads_policies([(text.format(mixed), "p.yml")])
 
 
 def test_lint() -> None:
