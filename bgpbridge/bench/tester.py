@@ -94,17 +94,17 @@ class Router:
 
 class Tester:
     """One speaker. `table` is what it sends when a session comes up and when it is asked to refresh; an
-    End-of-RIB for each family follows by itself."""
+    End-of-RIB for each family follows by itself. `again`: it connects once more after a session was lost.
+    `mute`: it sends no KEEPALIVE once the session is up."""
 
     def __init__(self, router: Router, namespace: str | None = None, *, table: bytes = b"", again: bool = True) -> None:
-        """`again`: connect once more after a session was lost."""
         self.router, self.table = router, table
         self.peer: Open | None = None
         self.sessions = 0
         self.refreshes = 0
         self.ended: list[str] = []  # why each session or attempt ended
         self.received = 0  # octets of UPDATEs that came in
-        self._namespace, self._again = namespace, again
+        self._namespace, self.again, self.mute = namespace, again, False
         self._socket: socket.socket | None = None
         self._sending = threading.Lock()
         self._changed = threading.Condition()
@@ -149,7 +149,7 @@ class Tester:
 
     def drop(self, *, again: bool = False) -> None:
         """End TCP without a word, as the kernel does for a process that was killed."""
-        self._again = again
+        self.again = again
         with self._sending:
             if self._socket is not None:
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -180,7 +180,7 @@ class Tester:
             except (OSError, WireError, LabError) as error:
                 why = str(error)
             self._note(why)
-            if not self._again:
+            if not self.again:
                 return
             self._stopping.wait(AGAIN_S)
 
@@ -221,7 +221,7 @@ class Tester:
         for message in messages:
             if message is not None:
                 self._heard(message)
-            if time.monotonic() >= due:
+            if time.monotonic() >= due and not self.mute:
                 self.send(build_keepalive())
                 due = time.monotonic() + every
             if self._stopping.is_set():

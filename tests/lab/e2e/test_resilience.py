@@ -278,7 +278,7 @@ def test_an_update_that_cannot_be_framed_ends_that_session_alone(edge: Any, feed
     # the withdrawn routes are longer than the message: RFC 4271 s6.3, Malformed Attribute List
     broken = bytearray(build_update(withdrawn=bytes([24, 50, 0, 1])))
     broken[19:21] = b"\xff\xff"
-    bad._again = False
+    bad.again = False
     bad.send(bytes(broken))
     assert "NOTIFICATION" in bad.until_ended()
     edge.settled(ROUTES)
@@ -288,12 +288,11 @@ def test_an_update_that_cannot_be_framed_ends_that_session_alone(edge: Any, feed
 
 def test_a_silent_peer_is_given_up_by_its_hold_timer(edge: Any, feeds: dict[str, Feed]) -> None:
     edge.tester("b", table=feeds["b"].octets).until_up()
-    silent = edge.rig.tester("a", table=feeds["a"].octets, hold_time_s=3)
-    silent._serve = lambda *_: time.sleep(8)  # type: ignore[method-assign]
-    edge.testers.append(silent.start())
+    silent = edge.tester("a", table=feeds["a"].octets, hold_time_s=3)
+    silent.mute, silent.again = True, False
     silent.until_up()
-    silent._again = False
-    edge.until(lambda: "hold timer" in edge.peer("up-a")["last_down"], "the hold timer")
+    assert "Hold Timer Expired" in silent.until_ended()
+    edge.until(lambda: [event for event in edge.events("session-down") if "hold timer" in event["text"]], "it is told")
     edge.settled(ROUTES)
     assert edge.testers[0].sessions == 1
 
