@@ -96,6 +96,10 @@ def _announcement(peer: Peer, announcement: Announcement, path: tuple[str | int,
     if next_hop is None and session not in allowed:
         problem = f"{prefix} over an IPv{session} session needs a `next_hop`"
         yield Problem(path, problem, f"an IPv{wanted} address of this router", f"add `next_hop:` to {prefix}")
+    if next_hop is None and session in allowed and peer.local_address is None:
+        problem = f"peer {peer.name}: the next hop of {prefix} would be our address, which the kernel chooses later"
+        mend = f"set `local_address` of {peer.name}, or `next_hop` of {prefix}"
+        yield Problem(path, problem, "an address of this router", mend)
     twice = [other.prefix for other in peer.announce].index(prefix)
     if twice != path[-1]:
         yield Problem((*path, "prefix"), f"peer {peer.name}: {prefix} is announced twice", mend="remove one")

@@ -49,7 +49,7 @@ def test_peers_come_and_go_without_touching_others(load) -> None:
         ("asn: 65002", "asn: 65002, local_asn: 65009", True),
         ("asn: 65002", "asn: 65002, weight: 10", False),
         ("asn: 65002", "asn: 65002, description: x", False),
-        ("asn: 65002", "asn: 65002, announce: [{prefix: 192.0.2.0/24}]", False),
+        ("asn: 65002", "asn: 65002, announce: [{prefix: 192.0.2.0/24, next_hop: 198.51.100.9}]", False),
     ],
 )
 def test_a_session_is_reset_only_where_it_must(load, was: str, becomes: str, resets: bool) -> None:

@@ -61,7 +61,7 @@ def test_as_numbers_may_be_written_in_three_ways(text: str, asn: int) -> None:
 
 
 def test_announcements() -> None:
-    text = ROUTER + PEER + ", announce: [{prefix: 192.0.2.0/24, med: 5, prepend: 2, "
+    text = ROUTER + PEER + ", announce: [{prefix: 192.0.2.0/24, next_hop: 198.51.100.9, med: 5, prepend: 2, "
     text += 'communities: ["65000:1", "65000:1:2", "rt:1:2", no-export]}]}\n'
     (announcement,) = config(text).peers[0].announce
     assert announcement.prefix == Prefix.parse("192.0.2.0/24")
