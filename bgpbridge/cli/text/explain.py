@@ -62,6 +62,9 @@ def _paths(seen: Json) -> list[str]:
 
 
 def _why(path: Json, loss: Json | None) -> Iterator[str]:
+    if loss is not None and not loss["step"]:
+        yield bad(f"left out at step 0, next hop not reachable ({loss['rfc']}): {path['reason']}")
+        return
     if path["reason"]:
         yield bad(f"{path['status']}: {path['reason']}")
     if loss is not None:

@@ -1,0 +1,103 @@
+"""What Prometheus gets: valid text, no series twice, the same figures as the commands show."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import socket
+import urllib.request
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+
+from bgpbridge.config.model import Metrics
+from bgpbridge.datapath.abi import Reason
+from bgpbridge.errors import BridgeError
+from bgpbridge.metrics import BridgeCollector, MetricsServer
+from bgpbridge.view.counters import CounterView
+
+OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+
+
+def scraped(rig):
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(BridgeCollector(rig.bridge))
+    samples = [s for family in text_string_to_metric_families(generate_latest(registry).decode()) for s in family.samples]
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for s in samples}, samples
+
+
+def test_figures_of_peers_and_tables(rig):
+    rig.session("isp-a")
+    rig.announce("isp-a", ["198.51.100.0/24", "10.1.0.0/16"], [64601])
+    found, _ = scraped(rig)
+    assert found["bgpbridge_loc_rib_routes", (("family", "ipv4"),)] == 1
+    assert found["bgpbridge_peer_established", (("peer", "isp-a"),)] == 1
+    assert found["bgpbridge_peer_established", (("peer", "closed"),)] == 0
+    assert found["bgpbridge_peer_updates_total", (("peer", "isp-a"),)] == 1
+    assert found["bgpbridge_peer_routes", (("family", "ipv4"), ("peer", "isp-a"), ("state", "rejected"))] == 1
+    assert found["bgpbridge_adjacency_up", (("gateway", "203.0.113.2"), ("link", "eth1"))] == 1
+    assert found["bgpbridge_forwarding", ()] == 0
+
+
+def test_no_series_comes_twice(rig):
+    for name, asn in (("isp-a", 64601), ("isp-b", 64602)):
+        rig.session(name)
+        rig.announce(name, ["198.51.100.0/24"], [asn, 64700])
+        rig.announce(name, ["198.51.101.0/24"], [asn, 0])
+    found, samples = scraped(rig)
+    assert len(found) == len(samples)
+
+
+def test_every_reason_of_the_datapath_is_a_series(rig, monkeypatch):
+    views = [CounterView(r.label, r.verdict.name.lower(), int(r), 100 * int(r)) for r in Reason]
+    monkeypatch.setattr("bgpbridge.metrics.counters", lambda bridge: views)
+    found, _ = scraped(rig)
+    assert found["bgpbridge_xdp_packets_total", (("reason", "pass_ttl"), ("verdict", "pass"))] == Reason.PASS_TTL
+    assert sum(name == "bgpbridge_xdp_octets_total" for name, _ in found) == len(Reason)
+
+
+def test_every_metric_is_in_the_manual(rig):
+    collected = {family.name: family.type for family in BridgeCollector(rig.bridge).collect()}
+    named = set(re.findall(r"`(bgpbridge(?:_[a-z0-9_]+)?)`", OPERATIONS.read_text()))
+    shown = {name + {"counter": "_total", "info": "_info"}.get(kind, "") for name, kind in collected.items()}
+    assert shown <= named, f"not in docs/operations.md: {sorted(shown - named)}"
+
+
+def test_served_on_loopback_and_gone_after_stop(rig):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+
+    async def scrape() -> str:
+        server = MetricsServer(rig.bridge, Metrics(port=port))
+        await server.start()
+        try:
+            return await asyncio.to_thread(fetch)
+        finally:
+            await server.stop()
+
+    def fetch() -> str:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+            return answer.read().decode()
+
+    assert "bgpbridge_info{" in asyncio.run(scrape())
+
+
+def test_a_port_in_use_says_what_to_do(rig):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        async def start() -> None:
+            server = MetricsServer(rig.bridge, Metrics(port=taken.getsockname()[1]))
+            try:
+                await server.start()
+            finally:
+                await server.stop()
+
+        with pytest.raises(BridgeError, match=r"metrics cannot listen on 127\.0\.0\.1") as told:
+            asyncio.run(start())
+    assert "metrics.port" in told.value.mend
+
+
+def test_no_metrics_no_listener(rig):
+    asyncio.run(MetricsServer(rig.bridge, None).start())

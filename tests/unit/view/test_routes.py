@@ -1,0 +1,72 @@
+"""Listings: what is asked for, nothing else, and quick when it is rare among many."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from bgpbridge.errors import UsageError
+from bgpbridge.types import Family, Prefix
+from bgpbridge.view.routes import Filter, routes
+
+
+def listed(rig, **wanted):
+    return [(view.prefix, view.peer, view.status) for view in routes(rig.bridge, Filter(**wanted))]
+
+
+@pytest.fixture
+def filled(rig):
+    rig.session("isp-a")
+    rig.session("isp-b")
+    rig.announce("isp-a", ["198.51.100.0/24", "10.1.0.0/16"], [64601])
+    rig.announce("isp-b", ["198.51.100.0/24", "192.0.2.0/25"], [64602, 64500])
+    return rig
+
+
+BEST_A = ("198.51.100.0/24", "isp-a", "best")
+BACKUP_B = ("198.51.100.0/24", "isp-b", "backup")
+REFUSED = ("10.1.0.0/16", "isp-a", "rejected")
+BEST_B = ("192.0.2.0/25", "isp-b", "best")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ({}, {BEST_A, BACKUP_B, REFUSED, BEST_B}),
+        ({"best": True}, {BEST_A, BEST_B}),
+        ({"best": True, "peer": "isp-b"}, {BEST_B}),
+        ({"rejected": True}, {REFUSED}),
+        ({"rejected": True, "peer": "isp-b"}, set()),
+        ({"peer": "isp-b"}, {BACKUP_B, BEST_B}),
+        ({"prefix": Prefix.parse("198.51.0.0/16")}, {BEST_A, BACKUP_B}),
+        ({"prefix": Prefix.parse("198.51.0.0/16"), "best": True}, {BEST_A}),
+        ({"prefix": Prefix.parse("0.0.0.0/0"), "rejected": True}, {REFUSED}),
+        ({"family": Family.IPV6}, set()),
+    ],
+)
+def test_filters(filled, wanted, found):
+    assert set(listed(filled, **wanted)) == found
+
+
+def test_the_limit_is_one_of_paths(filled):
+    assert len(listed(filled, limit=3)) == 3
+    assert len(listed(filled, limit=0)) == 4
+
+
+def test_a_peer_that_is_not_there_is_told_before_anything_is_listed(filled):
+    with pytest.raises(UsageError, match="there is no peer isp-c") as told:
+        routes(filled.bridge, Filter(peer="isp-c"))
+    assert "isp-a, isp-b" in told.value.mend
+
+
+def test_the_few_are_found_among_many_without_deciding_about_all(rig):
+    rig.session("isp-a")
+    many = [f"100.{64 + (n >> 8)}.{n & 255}.0/24" for n in range(12_000)]
+    for first in range(0, len(many), 900):
+        rig.announce("isp-a", many[first : first + 900], [64601])
+    rig.announce("isp-a", ["10.1.0.0/16"], [64601])
+    began = time.perf_counter()
+    assert listed(rig, rejected=True, limit=0) == [REFUSED]
+    assert len(listed(rig, peer="isp-a", limit=50)) == 50
+    assert time.perf_counter() - began < 0.2  # all of them one by one take over a second
