@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from bgpbridge.errors import CapacityError
 from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, Prefix, Verdict
 from bgpbridge.wire.verdicts import Finding
@@ -53,9 +54,10 @@ class Changes:
 @dataclass(slots=True)
 class Applied:
     """What one UPDATE did (Rib.apply_one). `verdict` is the strongest one; SESSION_RESET and
-    AFI_SAFI_DISABLE are for the caller to carry out."""
+    AFI_SAFI_DISABLE are for the caller to carry out. `short` is set when one of its families did not fit."""
 
     changes: tuple[Changes, ...] = ()
     findings: tuple[Finding, ...] = field(default=())
     end_of_rib: Family | None = None
     verdict: Verdict = Verdict.ACCEPT
+    short: CapacityError | None = None

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from bgpbridge.errors import CapacityError
 from bgpbridge.rib.adj_rib_in import AdjRibIn, Plane
 from bgpbridge.rib.attributes import MED_SET, WEIGHT_SET, AttributeTable
 from bgpbridge.rib.changes import Changes
@@ -48,6 +49,7 @@ class FamilyRib:
         self.adj: dict[int, AdjRibIn] = {}
         self.sources: list[PathSource] = []
         self.routes = 0  # rows that have a group
+        self.undecided = 0  # rows that kept their group because the one they need found no free id
         self._scratch = zeros(self.size, np.int32)
         self._slots: dict[int, tuple[int, Plane]] = {}  # slot -> (peer, plane)
         self._best_counts = np.zeros(1, np.int64)  # by slot
@@ -131,20 +133,25 @@ class FamilyRib:
     # -- settling -----------------------------------------------------------------------------------
 
     def settle(self, rows: Ids, options: DecisionOptions) -> Changes:
-        """Decide rows (none twice) and store what changed."""
+        """Decide rows (none twice) and store what changed. A row whose group finds no free id keeps the one
+        that it has and is counted in `undecided`; all others are settled."""
         if not len(rows):
             return Changes.none(self.family)
         current = self.best.take(rows).astype(np.int64)
         outcome = decide_rows(rows, self.sources, self.attributes, self.next_hops, options, current)
-        new = self.groups.intern_rows(outcome.words, outcome.active)
+        try:
+            new = self.groups.intern_rows(outcome.words, outcome.active)
+        except CapacityError:
+            moved = [(row, *self.settle_one(row, options)) for row in rows.tolist()]
+            return self.changes_of([entry for entry in moved if entry[1] != entry[2]])
         size = len(self._best_counts)
         self.best[rows] = outcome.best
         self._best_counts += np.bincount(outcome.best, minlength=size) - np.bincount(current, minlength=size)
         old = self.group.take(rows).astype(np.int64)
-        moved = np.flatnonzero(old != new)
-        if not len(moved):
+        other = np.flatnonzero(old != new)
+        if not len(other):
             return Changes.none(self.family)
-        rows, old, new = rows.take(moved), old.take(moved), new.take(moved)
+        rows, old, new = rows.take(other), old.take(other), new.take(other)
         self.group[rows] = new
         self.groups.moved(old, new)
         self.routes += int(np.count_nonzero(new)) - int(np.count_nonzero(old))
@@ -180,7 +187,11 @@ class FamilyRib:
     def settle_one(self, row: int, options: DecisionOptions) -> tuple[int, int]:
         """Decide one row: (old group, new group)."""
         words, active, slot = self._choose_one(row, options)
-        new = self.groups.intern_one(words, active)
+        try:
+            new = self.groups.intern_one(words, active)
+        except CapacityError:
+            new = self.group_view[row]
+            self.undecided += 1
         before = self.best_view[row]
         if before != slot:
             self._best_counts[before] -= 1

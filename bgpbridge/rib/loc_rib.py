@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bgpbridge.errors import UsageError
+from bgpbridge.errors import CapacityError, UsageError
 from bgpbridge.rib.attributes import AttributeTable
 from bgpbridge.rib.changes import Applied, Changes
 from bgpbridge.rib.collection import collect
@@ -81,6 +81,9 @@ class Rib:
 
     def add_peer(self, info: PeerInfo) -> None:
         """Make a peer known, or change what is known of it (`redecide` if its weight changed)."""
+        for tables in self.families.values():
+            if info.index in tables.adj:
+                tables.adj[info.index].limit = info.add_path_limit
         before = self._peers.get(info.index)
         if before is None:
             self._peers[info.index] = PeerState(info)
@@ -177,9 +180,8 @@ class Rib:
     def apply(self, peer: int, batch: Batch) -> Iterator[Changes]:
         """A decoded run, in pieces. Block-level findings are counted for `take_findings`.
 
-        CapacityError ends it at a piece that does not fit. Where prefixes or attributes are short, that
-        piece has changed nothing; where groups are short, its cells are written and its rows keep the
-        groups that they had, until `redecide` finds room."""
+        CapacityError, for want of prefixes or attributes, ends it at a piece that does not fit and that has
+        changed nothing. Where groups are short nothing is raised: see `undecided`."""
         state = self.peer(peer)
         kind = self._kind(state)
         ids = self.attributes.intern_batch(batch.blocks, kind)
@@ -239,11 +241,17 @@ class Rib:
                 findings += [f for f in self.attributes.findings(number) if f not in findings]
             usable = number if verdict < Verdict.TREAT_AS_WITHDRAW else 0
             said.setdefault(family, []).extend((prefix, path_id, usable) for prefix, path_id in prefixes)
-        changes = []
+        changes: list[Changes] = []
+        short: CapacityError | None = None
         for family, words in said.items():
             intake = Intake(self.families[family], state, self.judge, self.options, self.now)
-            changes.append(intake.apply_few(words))
-        return Applied(tuple(changes), tuple(findings), raw.end_of_rib, strongest(findings))
+            try:
+                changes.append(intake.apply_few(words))
+            except CapacityError as error:
+                if not changes:
+                    raise
+                short = error  # what the other family changed has to reach the planes
+        return Applied(tuple(changes), tuple(findings), raw.end_of_rib, strongest(findings), short)
 
     def warm(self, prefixes: int = 1_000_000, blocks: int = 400_000) -> None:
         """Get ready for full tables: touches about 160 MiB in a tenth of a second, so that the first load
@@ -273,9 +281,16 @@ class Rib:
                 rows = tables.rejudge(self.judge, chosen, first, last)
                 yield tables.settle(rows, self.options)
 
+    @property
+    def undecided(self) -> int:
+        """How many decisions found no free group id since the last `redecide`: their rows kept the groups that
+        they had. Drive `redecide` when ids have become free."""
+        return sum(tables.undecided for tables in self.families.values())
+
     def redecide(self) -> Iterator[Changes]:
-        """Decide everything again: other options, another weight of a peer."""
+        """Decide everything again: other options, another weight of a peer, room for more groups."""
         for tables in self.families.values():
+            tables.undecided = 0
             for first, last in tables.chunks(SLICE):
                 yield tables.settle(np.arange(first, last), self.options)
 
