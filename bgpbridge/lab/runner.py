@@ -9,22 +9,19 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 import threading
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import FrameType
 
 from bgpbridge.errors import LabError
-from bgpbridge.lab import namespaces, processes, state
-from bgpbridge.lab.daemons import Plan, Program, plan
-from bgpbridge.lab.processes import Process
+from bgpbridge.lab import making, namespaces, processes, state
+from bgpbridge.lab.daemons import Plan, plan
+from bgpbridge.lab.making import Say
 from bgpbridge.lab.state import Lab
-from bgpbridge.lab.topology import Node, Topology, load
+from bgpbridge.lab.topology import Node, load
 
 __all__ = [
     "command",
@@ -41,10 +38,6 @@ __all__ = [
     "stop_daemons",
     "up",
 ]
-
-READY_S = 30.0
-LOOK_S = 0.02  # how often to look for a socket; there is no event for a file of a program that is not ours
-Say = Callable[[str], None]
 
 
 def _silent(text: str) -> None:
@@ -70,12 +63,12 @@ def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = _s
             raise LabError(f"lab {lab.name} is up already", mend=f"bgpbridge lab down {lab.name}")
         if before:
             say(f"clearing what an earlier run of {lab.name} left")
-            _clear(before)
+            making.clear(before)
         try:
-            _make(lab, topology, say)
+            making.make(lab, topology, say)
         except BaseException:
             with _deaf():
-                _clear(lab)
+                making.clear(lab)
             raise
     return lab
 
@@ -86,7 +79,7 @@ def down(name: str) -> None:
         lab = state.read(name)
         if lab is None:
             raise LabError(f"there is no lab {name}", mend="bgpbridge lab list")
-        _clear(lab)
+        making.clear(lab)
 
 
 @contextlib.contextmanager
@@ -180,7 +173,7 @@ def restart(lab: Lab, node: str, program: str) -> None:
     found = next((item for item in _plan(lab, node).programs if item.name == program), None)
     if found is None:
         raise LabError(f"node {node} has no program {program}")
-    _start(lab, node, found)
+    making.start(lab, node, found)
     state.write(lab)
 
 
@@ -188,13 +181,13 @@ def start_daemon(lab: Lab, node: Node, beside: str) -> None:
     """Start a daemon that the topology does not name, in the namespace of its node `beside`, as a node with a
     folder, processes and tools of its own: so that one can try several in the same place, one after the other."""
     planned = plan(node, lab.node_folder(node.name))
-    _need([planned])
+    making.need([planned])
     lab.namespaces[node.name] = lab.namespace(beside)
     if planned.bpffs and str(planned.bpffs) not in lab.mounts:
         lab.mounts.append(str(planned.bpffs))
     state.write(lab)
-    _prepare(lab, node, planned)
-    _launch(lab, node.name, planned)
+    making.prepare(lab, node, planned)
+    making.launch(lab, node.name, planned)
     state.write(lab)
 
 
@@ -203,9 +196,6 @@ def stop_daemons(lab: Lab, node: str) -> None:
     processes.end(process.pid for process in lab.processes if process.node == node and process.alive)
     lab.processes = [process for process in lab.processes if process.node != node]
     state.write(lab)
-
-
-# --- making --------------------------------------------------------------------------------------------------
 
 
 def _namespace(lab: str, node: str) -> str:
@@ -218,107 +208,6 @@ def _plan(lab: Lab, node: str) -> Plan:
     if found is None:
         raise LabError(f"{lab.file} has no node {node}", mend="was it changed since the lab came up?")
     return plan(found, lab.node_folder(node))
-
-
-def _make(lab: Lab, topology: Topology, say: Say) -> None:
-    plans = {node.name: plan(node, lab.node_folder(node.name)) for node in topology.nodes}
-    _need(plans.values())
-    lab.mounts = [str(item.bpffs) for item in plans.values() if item.bpffs]
-    state.write(lab)
-    say(f"{len(topology.nodes)} namespaces, {len(topology.links)} cables")
-    for node in topology.nodes:
-        namespaces.create(lab.namespaces[node.name])
-        namespaces.set_sysctls(lab.namespaces[node.name], node.sysctls)
-    for number, link in enumerate(topology.links):
-        namespaces.plug(link, lab.namespaces, number)
-    for node in topology.nodes:
-        _prepare(lab, node, plans[node.name])
-    say(f"daemons: {', '.join(sorted({str(node.daemon) for node in topology.nodes if plans[node.name].programs}))}")
-    with ThreadPoolExecutor(max_workers=8) as pool:
-        for result in [pool.submit(_launch, lab, node.name, plans[node.name]) for node in topology.nodes]:
-            result.result()
-    lab.up = True
-    state.write(lab)
-
-
-def _need(plans: Iterable[Plan]) -> None:
-    missing = {package for item in plans for path, package in item.packages.items() if not path.exists()}
-    if missing:
-        names = " ".join(sorted(missing))
-        raise LabError(
-            f"this lab's routers are not installed: {names}", mend=f"make install, or apt-get install {names}"
-        )
-
-
-def _prepare(lab: Lab, node: Node, planned: Plan) -> None:
-    """Files, mounts, and the commands of the topology."""
-    folder = lab.node_folder(node.name)
-    folder.mkdir(parents=True, exist_ok=True)
-    for path, text in planned.files.items():
-        path.write_text(text)
-    if planned.owner:
-        for path in (folder, *planned.files):
-            shutil.chown(path, planned.owner, planned.owner)
-    if planned.bpffs and not os.path.ismount(planned.bpffs):
-        planned.bpffs.mkdir(exist_ok=True)
-        subprocess.run(["mount", "-t", "bpf", "bpf", str(planned.bpffs)], check=True)
-    for text in node.exec:
-        _must(lab, node.name, shlex.split(text))
-
-
-def _launch(lab: Lab, node: str, planned: Plan) -> None:
-    """Check the configuration, start the programs, run what settles them."""
-    for argv in planned.checks:
-        _must(lab, node, argv)
-    for program in planned.programs:
-        _start(lab, node, program)
-    for argv in planned.settle:
-        _must(lab, node, argv)
-
-
-def _must(lab: Lab, node: str, argv: Sequence[str]) -> None:
-    enter = ["nsenter", f"--net={namespaces.where(lab.namespace(node))}", "--"]
-    done = subprocess.run([*enter, *argv], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
-    if done.returncode:
-        said = "\n    ".join((done.stdout + done.stderr).strip().splitlines()[-8:])
-        raise LabError(f"node {node}: {shlex.join(argv)} ended with {done.returncode}\n    {said}")
-
-
-def _start(lab: Lab, node: str, program: Program) -> None:
-    """Start a program, note it, and wait until it is ready."""
-    log = lab.node_folder(node) / f"{program.name}.log"
-    if program.ready:
-        program.ready.unlink(missing_ok=True)
-    pid = processes.start(program.argv, namespace=lab.namespace(node), log=log, env=program.env)
-    lab.processes.append(Process(node, program.name, pid, processes.started_at(pid) or 0))
-    deadline = time.monotonic() + READY_S
-    while program.ready and not program.ready.exists():
-        code = processes.exit_code(pid)
-        if code is not None or time.monotonic() > deadline:
-            why = f"ended with {code}" if code is not None else f"not ready in {READY_S:.0f} s"
-            tail = "\n    ".join(log.read_text(errors="replace").splitlines()[-8:])
-            by_hand = shlex.join(program.argv)
-            raise LabError(f"node {node}: {program.name} {why}\n    {tail}", mend=f"run it by hand: {by_hand}")
-        time.sleep(LOOK_S)
-
-
-# --- clearing ------------------------------------------------------------------------------------------------
-
-
-def _clear(lab: Lab) -> None:
-    """Remove everything a lab has made; what is gone already is passed over."""
-    lab.up = False
-    with contextlib.suppress(FileNotFoundError):
-        state.write(lab)
-    processes.end(process.pid for process in lab.processes if process.alive)
-    # Children of daemons, and programs that were started in the moment before a kill, are in no list.
-    processes.end({pid for name in lab.namespaces.values() for pid in processes.in_namespace(name)})
-    for name in lab.namespaces.values():
-        namespaces.delete(name)
-    for mount in lab.mounts:
-        if os.path.ismount(mount):
-            subprocess.run(["umount", "--lazy", mount], check=True)
-    shutil.rmtree(state.folder(lab.name), ignore_errors=True)
 
 
 @contextlib.contextmanager

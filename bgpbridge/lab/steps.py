@@ -14,9 +14,9 @@ from pathlib import Path
 from bgpbridge.errors import LabError
 from bgpbridge.lab import namespaces, runner
 from bgpbridge.lab.expect import Expect, MeasureStep, Step, expect_file, read
+from bgpbridge.lab.making import Say
 from bgpbridge.lab.matching import difference, text_difference
 from bgpbridge.lab.measure import Report
-from bgpbridge.lab.runner import Say
 from bgpbridge.lab.state import Lab
 from bgpbridge.lab.traffic import Stream, StreamSpec
 
