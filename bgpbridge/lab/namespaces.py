@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bgpbridge.errors import LabError
-from bgpbridge.lab.topology import Link
+from bgpbridge.lab.links import Link
 
 __all__ = ["create", "delete", "exists", "inside", "link_state", "plug", "set_link", "set_sysctls", "tune", "where"]
 
