@@ -25,11 +25,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 class Command(click.Command):
     """A command whose help ends with the exit codes."""
 
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Exit codes behind everything else."""
-        super().format_epilog(ctx, formatter)
-        formatter.write_paragraph()
-        formatter.write_text(EXIT_CODES)
+    def __init__(self, name: str | None, **kwargs: Any) -> None:
+        super().__init__(name, **{"epilog": EXIT_CODES, **kwargs})
 
 
 class Commands(click.Group):
@@ -38,8 +35,8 @@ class Commands(click.Group):
 
     command_class = Command
 
-    def __init__(self, *args: Any, lazy: dict[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, name: str | None, *, lazy: dict[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
+        super().__init__(name, **{"epilog": EXIT_CODES, **kwargs})
         self._lazy = lazy or {}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -65,12 +62,6 @@ class Commands(click.Group):
                 rows.append((name, command.get_short_help_str(100)))
         with formatter.section("Commands"):
             formatter.write_dl(rows)
-
-    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Exit codes behind everything else."""
-        super().format_epilog(ctx, formatter)
-        formatter.write_paragraph()
-        formatter.write_text(EXIT_CODES)
 
 
 def _with_epilog(command: click.Command) -> click.Command:

@@ -29,7 +29,11 @@ LAZY = {
     "doctor": ("bgpbridge.cli.doctor:doctor", "Is this machine fit to run bgpbridge? Each finding with its mend."),
     "clear": (
         "bgpbridge.cli.clear:clear",
-        "Remove all that outlives a stopped daemon: XDP, pins, kernel routes, files.",
+        "Remove all that outlives a stopped daemon: XDP, pins, our kernel routes and nexthops, runtime files.",
+    ),
+    "completion": (
+        "bgpbridge.cli.operate:completion",
+        "Print what makes SHELL complete commands, options and names of peers.",
     ),
     "lab": ("bgpbridge.cli.lab:lab", "Topologies of containerlab in network namespaces."),
 }

@@ -11,7 +11,7 @@ from bgpbridge.cli.commands import JSON, Asking, Command, pass_asking, say
 from bgpbridge.cli.text.counters import audit_text
 from bgpbridge.cli.text.words import Json, warn
 
-__all__ = ["COMMANDS"]
+__all__ = ["COMMANDS", "completion"]
 
 SHELLS = ("bash", "zsh", "fish")
 
@@ -71,4 +71,4 @@ def completion(context: click.Context, shell: str) -> None:
     click.echo(kind(context.find_root().command, {}, "bgpbridge", "_BGPBRIDGE_COMPLETE").source())
 
 
-COMMANDS = (on, off, reload, audit, completion)
+COMMANDS = (on, off, reload, audit)

@@ -89,7 +89,7 @@ def route(asking: Asking, address: str, as_json: bool) -> None:
 @JSON
 @pass_asking
 def explain(asking: Asking, target: str, as_json: bool) -> None:
-    """Why packets go where they go: policy line, decision step by step, group, adjacency, both planes, history."""
+    """Why packets go where they go: policy, decision, group, adjacency, XDP, kernel, history."""
     asking.show(f"/v1/explain/{target}", {}, as_json, explain_text)
 
 

@@ -111,7 +111,8 @@ def _verdict(bridge: Bridge, decision: Decision, seen: FibView, paths: tuple[Rou
     if seen.xdp_says.startswith("punt"):
         return "passed to the kernel: the address is ours, or another routing source decides about it"
     if decision.best is None and paths:
-        return f"left to the kernel: none of the {len(paths)} paths of {paths[0].prefix} can be used"
+        which = f"none of the {len(paths)} paths" if len(paths) > 1 else "the only path"
+        return f"left to the kernel: {which} of {paths[0].prefix} can{'' if len(paths) > 1 else 'not'} be used"
     if decision.best is None or seen.detail is None:
         return "left to the kernel: there is no BGP route"
     carries = [member for member in seen.detail.members if member.carries]

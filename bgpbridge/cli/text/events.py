@@ -19,6 +19,6 @@ def clock_time(at: float) -> str:
 
 def event_text(event: Json) -> str:
     """One event; further lines of its text are indented."""
-    colour = COLOURS.get(event["severity"], str)
+    severity = COLOURS.get(event["severity"], str)(f"{event['severity']:<7}")
     text = event["text"].replace("\n", "\n    ")
-    return f"{clock_time(event['at'])}  {colour(event['severity']):<7}  {event['kind']} {event['subject']}: {text}"
+    return f"{clock_time(event['at'])}  {severity}  {event['kind']} {event['subject']}: {text}"

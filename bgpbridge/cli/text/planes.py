@@ -16,7 +16,7 @@ def groups_text(groups: Sequence[Json]) -> list[str]:
     if not groups:
         return ["no groups: no prefix has a route"]
     rows: list[tuple[str, ...]] = []
-    for group in groups:
+    for group in filter(_in_use, groups):
         slots = ", ".join(
             f"{count} to {number}" if number != "0" else f"{count} empty" for number, count in group["slots"].items()
         )
@@ -27,7 +27,13 @@ def groups_text(groups: Sequence[Json]) -> list[str]:
         if not group["members"]:
             rows.append((*first, "", "", "", ""))
     heads = ("group", "prefixes", "flags", "slots by adjacency", "peer", "next hop", "weight", "member")
-    return columns(heads, rows, right=("group", "prefixes", "weight"))
+    idle = len(groups) - sum(map(_in_use, groups))
+    last = [f"{counted(idle, 'group')} that no prefix points to now"] if idle else []
+    return [*columns(heads, rows, right=("group", "prefixes", "weight")), *last]
+
+
+def _in_use(group: Json) -> bool:
+    return bool(group["prefixes"])
 
 
 def group_lines(group: Json) -> list[str]:

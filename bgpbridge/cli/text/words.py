@@ -17,9 +17,11 @@ UNITS = ("KiB", "MiB", "GiB", "TiB", "PiB")
 
 
 def duration(seconds: float) -> str:
-    """`0.4s`, `12s`, `3m12s`, `4h07m`, `3d04h`."""
+    """`31ms`, `4.2s`, `12s`, `3m12s`, `4h07m`, `3d04h`."""
+    if seconds < 1:
+        return f"{max(seconds, 0) * 1000:.0f}ms"
     if seconds < 10:
-        return f"{max(seconds, 0):.1f}s"
+        return f"{seconds:.1f}s"
     whole = int(seconds)
     if whole < 60:
         return f"{whole}s"

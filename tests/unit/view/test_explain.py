@@ -43,7 +43,7 @@ def test_a_refused_path_is_explained_too(rig):
     rig.session("isp-a")
     rig.announce("isp-a", ["10.1.0.0/16"], [64601])
     seen = explain(rig.bridge, address("10.1.2.3"))
-    assert seen.verdict == "left to the kernel: none of the 1 paths of 10.1.0.0/16 can be used"
+    assert seen.verdict == "left to the kernel: the only path of 10.1.0.0/16 cannot be used"
     assert seen.paths[0].status == "rejected"
     assert "private address space" in seen.paths[0].reason
     assert "policy.yaml:4" in seen.paths[0].reason

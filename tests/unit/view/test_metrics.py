@@ -18,13 +18,15 @@ from bgpbridge.errors import BridgeError
 from bgpbridge.metrics import BridgeCollector, MetricsServer
 from bgpbridge.view.counters import CounterView
 
-OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
+OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
 
 def scraped(rig):
     registry = CollectorRegistry(auto_describe=False)
     registry.register(BridgeCollector(rig.bridge))
-    samples = [s for family in text_string_to_metric_families(generate_latest(registry).decode()) for s in family.samples]
+    samples = [
+        s for family in text_string_to_metric_families(generate_latest(registry).decode()) for s in family.samples
+    ]
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for s in samples}, samples
 
 
