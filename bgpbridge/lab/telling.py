@@ -138,10 +138,8 @@ def cable_back(console: Console, report: Report, took_s: float) -> None:
 
 def closing(console: Console, took_s: float) -> None:
     """The end."""
-    console.print(
-        f"\nAll of it is taken down again: no namespace, process, pin or route is left. {took_s:.0f} s in all."
-    )
-    console.print("  [dim]to look around in it yourself:[/dim] .venv/bin/bgpbridge lab up lab/quickstart.clab.yml")
+    console.print(f"\nTaken down again: no namespace, process, pin or route is left. {took_s:.0f} s in all.")
+    console.print("[dim]To look around in it:[/dim] .venv/bin/bgpbridge lab up lab/quickstart.clab.yml")
 
 
 def _scene(console: Console, number: int, title: str) -> None:
