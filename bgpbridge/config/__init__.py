@@ -9,7 +9,7 @@ from bgpbridge.config.load import load_config, loads_config
 from bgpbridge.config.model import Config
 from bgpbridge.config.peer import Announcement, Password, Peer
 from bgpbridge.config.schema import config_schema, policy_schema
-from bgpbridge.config.secrets import read_password
+from bgpbridge.config.secrets import passwords_of, read_password
 
 __all__ = [
     "Announcement",
@@ -24,6 +24,7 @@ __all__ = [
     "load_config",
     "loads_config",
     "missing_passwords",
+    "passwords_of",
     "policy_schema",
     "read_password",
 ]

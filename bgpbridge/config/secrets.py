@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import os
 
+from bgpbridge.config.model import Config
 from bgpbridge.config.peer import Peer
 from bgpbridge.errors import DocumentError
 
-__all__ = ["read_password"]
+__all__ = ["passwords_of", "read_password"]
+
+
+def passwords_of(config: Config) -> dict[str, str]:
+    """The MD5 password of every peer that has one. Raises DocumentError at the peer whose password is not there."""
+    found = {peer.name: read_password(peer) for peer in config.peers}
+    return {name: password for name, password in found.items() if password is not None}
 
 
 def read_password(peer: Peer) -> str | None:

@@ -59,25 +59,43 @@ async def serve(config: Config, handles: Handles, ready: int) -> None:
         await api.start()
         await metrics.start()
         drop()
-        os.write(ready, b"ready\n")
-        os.close(ready)
-        await _until(stopping, bridge)
+        if _say_ready(ready):
+            await _until(stopping, bridge)
     finally:
         await metrics.stop()
         await api.stop()
         await bridge.stop()
 
 
+def _say_ready(ready: int) -> bool:
+    """Tell the supervisor; False when there is none any more (it died before we followed it)."""
+    try:
+        os.write(ready, b"ready\n")
+    except BrokenPipeError:
+        return False
+    finally:
+        os.close(ready)
+    return True
+
+
 async def _until(stopping: asyncio.Event, bridge: Bridge) -> None:
-    """Run the bridge; end when told to, or with the error of the room that failed."""
+    """Run the bridge; end when told to, or with the error of the room that failed. Raises BridgeError."""
     running = asyncio.create_task(bridge.run())
     waiting = asyncio.create_task(stopping.wait())
     await asyncio.wait({running, waiting}, return_when=asyncio.FIRST_COMPLETED)
     waiting.cancel()
     if running.done():
-        running.result()
+        raise _first_of(running.exception())
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
+
+
+def _first_of(error: BaseException | None) -> BaseException:
+    """The error behind a task group's: one of ours where there is one, for a sentence instead of a traceback."""
+    while isinstance(error, BaseExceptionGroup):
+        ours = error.subgroup(BridgeError)
+        error = (ours or error).exceptions[0]
+    return error or BridgeError("the bridge ended without being told to")
 
 
 def main() -> int:

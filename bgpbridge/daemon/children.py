@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import logging
-import os
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 __all__ = ["Child", "ended_because", "follow_parent"]
@@ -20,6 +20,7 @@ __all__ = ["Child", "ended_because", "follow_parent"]
 STEADY_S = 30.0
 FIRST_WAIT_S = 0.05
 LONGEST_WAIT_S = 5.0
+GRACE_S = 5.0
 PR_SET_PDEATHSIG = 1
 
 log = logging.getLogger("bgpbridge.supervisor")
@@ -53,10 +54,18 @@ class Child:
         wait = FIRST_WAIT_S
         while True:
             began = time.monotonic()
-            self.process = await self.start()
+            try:
+                self.process = process = await self.start()
+            except OSError as error:
+                log.error("%s could not be started: %s", self.name, error.strerror)  # noqa: TRY400 - says it all
+                if await self._told_to_stop_within(LONGEST_WAIT_S):
+                    return 1
+                continue
             self.starts += 1
-            log.info("%s started as process %d", self.name, self.process.pid)
-            code = await self.process.wait()
+            log.info("%s started as process %d", self.name, process.pid)
+            if self._stopping:  # told while it was being made: `stop` has not seen it
+                await self._end(process, GRACE_S)
+            code = await process.wait()
             if self._stopping:
                 return code
             log.warning("%s ended: %s", self.name, ended_because(code))
@@ -73,22 +82,29 @@ class Child:
             return False
         return True
 
-    async def stop(self, grace_s: float = 5.0) -> None:
+    async def stop(self, grace_s: float = GRACE_S) -> None:
         """SIGTERM, then SIGKILL when `grace_s` have passed."""
         self._stopping = True
         self._wake.set()
-        process = self.process
-        if process is None or process.returncode is not None:
-            return
-        process.send_signal(signal.SIGTERM)
+        if self.process is not None and self.process.returncode is None:
+            await self._end(self.process, grace_s)
+
+    async def _end(self, process: asyncio.subprocess.Process, grace_s: float) -> None:
+        _send(process, signal.SIGTERM)
         try:
             await asyncio.wait_for(process.wait(), grace_s)
         except TimeoutError:
             log.warning("%s did not end within %.0f s: killed", self.name, grace_s)
-            process.kill()
+            _send(process, signal.SIGKILL)
             await process.wait()
 
     def signal(self, number: int) -> None:
         """Pass a signal on, when the process lives."""
         if self.process is not None and self.process.returncode is None:
-            os.kill(self.process.pid, number)
+            _send(self.process, number)
+
+
+def _send(process: asyncio.subprocess.Process, number: int) -> None:
+    """A process that has just ended hears nothing, and that is fine."""
+    with suppress(ProcessLookupError):
+        process.send_signal(number)

@@ -18,13 +18,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import bgpbridge
-from bgpbridge.config import Config, load_config
+from bgpbridge.config import Config, load_config, passwords_of
 from bgpbridge.daemon.children import FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S, Child, ended_because
 from bgpbridge.daemon.runtime import RuntimeFolder
 from bgpbridge.errors import BridgeError
 from bgpbridge.feed.lane import Layout
 from bgpbridge.pipeline.peers import lanes_for, number_peers
-from bgpbridge.pipeline.reload import passwords_of
 from bgpbridge.speaker.launch import SpeakerProcess
 from bgpbridge.speaker.render import render
 
@@ -60,6 +59,8 @@ class Supervisor:
     speaker: SpeakerProcess = field(init=False)
     bridge: Child = field(init=False)
     _ready: bool = False
+    _was_ready: bool = False
+    _reload_due: bool = False
     _speaker_wait: float = FIRST_WAIT_S
     _speaker_began: float = 0.0
     _stopping: asyncio.Event = field(default_factory=asyncio.Event)
@@ -99,6 +100,7 @@ class Supervisor:
 
     async def _start_bridge(self) -> asyncio.subprocess.Process:
         handles = self.speaker.handles
+        self._ready = False
         reading, writing = os.pipe2(os.O_CLOEXEC)
         environment = {**os.environ, **handles.environment(), "PYTHONPATH": _search_path()}
         words = ("-m", "bgpbridge.daemon.bridge", "--config", str(self.path.absolute()), "--ready", str(writing))
@@ -110,6 +112,9 @@ class Supervisor:
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
             )
+        except OSError:
+            os.close(reading)
+            raise
         finally:
             os.close(writing)
         os.set_blocking(reading, False)
@@ -123,12 +128,15 @@ class Supervisor:
         os.close(reading)
         if said.startswith(b"ready"):
             log.info("forwarding; control socket %s", self.folder.control_socket)
-            self._ready = True
+            self._ready = self._was_ready = True
             _notify_systemd(b"READY=1")
+            if self._reload_due:
+                self._reload()
 
     async def _bridge_ended(self, code: int) -> bool:
         """Start it again, unless it never came up and said why."""
-        if not self._ready and code in NOT_AGAIN:
+        self._ready = False
+        if not self._was_ready and code in NOT_AGAIN:
             return False
         return not self._stopping.is_set()
 
@@ -162,8 +170,11 @@ class Supervisor:
     # -- ends ---------------------------------------------------------------------------------------------
 
     def _reload(self) -> None:
-        """SIGHUP is the bridge's: it knows what changed."""
-        self.bridge.signal(signal.SIGHUP)
+        """SIGHUP is the bridge's: it knows what changed. One that is only starting would die of it, and hears of it
+        when it is ready."""
+        self._reload_due = not self._ready
+        if self._ready:
+            self.bridge.signal(signal.SIGHUP)
 
     async def _stop(self, keeping: asyncio.Task[int]) -> int:
         """Speaker first, so that peers hear of it while the bridge still forwards; then the bridge."""

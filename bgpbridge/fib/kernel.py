@@ -96,14 +96,15 @@ class KernelFib:
         if self._thread is not None:
             self._thread.join(timeout_s)
 
-    def _check(self) -> None:
+    def check(self) -> None:
+        """Raise NetlinkError when the worker has died of something that it could not mend."""
         if self._worker.failure is not None:
             raise NetlinkError("the kernel FIB's worker died", errno.EIO, said=repr(self._worker.failure))
 
     def _order(self, act: Callable[[], T]) -> Future[T]:
         future: Future[T] = Future()
         with self._lock:
-            self._check()
+            self.check()
             self._worker.orders.append((act, future))
             self._lock.notify()
         return future
@@ -126,7 +127,7 @@ class KernelFib:
 
     def _set(self, groups: dict[int, Members]) -> None:
         with self._lock:
-            self._check()
+            self.check()
             self._worker.groups.update(groups)
             self._worker.free.difference_update(groups)
             self._lock.notify()
@@ -156,7 +157,7 @@ class KernelFib:
         if not len(changes):
             return
         with self._lock:
-            self._check()
+            self.check()
             if (changes.new == BLACKHOLE).any() and BLACKHOLE not in self._worker.objects.want:
                 self._worker.groups[BLACKHOLE] = ((BLACKHOLE_WAY, 1),)
             self._tables[changes.family].apply(changes)
@@ -203,7 +204,7 @@ class KernelFib:
     def audit_soon(self) -> None:
         """Something may have been missed: compare everything with the kernel and mend it."""
         with self._lock:
-            self._check()
+            self.check()
             self._worker.rebuild_due = True
             self._lock.notify()
 
@@ -215,7 +216,7 @@ class KernelFib:
         """When nothing waits any more: remove adopted routes that nobody has asked for again; gives how many."""
         future: Future[int] = Future()
         with self._lock:
-            self._check()
+            self.check()
             self._worker.sweep = future
             self._lock.notify()
         return future
@@ -236,7 +237,7 @@ class KernelFib:
         """Done when nothing waits (refused routes do not count)."""
         future: Future[None] = Future()
         with self._lock:
-            self._check()
+            self.check()
             self._worker.settled.append(future)
             self._lock.notify()
         return future

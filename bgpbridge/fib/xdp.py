@@ -93,6 +93,11 @@ class XdpFib:
         """The group goes: call it when no prefix points at it any more."""
         self.maps.clear_group(group)
 
+    def holds(self) -> set[int]:
+        """Groups that entries still point at because the map refused to change or remove them: their ids must
+        not be given out again."""
+        return set().union(*(trie.held() for trie in self.tries.values()))
+
     # -- prefixes -----------------------------------------------------------------------------------
 
     def apply(self, changes: Changes) -> None:

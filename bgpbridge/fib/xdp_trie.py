@@ -270,6 +270,10 @@ class Trie:
             states.append(RouteState(PLANE, prefix, why.errno, why.said, 1, 0.0))
         return states
 
+    def held(self) -> set[int]:
+        """The groups of entries that stand against our will: a change or removal of theirs was refused."""
+        return set(self._written.cells[self.refusals.rows()].tolist()) if self.refusals.count else set()
+
     @property
     def refused_count(self) -> int:
         """How many routes are refused now."""

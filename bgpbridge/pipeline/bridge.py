@@ -15,19 +15,19 @@ import gc
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bgpbridge.commits import Cause, CauseKind, CommitLog
-from bgpbridge.config import Config, Peer
+from bgpbridge.config import Config, Peer, passwords_of
 from bgpbridge.config.model import Decision
 from bgpbridge.datapath.abi import MAX_ADJACENCIES
-from bgpbridge.errors import BridgeError, UsageError
+from bgpbridge.errors import BridgeError, CapacityError, UsageError
 from bgpbridge.events import EventLog, Severity
-from bgpbridge.feed.control import Command, ControlSender, Resync
+from bgpbridge.feed.control import Command, ControlSender, Reload, Resync
 from bgpbridge.feed.lane import LaneMemory
 from bgpbridge.feed.reader import LaneReader, Pump
 from bgpbridge.fib.adjacency import AdjacencyTable
@@ -53,13 +53,15 @@ from bgpbridge.rib.groups import IdleGroups
 from bgpbridge.rib.loc_rib import Capacity, Rib
 from bgpbridge.rib.next_hops import NextHop, Resolution
 from bgpbridge.rib.peers import PeerInfo
-from bgpbridge.speaker.launch import Handles
-from bgpbridge.types import Family, Prefix
+from bgpbridge.speaker.launch import Handles, replace_file
+from bgpbridge.speaker.render import render
+from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = ["Bridge", "Files", "decision_options"]
 
 HOUSEKEEPING_S = 1.0
 COLLECT_EVERY_S = 60.0
+COLLECT_SOON_S = 5.0
 LOOK_EVERY_S = 5.0
 
 
@@ -102,22 +104,29 @@ class Bridge:
         self._remembered: tuple[int, int] = (0, 0)
         self._synced = asyncio.Event()
         self._left: set[int] = set()  # group ids that an earlier run left
+        self._undecided = 0  # routes that wait for a free group id, when we last looked
+        self._cut_short = False  # a job met a full table: to be made good after the next collection
+        self._opened = AsyncExitStack()
 
     # -- start ------------------------------------------------------------------------------------------
 
     async def start(self) -> None:
-        """Up to the point where packets are forwarded and lanes are read. Raises BridgeError."""
+        """Up to the point where packets are forwarded and lanes are read. Raises BridgeError; `stop` is to be
+        called then as well, and gives back what was opened."""
         self._make_rib()
         self._make_fib()
         self._reader = self.handles.reader(from_tail=False)
+        self._opened.callback(self._reader.close)
         self._sender = self.handles.sender()
+        self._opened.callback(self._sender.close)
         self._add_peers()
         if self.datapath is not None:
             await self.datapath.load()
         await self.watcher.start()
+        self.kernel_events.missed = False  # all that it has told so far is what there was
         await self._adopt()
         self._take_over_interfaces()
-        self.kernel_events.live = True
+        self.kernel_events.go_live()
 
     def _make_rib(self) -> None:
         capacity = Capacity(ipv4=self.config.datapath.max_ipv4, ipv6=self.config.datapath.max_ipv6)
@@ -138,6 +147,7 @@ class Bridge:
         settings = self.config.datapath
         if settings.interfaces:
             self.datapath = Datapath.open(settings, self.events)
+            self._opened.callback(self.datapath.close)
         kernel = self.config.kernel
         options = KernelOptions(
             table=kernel.table,
@@ -150,6 +160,7 @@ class Bridge:
         self.planes = Planes(xdp, KernelFib(options) if kernel.enabled else None)
         own = OwnRoutes(kernel.protocol, kernel.table, kernel.metric, kernel.metric_ipv6)
         self.watcher = KernelWatcher(own=own)
+        self._opened.callback(self.watcher.close)
         state = self.watcher.state
         via_default = self.config.decision.resolve_via_default
         self.resolver = Resolver(state.foreign, state.link_up, via_default=via_default)
@@ -157,7 +168,7 @@ class Bridge:
             self.rib.next_hops, self.rib.groups, self.resolver, self.planes, self.events, self._link_of_peer
         )
         self.committer = Committer(self.planes, self.paths, self.log)
-        self.work = Work(self.committer.routes)
+        self.work = Work(self.committer.routes, self._job_refused)
         self._wire_kernel_events()
         self._wire_sessions()
 
@@ -172,10 +183,12 @@ class Bridge:
             self.config.kernel.protocol,
             datapath=self.datapath,
             kernel=self.planes.kernel,
+            rebind=self._rebind,
         )
         maps = self.datapath.maps if self.datapath is not None else None
         words = maps.adjacencies if maps is not None else np.zeros((MAX_ADJACENCIES, 4), np.uint64)
         self.prober = NeighbourProber()
+        self._opened.callback(self.prober.close)
         state, loop = self.watcher.state, asyncio.get_running_loop()
         self.adjacencies = AdjacencyTable(words, state, self.prober, loop, self.kernel_events.adjacencies_changed)
         self.paths.adjacencies = self.adjacencies
@@ -253,6 +266,7 @@ class Bridge:
             left |= self.planes.xdp.adopt().groups
         if self.planes.kernel is not None:
             self.planes.kernel.start()
+            self._opened.push_async_callback(asyncio.to_thread, self.planes.kernel.stop)
             self.watcher.ignore_ports({self.planes.kernel.port})
             adopted: Future[frozenset[int]] = self.planes.kernel.adopt()
             kept: frozenset[int] = await asyncio.wrap_future(adopted)
@@ -265,6 +279,8 @@ class Bridge:
         self.paths.fill(known)
         self._left = left
         self.adopting = bool(left)
+        had = {member.peer for group in known.values() for side in group for member in side}
+        self.sessions.wait_for(had or {peer.index for peer in self.peers})
         if left:
             text = f"{len(left)} groups of an earlier run, {len(known)} of them known by their members"
             self.events.add("adopted", "datapath", text, Severity.NOTICE)
@@ -291,11 +307,20 @@ class Bridge:
             settled: Future[None] = self.planes.kernel.settled()
             await asyncio.wrap_future(settled)
         self.adjacencies.sweep()
-        strangers = [number for number in self._left if number not in self.rib.groups]
-        self.paths.freed(strangers)
-        self.rib.groups.unreserve(strangers)
+        self._left = {number for number in self._left if number not in self.rib.groups}
         self.adopting = False
-        self.events.add("adoption-finished", "datapath", f"{len(strangers)} unknown groups removed", Severity.NOTICE)
+        text = f"{len(self._left)} groups are of no use any more"
+        self._free_strangers()
+        self.events.add("adoption-finished", "datapath", text, Severity.NOTICE)
+
+    def _free_strangers(self) -> None:
+        """Groups of an earlier run that came up in none of this one's routes: their ids are free again when no
+        plane forwards by them any more."""
+        strangers = np.array(sorted(self._left), np.int64)
+        gone = strangers[~self.planes.held(strangers)].tolist()
+        self.paths.freed(gone)
+        self.rib.groups.unreserve(gone)
+        self._left.difference_update(gone)
 
     def _take_over_interfaces(self) -> None:
         """Overlay first, then packets."""
@@ -335,6 +360,7 @@ class Bridge:
         assert self._reader is not None
         gc.collect()
         gc.freeze()
+        self._put_speaker_in_step()
         self.send(Resync())
         pump = Pump(self._reader, self.ingest)
         async with asyncio.TaskGroup() as group:
@@ -343,6 +369,24 @@ class Bridge:
             group.create_task(self.watcher.run(), name="kernel watcher")
             group.create_task(self._keep_house(), name="housekeeping")
             group.create_task(self._finish_adoption(), name="adoption")
+
+    def _put_speaker_in_step(self) -> None:
+        """A bridge that was started again has read the configuration anew; the speaker may still run by the one
+        before. Both have to mean the same peers by the same lanes."""
+        numbers = {peer.name: peer.index for peer in self.peers}
+        path, text = self.files.speaker_config, render(self.config, numbers, passwords_of(self.config))
+        if not path.exists() or path.read_text(encoding="ascii") != text:
+            replace_file(path, text, self.config.speaker.user)
+            self.send(Reload())
+
+    def _rebind(self, address: IPAddress) -> None:
+        for peer in self.peers:
+            if peer.session is not None and peer.session.local_address == address:
+                self.sessions.rebind(peer)
+
+    def _job_refused(self, cause: Cause, error: CapacityError) -> None:
+        self._cut_short = True
+        self.events.add("out-of-resources", cause.peer or cause.kind.value, str(error), Severity.ERROR)
 
     def send(self, command: Command) -> None:
         """A command for the speaker; one that it does not take is an event, not an end."""
@@ -359,30 +403,53 @@ class Bridge:
             now = time.monotonic()
             if now - looked >= LOOK_EVERY_S:
                 looked = now
-                if self.datapath is not None:
-                    self.datapath.check_redirects(self.watcher.state.links)
-                if not self.adopting:
-                    self._free_groups()
+                self._look_around()
             xdp = self.planes.xdp
             if xdp is not None and (due := xdp.next_retry) is not None and due <= now:
                 xdp.retry(now)
             self._remember_groups()
-            if now - collected >= COLLECT_EVERY_S and not len(self.work):
+            if not len(self.work) and now - collected >= (COLLECT_SOON_S if self._crowded() else COLLECT_EVERY_S):
                 collected = now
-                self.work.add(
-                    Cause(CauseKind.REPAIR, detail="collection"), self.rib.collect(), self.paths.forget_unknown
-                )
+                self.work.add(Cause(CauseKind.REPAIR, detail="collection"), self.rib.collect(), self._collected)
+
+    def _look_around(self) -> None:
+        """What nobody tells us of. Raises NetlinkError when the kernel plane's thread has died."""
+        if self.planes.kernel is not None:
+            self.planes.kernel.check()
+        if self.datapath is not None:
+            self.datapath.check_redirects(self.watcher.state.links)
+        if self._left and not self.adopting:
+            self._free_strangers()
+        self._free_groups()
+
+    def _crowded(self) -> bool:
+        """Attribute ids are running out, or something did not fit: what nobody uses has to go sooner."""
+        pool = self.rib.attributes.pool
+        return self._cut_short or pool.room() < pool.capacity // 8
+
+    def _collected(self) -> None:
+        """Ids are free again: what had to be left undone for want of them is done now."""
+        self.paths.forget_unknown()
+        if self._cut_short:
+            self._cut_short = False
+            self.work.add(Cause(CauseKind.REPAIR, detail="room again"), self.rib.rejudge())
 
     def _free_groups(self) -> None:
-        """Ids of groups that neither RIB nor planes use any more go back."""
+        """Ids of groups that neither RIB nor planes use any more go back; those of an earlier run not before it
+        is known which of its entries stay. Rows that waited for an id are decided again."""
         idle = self.rib.groups.idle()
-        if not len(idle.ids):
-            return
-        kernel = self.planes.kernel
-        if kernel is not None:
-            held = kernel.holds(idle.ids)
-            idle = IdleGroups(idle.ids[~held], idle.epochs[~held])
-        self.paths.freed(self.rib.groups.free(idle))
+        kept = self.planes.held(idle.ids)
+        if self.adopting:
+            kept |= np.isin(idle.ids, list(self._left))
+        free = self.rib.groups.free(IdleGroups(idle.ids[~kept], idle.epochs[~kept]))
+        self.paths.freed(free)
+        waiting, before = self.rib.undecided, self._undecided
+        self._undecided = waiting
+        if waiting > before:
+            text = f"{waiting} routes kept the next-hop group that they had: all ids are in use"
+            self.events.add("out-of-resources", "groups", text, Severity.ERROR)
+        if waiting and free and not len(self.work):
+            self.work.add(Cause(CauseKind.REPAIR, detail="room for groups again"), self.rib.redecide())
 
     def _remember_groups(self) -> None:
         """Write the groups down when they are others than last time."""
@@ -406,15 +473,6 @@ class Bridge:
     # -- stop -------------------------------------------------------------------------------------------
 
     async def stop(self) -> None:
-        """Let go; the datapath and the kernel's routes go on forwarding."""
+        """Let go of what `start` has come to open; the datapath and the kernel's routes go on forwarding."""
         self._remember_groups()
-        self.watcher.close()
-        self.prober.close()
-        if self.planes.kernel is not None:
-            await asyncio.to_thread(self.planes.kernel.stop)
-        if self._reader is not None:
-            self._reader.close()
-        if self._sender is not None:
-            self._sender.close()
-        if self.datapath is not None:
-            self.datapath.close()
+        await self._opened.aclose()

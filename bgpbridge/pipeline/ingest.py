@@ -48,7 +48,7 @@ class Ingest:
         match record:
             case Updates():
                 self._messages(peer, record.data)
-            case SessionUp():
+            case SessionUp() if peer.fits(record.session):
                 self.sessions.up(peer, self._as_configured(peer, record))
             case SessionDown():
                 self.sessions.down(peer, record)
@@ -56,8 +56,9 @@ class Ingest:
                 self.sessions.refresh(peer, record)
 
     def _as_configured(self, peer: PeerState, record: SessionUp) -> SessionUp:
-        """The session with what is ours to say and not on the wire."""
-        session = dataclasses.replace(record.session, enforce_first_as=peer.config.enforce_first_as)
+        """The session with what is ours to say and not on the wire; and of the lane it came by, whatever it says."""
+        enforced = peer.config.enforce_first_as
+        session = dataclasses.replace(record.session, peer=peer.index, enforce_first_as=enforced)
         return dataclasses.replace(record, session=session)
 
     def _messages(self, peer: PeerState, data: bytes) -> None:
@@ -76,7 +77,9 @@ class Ingest:
                 self.committer.routes(changes, Cause(CauseKind.UPDATE, peer.name, f"UPDATE {peer.updates}"))
             if applied.findings:
                 self._note(peer, ((finding, 1) for finding in applied.findings))
-            if applied.end_of_rib is not None:
+            if applied.short is not None:
+                self.sessions.no_room(peer, applied.short)
+            elif applied.end_of_rib is not None:
                 self.sessions.end_of_rib(peer, applied.end_of_rib)
 
     def run(self, lane: int, data: bytes) -> Iterator[object]:
@@ -91,8 +94,7 @@ class Ingest:
     def _columns(self, peer: PeerState, data: bytes) -> Iterator[object]:
         assert peer.session is not None
         self.rib.now = int(self.peers.clock())
-        session = dataclasses.replace(peer.session, families=peer.session.families - peer.disabled)
-        batch = decode_run(data, session)
+        batch = decode_run(data, dataclasses.replace(peer.session, families=peer.families))
         yield None
         first = peer.updates + 1
         peer.count(batch.messages, len(data), self.peers.clock())
@@ -106,8 +108,9 @@ class Ingest:
             return
         findings = [(finding, 1) for _, finding in batch.findings]
         self._note(peer, (*findings, *self.rib.take_findings(peer.index)))
-        for _, family in batch.end_of_rib:
-            self.sessions.end_of_rib(peer, family)
+        if peer.phase is Phase.ESTABLISHED:
+            for _, family in batch.end_of_rib:
+                self.sessions.end_of_rib(peer, family)
 
     def _note(self, peer: PeerState, findings: Iterable[tuple[Finding, int]]) -> None:
         """Count what was wrong, and carry out what goes beyond single routes."""

@@ -6,13 +6,14 @@ then the groups over them are filled again (stores), then the kernel's groups; n
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.observed import (
+    Address,
     ForeignRoute,
     KernelListener,
     Link,
@@ -29,6 +30,7 @@ from bgpbridge.pipeline.paths import Paths
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.work import Work
 from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.types import IPAddress
 
 __all__ = ["KernelEvents"]
 
@@ -47,8 +49,17 @@ class KernelEvents(KernelListener):
     datapath: Datapath | None = None
     overlay: Overlay | None = None
     kernel: KernelFib | None = None
+    rebind: Callable[[IPAddress], None] = lambda _: None
     live: bool = False
+    missed: bool = False
     repairs: int = 0
+
+    def go_live(self) -> None:
+        """Everything is in place: carry on what comes from now on. Next hops and overlay are made of the state
+        as it is; only the kernel's own routes may have changed while they were being adopted."""
+        self.live = True
+        if self.missed and self.kernel is not None:
+            self.kernel.audit_soon()
 
     def adjacencies_changed(self, adjacencies: tuple[int, ...], up: bool) -> None:
         """From the adjacency table, after its stores: groups follow at once."""
@@ -63,14 +74,24 @@ class KernelEvents(KernelListener):
     def on_link(self, link: Link, present: bool) -> None:
         """The adjacency table has heard of it already."""
         if not self.live:
+            self.missed = True
             return
         if self.datapath is not None:
             self.datapath.follow_link(link, present)
         state = "gone" if not present else "up" if link.up else "down"
         self.events.add(f"link-{state}", link.name, f"MTU {link.mtu}", Severity.NOTICE)
         self._resolve_again(self.resolver.affected_by_link(link.ifindex), CauseKind.LINK, f"{link.name} {state}")
-        if self.kernel is not None:
+        if self.kernel is not None and self._carries_routes(link.ifindex):
             self.kernel.rebuild(link.ifindex)
+
+    def _carries_routes(self, ifindex: int) -> bool:
+        """Only by a link that leads to a next hop can the kernel have lost something: containers come and go."""
+        return self.paths.adjacencies is not None and ifindex in self.paths.adjacencies.links()
+
+    def on_address(self, address: Address, present: bool) -> None:
+        """An own address is on a link again, perhaps on another one than before: sessions over it move along."""
+        if self.live and present:
+            self.rebind(address.address)
 
     def on_punt_change(self, change: PuntChange) -> None:
         """What XDP must leave to the kernel; told before the route itself."""
@@ -89,6 +110,7 @@ class KernelEvents(KernelListener):
     def on_own_route_changed(self, change: OwnRouteChange) -> None:
         """A foreign hand on a route of ours: put it back, and say whose hand it was."""
         if not self.live or self.kernel is None:
+            self.missed = True
             return
         self.repairs += 1
         self.kernel.repair(change.prefix, overwritten=change.event is OwnRouteEvent.OVERWRITTEN)
@@ -97,11 +119,13 @@ class KernelEvents(KernelListener):
 
     def on_nexthop(self, nexthop: Nexthop, present: bool) -> None:
         """A nexthop object of ours that somebody removed takes routes along: look for what is missing."""
+        self.missed |= not present
         if self.live and not present and nexthop.protocol == self.own_protocol and self.kernel is not None:
             self.kernel.audit_soon()
 
     def on_resync(self, resync: Resync) -> None:
         """Events were lost: our own routes may have been touched without our hearing of it."""
+        self.missed |= resync.cause == "overrun"
         if not self.live or resync.cause != "overrun":
             return
         self.events.add("netlink-overrun", "kernel", f"{resync.differences} differences found", Severity.WARNING)
@@ -109,10 +133,7 @@ class KernelEvents(KernelListener):
             self.kernel.audit_soon()
 
     def _resolve_again(self, next_hops: Iterable[int], kind: CauseKind, detail: str) -> None:
-        keys = list(next_hops)
-        if not keys:
-            return
-        decide, groups = self.paths.refresh(keys)
+        decide, groups = self.paths.refresh(list(next_hops))
         cause = Cause(kind, detail=detail)
         self.committer.groups(groups, cause)
         if decide:

@@ -94,17 +94,21 @@ class Paths:
         address, link = self.target(next_hop)
         return self.resolver.resolve(address, link)
 
-    def watch_fresh(self) -> None:
-        """Next hops that the RIB met since the last call: watch them and claim their adjacencies."""
+    def watch_fresh(self) -> list[int]:
+        """Next hops that the RIB met since the last call: watch them and claim their adjacencies. Returns those
+        that are others by now than when the RIB met them: the decision must run for them."""
+        decide = []
         for number in self.next_hops.take_fresh():
             address, link = self.target(self.next_hops[number])
             resolution = self.resolver.watch(number, address, link)
-            self.next_hops.set(number, resolution)
+            if self.next_hops.set(number, resolution):
+                decide.append(number)
             self._claim(number, resolution)
+        return decide
 
     def refresh(self, keys: Collection[int]) -> tuple[list[int], set[int]]:
-        """Resolve these watched next hops again: (those for which the decision must run, groups to be filled)."""
-        decide: list[int] = []
+        """Resolve these next hops again: (those for which the decision must run, groups to be filled)."""
+        decide = self.watch_fresh()
         groups: set[int] = set()
         for number, resolution in self.resolver.refresh(keys):
             if self.next_hops.set(number, resolution):

@@ -82,9 +82,19 @@ class PeerState:
             self.established += 1
 
     @property
+    def families(self) -> frozenset[Family]:
+        """What the session carries: as agreed, without the families that an error disabled (RFC 7606 s2)."""
+        return self.session.families - self.disabled if self.session is not None else frozenset()
+
+    @property
     def complete(self) -> bool:
         """True when the peer's table is in: it said so for every family, or has been quiet for a while."""
-        return self.session is not None and (self.quiet or self.session.families <= self.end_of_rib)
+        return self.session is not None and (self.quiet or self.families <= self.end_of_rib)
+
+    def fits(self, session: Session) -> bool:
+        """True when a session is with the router that is configured now. One that is not belongs to an older
+        configuration; the speaker ends it when it comes to the reload."""
+        return (session.peer_address, session.peer_as) == (self.config.address, self.config.asn)
 
     def count(self, messages: int, octets: int, now: float) -> None:
         """UPDATEs came in."""

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 from bgpbridge.commits import Cause, CommitLog
 from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.xdp import XdpFib
@@ -34,6 +36,15 @@ class Planes:
         if self.kernel is not None:
             self.kernel.set_groups({group: hops for group, (_, hops) in groups.items()})
 
+    def held(self, groups: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+        """For each of these groups whether a plane may still forward by it, though the Loc-RIB does not."""
+        held = np.zeros(len(groups), np.bool_)
+        if self.kernel is not None:
+            held |= self.kernel.holds(groups)
+        if self.xdp is not None:
+            held |= np.isin(groups, list(self.xdp.holds()))
+        return held
+
     def free_group(self, group: int) -> None:
         """Nothing points at the group any more."""
         if self.xdp is not None:
@@ -52,7 +63,9 @@ class Committer:
     overlay: Overlay | None = None
 
     def routes(self, changes: Changes, cause: Cause) -> None:
-        """One batch of prefixes with new groups."""
+        """One batch of prefixes with new groups. One without any may still have brought next hops that cannot
+        be reached yet: they are watched from now on, so that their routes come up when they can."""
+        self.paths.watch_fresh()
         if not len(changes):
             return
         self.paths.prepare(changes.new)

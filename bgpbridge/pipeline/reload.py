@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bgpbridge.commits import Cause, CauseKind
-from bgpbridge.config import Config, ConfigDiff, Peer, diff, read_password
+from bgpbridge.config import Config, ConfigDiff, Peer, diff, passwords_of
 from bgpbridge.events import Severity
 from bgpbridge.feed.control import Reload
 from bgpbridge.pipeline.bridge import Bridge, decision_options
@@ -19,7 +19,7 @@ from bgpbridge.pipeline.peers import number_peers
 from bgpbridge.speaker.launch import replace_file
 from bgpbridge.speaker.render import render
 
-__all__ = ["ReloadReport", "passwords_of", "reload"]
+__all__ = ["ReloadReport", "reload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,6 @@ class ReloadReport:
     restart: tuple[str, ...]
 
 
-def passwords_of(config: Config) -> dict[str, str]:
-    """The MD5 password of every peer that has one. Raises DocumentError at the peer whose password is not there."""
-    found = {peer.name: read_password(peer) for peer in config.peers}
-    return {name: password for name, password in found.items() if password is not None}
-
-
 def reload(bridge: Bridge, new: Config) -> ReloadReport:
     """Go over to another configuration. Raises DocumentError, CapacityError or SpeakerError with nothing changed."""
     change = diff(bridge.config, new)
@@ -44,10 +38,11 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
     busy = [bridge.peers_by_name(peer.name).index for peer in change.peers_removed]
     numbers = number_peers(new, known, bridge.lanes, (*busy, *bridge.leaving))
     rendered = render(new, numbers, passwords_of(new))
+    # the table first: it holds the old peers as well, so that it fits whether the file after it succeeds or not
+    memory.write_peers({**known, **numbers})
     replace_file(bridge.files.speaker_config, rendered, bridge.config.speaker.user)
-    memory.write_peers({**numbers, **{peer.name: known[peer.name] for peer in change.peers_removed}})
     done = [line for step in STEPS for line in step(bridge, new, change, numbers)]
-    bridge.config = new
+    bridge.config = _in_force(bridge.config, new, change)
     if change.peers_added or change.peers_removed or change.peers_changed:
         bridge.send(Reload())
     for key in change.restart:
@@ -57,6 +52,12 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
     summary = "; ".join(done) if done else "nothing to change"
     bridge.events.add("reloaded", str(new.path), summary, Severity.NOTICE)
     return ReloadReport(tuple(done), change.restart)
+
+
+def _in_force(old: Config, new: Config, change: ConfigDiff) -> Config:
+    """The new configuration with those sections of the old one that hold until a restart."""
+    waiting = {key.split(".")[0] for key in change.restart} - {"router"}
+    return new.model_copy(update={section: getattr(old, section) for section in waiting})
 
 
 def _policies(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:

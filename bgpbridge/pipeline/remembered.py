@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
-from bgpbridge.rib.groups import Group, GroupTable, Member
+from bgpbridge.rib.groups import WIDTH, Group, GroupTable, Member
 from bgpbridge.rib.next_hops import EVERY_PEER, NextHop, NextHopTable
 from bgpbridge.types import parse_address
 
@@ -42,13 +43,15 @@ def read_groups(
     except (OSError, ValueError, KeyError, TypeError):
         return {}
     found: dict[int, Group] = {}
+    seen: set[Group] = set()
     for number in wanted:
         try:
             group = _from_json(table[str(number)], index, next_hops)
         except (KeyError, ValueError, TypeError, IndexError):
             continue
-        if group is not None:
+        if group is not None and group not in seen:
             found[number] = group
+            seen.add(group)
     return found
 
 
@@ -66,7 +69,7 @@ def _from_json(sides: Any, index: Callable[[str], int | None], next_hops: NextHo
     members = [[_member_from_json(item, index, next_hops) for item in side] for side in sides]
     active = [member for member in members[0] if member is not None]
     backup = [member for member in members[1] if member is not None]
-    if len(active) != len(sides[0]) or len(backup) != len(sides[1]) or not active:
+    if len(active) != len(sides[0]) or len(backup) != len(sides[1]) or not 0 < len(active) + len(backup) <= WIDTH:
         return None
     return Group(tuple(active), tuple(backup))
 
@@ -74,9 +77,8 @@ def _from_json(sides: Any, index: Callable[[str], int | None], next_hops: NextHo
 def _member_from_json(item: Any, index: Callable[[str], int | None], next_hops: NextHopTable) -> Member | None:
     name, address, local, scoped, weight = item
     peer = index(name)
-    if peer is None:
+    if peer is None or not 0 < int(weight) < 1 << 32:
         return None
-    link_local = parse_address(local) if local is not None else None
-    assert link_local is None or link_local.version == 6
+    link_local = IPv6Address(local) if local is not None else None
     number = next_hops.intern(parse_address(address), link_local, peer if scoped else EVERY_PEER)
     return Member(peer, number, int(weight))

@@ -4,13 +4,18 @@ Where routes outlive their session (RFC 4724; and always when it was our own spe
 and stay in use until the peer has sent them again, its End-of-RIB says that it has not, or a timer runs out. Where
 they do not, the paths through the peer are taken out of all groups first, in microseconds, and the table follows.
 
+After a restart of ours `awaited` are the peers whose routes an earlier run left: `on_synced` is called when each of
+them has sent its table (or has come and gone), and every other peer that is up as well.
+
 Called by `ingest`, in the order of each peer's lane. Timers are the loop's.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from bgpbridge.commits import Cause, CauseKind
@@ -21,6 +26,7 @@ from bgpbridge.feed.frames import DownReason, Notice, NoticeKind, Refresh, Refre
 from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.work import Work
+from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.loc_rib import Rib
 from bgpbridge.types import Family, Session, Verdict
 from bgpbridge.wire.verdicts import Finding
@@ -30,6 +36,7 @@ __all__ = ["Sessions"]
 EVERY_FAMILY = frozenset(Family)
 OUR_SIDE = frozenset({DownReason.SPEAKER_DIED, DownReason.SHUTDOWN})  # not the peer's doing: its routes are good
 CEASE_OUT_OF_RESOURCES = (6, 8)
+RESET_AGAIN_S = 10.0  # a reset that the speaker has not carried out by then is ordered anew
 QUIET_S = 5.0  # a peer that marks no end of its table is taken to be through after so long without an UPDATE
 LOUD = frozenset({NoticeKind.OPEN_REFUSED, NoticeKind.FLAPPING, NoticeKind.LISTEN_FAILED, NoticeKind.RELOAD_REFUSED})
 
@@ -46,6 +53,7 @@ class Sessions:
     send: Callable[[Command], None]
     stale_time_s: int
     on_synced: Callable[[], None] = lambda: None
+    awaited: set[int] = field(default_factory=set)
     _timers: dict[tuple[int, Family], asyncio.TimerHandle] = field(default_factory=dict)
 
     # -- up and down ----------------------------------------------------------------------------------
@@ -59,11 +67,7 @@ class Sessions:
         self.rib.session_up(session)
         paths = self.committer.paths
         self.committer.groups(paths.peer_back(peer.index), Cause(CauseKind.SESSION_UP, peer.name))
-        decide, groups = paths.rebind_peer(peer.index)
-        self.committer.groups(groups, Cause(CauseKind.SESSION_UP, peer.name))
-        if decide:
-            cause = Cause(CauseKind.NEXT_HOP, peer.name, "link-local next hops")
-            self.work.add(cause, self.rib.next_hops_changed(decide))
+        self.rebind(peer)
         for family in had:
             if family in kept:
                 self._sweep_after(peer, family, self.stale_time_s)
@@ -72,6 +76,14 @@ class Sessions:
         asyncio.get_running_loop().call_later(QUIET_S, self._look_if_quiet, peer, session)
         what = "resynchronised" if record.resync else "established"
         self.events.add("session-up", peer.name, f"{what}, {_agreed(session)}", Severity.NOTICE)
+
+    def rebind(self, peer: PeerState) -> None:
+        """The session's link is found anew: it may be another one, and link-local next hops are on that."""
+        decide, groups = self.committer.paths.rebind_peer(peer.index)
+        cause = Cause(CauseKind.NEXT_HOP, peer.name, "link-local next hops")
+        self.committer.groups(groups, cause)
+        if decide:
+            self.work.add(cause, self.rib.next_hops_changed(decide))
 
     def _kept(self, peer: PeerState, record: SessionUp) -> frozenset[Family]:
         """Families whose stale routes wait for the peer: those that it says it went on forwarding (RFC 4724 s4.2),
@@ -86,35 +98,54 @@ class Sessions:
         peer.last_down = record
         if session is None:
             return
-        keep = self._keep_stale(session, record)
+        keep = self._keep_stale(peer, session, record)
+        steps = self._part(peer, keep, record)
         peer.session = None
         peer.enter(Phase.STALE if keep else Phase.DOWN, now)
         cause = Cause(CauseKind.SESSION_LOST, peer.name, record.reason.value)
         if not keep:
             self.committer.groups(self.committer.paths.peer_lost(peer.index), cause)
         self._cancel_timers(peer, EVERY_FAMILY)
-        self.work.add(cause, self.rib.session_down(peer.index, keep))
-        wait = self.stale_time_s if record.reason in OUR_SIDE else session.graceful_restart_s
+        self.work.add(cause, steps)
+        wait = None if record.reason in OUR_SIDE else session.graceful_restart_s
         for family in keep:
-            self._sweep_after(peer, family, min(wait or self.stale_time_s, self.stale_time_s))
+            self._sweep_after(peer, family, self.stale_time_s if wait is None else min(wait, self.stale_time_s))
         said = f": {record.text}" if record.text else ""
         held = f"; routes kept as stale: {', '.join(sorted(f.label for f in keep))}" if keep else ""
         self.events.add("session-down", peer.name, f"{record.reason.value}{said}{held}", Severity.WARNING)
+        self.awaited.discard(peer.index)
         self._check_synced()
 
-    def _keep_stale(self, session: Session, record: SessionDown) -> frozenset[Family]:
+    def _keep_stale(self, peer: PeerState, session: Session, record: SessionDown) -> frozenset[Family]:
+        """Not kept is what we ended for its errors, and what a router sent that is configured no longer."""
+        if peer.phase is Phase.RESETTING or not peer.fits(session):
+            return frozenset()
         if record.reason in OUR_SIDE:
-            return session.families
+            return peer.families
         if not record.graceful or session.graceful_restart_s is None:
             return frozenset()
-        return session.graceful_families & session.families
+        return session.graceful_families & peer.families
+
+    def _part(self, peer: PeerState, keep: frozenset[Family], record: SessionDown) -> Iterator[Changes]:
+        """What of a peer's routes goes with its session. Routes that are stale already go after a restart of the
+        peer (RFC 4724 s4.2: it had its chance); not when it was us who died again, nor when a refresh of the
+        peer's (RFC 7313) was not through: then they are merely not sent again yet."""
+        if record.reason not in OUR_SIDE and not peer.refreshing & keep:
+            return self.rib.session_down(peer.index, keep)
+        for family in keep:
+            self.rib.mark_stale(peer.index, family)
+        return self.rib.drop_peer(peer.index, EVERY_FAMILY - keep)
 
     def drop(self, peer: PeerState, gone: Callable[[], None]) -> None:
         """The peer is configured no longer: its routes go, whatever was agreed; then `gone` is called."""
+        peer.session = None  # what is still in its lane is not for us, and its end is no news
+        peer.enter(Phase.DOWN, self.peers.clock())
         self._cancel_timers(peer, EVERY_FAMILY)
+        self.awaited.discard(peer.index)
         cause = Cause(CauseKind.OPERATOR, peer.name, "peer removed")
         self.committer.groups(self.committer.paths.peer_lost(peer.index), cause)
         self.work.add(cause, self.rib.remove_peer(peer.index), gone)
+        self._check_synced()
 
     # -- End-of-RIB, refresh, stale routes --------------------------------------------------------------
 
@@ -124,14 +155,17 @@ class Sessions:
         peer.end_of_rib.add(family)
         if first:
             self.events.add("end-of-rib", peer.name, family.label)
-        if (peer.index, family) in self._timers:
+        if (peer.index, family) in self._timers and family not in peer.refreshing:
             self._sweep(peer, family, "End-of-RIB")
         self._check_synced()
 
     def refresh(self, peer: PeerState, record: Refresh) -> None:
-        """Demarcation of a refresh by the peer (RFC 7313 s4): all is stale at its beginning, swept at its end."""
+        """Demarcation of a refresh by the peer (RFC 7313 s4): all is stale at its beginning, swept at its end.
+        Without the capability the subtype means nothing (RFC 7313 s3.2)."""
         family = record.family
-        if family is None or peer.session is None or family not in peer.session.families:
+        if peer.phase is not Phase.ESTABLISHED or peer.session is None or not peer.session.enhanced_refresh:
+            return
+        if family is None or family not in peer.families:
             return
         if record.kind is RefreshKind.BORR:
             self.rib.mark_stale(peer.index, family)
@@ -169,12 +203,18 @@ class Sessions:
 
     def reset(self, peer: PeerState, finding: Finding) -> None:
         """End a session with the NOTIFICATION that the finding names; what follows in the lane is not read."""
-        if peer.phase is not Phase.ESTABLISHED:
+        if peer.phase is not Phase.ESTABLISHED or peer.session is None:
             return
         peer.enter(Phase.RESETTING, self.peers.clock())
         code, subcode = finding.notification or (3, 1)
-        self.send(Teardown(peer.index, code, subcode, finding.reason))
+        self._tear_down(peer, peer.session, Teardown(peer.index, code, subcode, finding.reason))
         self.events.add("session-reset", peer.name, f"{finding.reason} (NOTIFICATION {code}/{subcode})", Severity.ERROR)
+
+    def _tear_down(self, peer: PeerState, session: Session, order: Teardown) -> None:
+        """Orders get lost with a speaker that hangs; the session must not stay up unread for ever."""
+        if peer.session is session and peer.phase is Phase.RESETTING:
+            self.send(order)
+            asyncio.get_running_loop().call_later(RESET_AGAIN_S, self._tear_down, peer, session, order)
 
     def no_room(self, peer: PeerState, error: CapacityError) -> None:
         """A table is full: what this peer still sends cannot be kept, and half a table would be a lie. End its
@@ -184,12 +224,14 @@ class Sessions:
 
     def disable(self, peer: PeerState, family: Family, finding: Finding) -> None:
         """RFC 7606 s2 "AFI/SAFI disable": ignore the family until the session is made anew, and drop its routes."""
-        if family in peer.disabled:
+        if peer.session is None or family not in peer.families:
             return
         peer.disabled.add(family)
-        self.rib.mark_stale(peer.index, family)
+        peer.refreshing.discard(family)
+        self._cancel_timers(peer, frozenset({family}))
+        self.rib.session_up(dataclasses.replace(peer.session, families=peer.families))
         cause = Cause(CauseKind.SESSION_LOST, peer.name, f"{family.label} disabled: {finding.reason}")
-        self.work.add(cause, self.rib.sweep_stale(peer.index, family))
+        self.work.add(cause, self.rib.drop_peer(peer.index, (family,)))
         self.events.add("family-disabled", peer.name, f"{family.label}: {finding.reason}", Severity.ERROR)
 
     def notice(self, record: Notice) -> None:
@@ -209,14 +251,29 @@ class Sessions:
         silent = self.peers.clock() - max(peer.last_update, peer.since)
         if silent >= QUIET_S:
             peer.quiet = True
+            self._sweep_if_unmarked(peer, session)
             self._check_synced()
         else:
             asyncio.get_running_loop().call_later(QUIET_S - silent, self._look_if_quiet, peer, session)
 
+    def _sweep_if_unmarked(self, peer: PeerState, session: Session) -> None:
+        """A peer without graceful restart owes no End-of-RIB: when it has sent something and has been quiet since,
+        what is still stale (kept when our speaker died) will not come any more."""
+        if session.graceful_restart_s is None and peer.last_update > peer.since:
+            for family in sorted(peer.families - peer.refreshing):
+                if (peer.index, family) in self._timers:
+                    self._sweep(peer, family, "quiet")
+
+    def wait_for(self, peers: AbstractSet[int]) -> None:
+        """After a restart of ours: these had routes before."""
+        self.awaited = set(peers)
+
     def _check_synced(self) -> None:
-        """Tell when every peer that is up has sent its table: adopted leftovers can go then."""
+        """Tell when all that there is to be sent has been sent: adopted leftovers can go then. A peer that had
+        routes and is not up again is waited for (until the stale timer ends): its routes may be good."""
         ups = [peer for peer in self.peers if peer.session is not None]
-        if ups and all(peer.complete for peer in ups):
+        self.awaited -= {peer.index for peer in ups if peer.complete}
+        if ups and not self.awaited and all(peer.complete for peer in ups):
             self.on_synced()
 
 

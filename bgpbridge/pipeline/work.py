@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from bgpbridge.commits import Cause
+from bgpbridge.errors import CapacityError
 from bgpbridge.rib.changes import Changes
 
 __all__ = ["Work"]
@@ -29,9 +30,11 @@ class _Job:
 
 @dataclass(slots=True)
 class Work:
-    """Jobs in order. `commit` takes what each step changed."""
+    """Jobs in order. `commit` takes what each step changed; `refused` hears of a job that a full table ended
+    before its time (what it has done so far stands, and `done` is called all the same)."""
 
     commit: Commit
+    refused: Callable[[Cause, CapacityError], None]
     _jobs: deque[_Job] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _in_bulk: bool = False
@@ -51,7 +54,11 @@ class Work:
         if not self._jobs:
             return False
         job = self._jobs[0]
-        step = next(job.steps, None)
+        try:
+            step = next(job.steps, None)
+        except CapacityError as error:
+            step = None
+            self.refused(job.cause, error)
         if step is not None:
             if isinstance(step, Changes):
                 self.commit(step, job.cause)

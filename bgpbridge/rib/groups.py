@@ -23,7 +23,18 @@ from bgpbridge.errors import CapacityError
 from bgpbridge.rib.group_ids import FIRST_FREE, LIMIT, GroupIds
 from bgpbridge.rib.tables import MASK64, HashIndex, Ids, Words, secret_words, zeros
 
-__all__ = ["BLACKHOLE", "FIRST_FREE", "LIMIT", "LOCAL", "Group", "GroupTable", "IdleGroups", "Member", "member_word"]
+__all__ = [
+    "BLACKHOLE",
+    "FIRST_FREE",
+    "LIMIT",
+    "LOCAL",
+    "WIDTH",
+    "Group",
+    "GroupTable",
+    "IdleGroups",
+    "Member",
+    "member_word",
+]
 
 LOCAL = 1
 BLACKHOLE = 2

@@ -84,7 +84,18 @@ class Handles:
 
 
 def replace_file(path: Path, text: str, user: str | None) -> None:
-    """Write `text` to `path` in one step: readable by `user` alone (mode 0600), whole or not at all."""
+    """Write `text` to `path` in one step: readable by `user` alone (mode 0600), whole or not at all. Raises
+    SpeakerError with the old file as it was."""
+    try:
+        _replace_file(path, text, user)
+    except OSError as error:
+        raise SpeakerError(
+            f"the speaker's configuration {path} cannot be written: {error.strerror}",
+            mend="make room there, or name another runtime.directory",
+        ) from None
+
+
+def _replace_file(path: Path, text: str, user: str | None) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
