@@ -42,7 +42,7 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """As they were defined, the lazy ones behind."""
         del ctx
-        return [*self.commands, *(name for name in self._lazy if name not in self.commands)]
+        return [*(name for name in self.commands if name not in self._lazy), *self._lazy]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Imported now, if it was not."""
@@ -53,13 +53,9 @@ class Commands(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list, without importing what is lazy."""
-        rows = []
-        for name in self.list_commands(ctx):
-            command = self.commands.get(name)
-            if command is None:
-                rows.append((name, self._lazy[name][1]))
-            elif not command.hidden:
-                rows.append((name, command.get_short_help_str(100)))
+        own = {name: command.get_short_help_str(100) for name, command in self.commands.items()}
+        lines = {**own, **{name: line for name, (_, line) in self._lazy.items()}}
+        rows = [(name, lines[name]) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl(rows)
 
