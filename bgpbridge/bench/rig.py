@@ -48,7 +48,7 @@ topology:
       net.ipv4.icmp_ratelimit: 1000
   nodes:
     source:
-      exec: [ip route add default via 192.0.2.1, ip -6 route add default via "2001:db8:2::1"]
+      exec: [ip route add default via 10.0.3.1, ip -6 route add default via "2001:db8:2::1"]
     edge: {{}}
     far:
       exec:
@@ -56,13 +56,13 @@ topology:
         - ip route add local 128.0.0.0/1 dev lo table main
         - ip -6 route add local 2000::/3 dev lo table main
         # or packets from there would be martians: everything else is at home here
-        - ip route add 192.0.2.0/24 via 10.0.1.1
-        - ip route add 192.0.2.0/24 via 10.0.2.1 metric 100
+        - ip route add 10.0.3.0/24 via 10.0.1.1
+        - ip route add 10.0.3.0/24 via 10.0.2.1 metric 100
   links:
     - type: veth
       endpoints:
-        - {{node: source, interface: eth1, ipv4: 192.0.2.2/24, ipv6: "2001:db8:2::2/64"}}
-        - {{node: edge, interface: eth3, ipv4: 192.0.2.1/24, ipv6: "2001:db8:2::1/64"}}
+        - {{node: source, interface: eth1, ipv4: 10.0.3.2/24, ipv6: "2001:db8:2::2/64"}}
+        - {{node: edge, interface: eth3, ipv4: 10.0.3.1/24, ipv6: "2001:db8:2::1/64"}}
     - type: veth
       endpoints:
         - {{node: edge, interface: eth1, ipv4: 10.0.1.1/24, ipv6: "2001:db8:a::1/64"}}

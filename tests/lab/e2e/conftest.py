@@ -175,3 +175,9 @@ def feeds6() -> dict[str, Feed]:
     return {
         letter: made(500, uplink(letter, Family.IPV6).origin("ab".index(letter)), family=Family.IPV6) for letter in "ab"
     }
+
+
+@pytest.fixture(scope="session")
+def edge_on() -> Callable[[Rig], Edge]:
+    """An Edge that is not started yet, for those who start it their own way."""
+    return Edge

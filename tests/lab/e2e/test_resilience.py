@@ -204,7 +204,7 @@ def rebuild_uplink_a(edge: Any) -> None:
     edge.ip("link", "add", "eth1", "index", "901", "type", "veth", "peer", "eth1", "index", "902", "netns", far)
     edge.ip("addr", "add", "10.0.1.1/24", "dev", "eth1")
     edge.ip("link", "set", "eth1", "up")
-    for words in ("addr add 10.0.1.2/24 dev eth1", "link set eth1 up", "route replace 192.0.2.0/24 via 10.0.1.1"):
+    for words in ("addr add 10.0.1.2/24 dev eth1", "link set eth1 up", "route replace 10.0.3.0/24 via 10.0.1.1"):
         subprocess.run(["ip", "-n", far, *words.split()], check=True)
     namespaces.inside(edge.namespace, lambda: namespaces.tune("eth1"))
     namespaces.inside(far, lambda: namespaces.tune("eth1"))
