@@ -4,8 +4,9 @@ Order of a start (and why): the kernel's state first (next hops resolve over it)
 the maps and the kernel (so that ids mean what they meant), then the overlay (so that nothing local is hijacked),
 then the program on the interfaces, then the lanes.
 
-A restart is the same start: pinned maps and kernel routes are adopted, peers are asked to send again, and what is
-still unclaimed when every peer has sent its table, or when the stale timer ends, is swept.
+A restart is the same start: pinned maps and kernel routes are adopted, peers are asked to send again, prefixes are
+left alone until all of them have (or `SELECT_AFTER_S` have passed), and what is still unclaimed when every peer has
+sent its table, or when the stale timer ends, is swept.
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.work import Work
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PeerContext
+from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.decision import DecisionOptions, MedMode, MissingMed
 from bgpbridge.rib.groups import IdleGroups
 from bgpbridge.rib.loc_rib import Capacity, Rib
@@ -60,6 +62,7 @@ from bgpbridge.types import Family, IPAddress, Prefix
 __all__ = ["Bridge", "Files", "decision_options"]
 
 HOUSEKEEPING_S = 1.0
+SELECT_AFTER_S = 30.0
 COLLECT_EVERY_S = 60.0
 COLLECT_SOON_S = 5.0
 LOOK_EVERY_S = 5.0
@@ -278,7 +281,7 @@ class Bridge:
         self.paths.watch_fresh()
         self.paths.fill(known)
         self._left = left
-        self.adopting = bool(left)
+        self.adopting = self.committer.deferred = bool(left)
         had = {member.peer for group in known.values() for side in group for member in side}
         self.sessions.wait_for(had or {peer.index for peer in self.peers})
         if left:
@@ -294,13 +297,14 @@ class Bridge:
         groups and adjacencies that only they used. An id is given out again when no plane can hold it any more."""
         if not self.adopting:
             return
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._synced.wait(), self.config.graceful_restart.stale_time_s)
+        stale_s = self.config.graceful_restart.stale_time_s
+        await self._synced_within(min(SELECT_AFTER_S, stale_s))
+        self.committer.deferred = False
+        await self._done(Cause(CauseKind.REPAIR, detail="selection after a restart"), self.rib.everything())
+        await self._synced_within(stale_s - SELECT_AFTER_S)
         cause = Cause(CauseKind.STALE_SWEPT, detail="leftovers of an earlier run")
         if self.planes.xdp is not None:
-            swept = asyncio.Event()
-            self.work.add(cause, self.planes.xdp.sweep(), swept.set)
-            await swept.wait()
+            await self._done(cause, self.planes.xdp.sweep())
         if self.planes.kernel is not None:
             gone: Future[int] = self.planes.kernel.sweep()
             await asyncio.wrap_future(gone)
@@ -312,6 +316,16 @@ class Bridge:
         text = f"{len(self._left)} groups are of no use any more"
         self._free_strangers()
         self.events.add("adoption-finished", "datapath", text, Severity.NOTICE)
+
+    async def _synced_within(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._synced.wait(), seconds)
+
+    async def _done(self, cause: Cause, steps: Iterator[Changes] | Iterator[int]) -> None:
+        """Have a job done, and wait for its end."""
+        done = asyncio.Event()
+        self.work.add(cause, steps, done.set)
+        await done.wait()
 
     def _free_strangers(self) -> None:
         """Groups of an earlier run that came up in none of this one's routes: their ids are free again when no

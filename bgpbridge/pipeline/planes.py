@@ -55,18 +55,23 @@ class Planes:
 
 @dataclass(slots=True)
 class Committer:
-    """Carries changes of the Loc-RIB and of groups to both planes, and numbers them."""
+    """Carries changes of the Loc-RIB and of groups to both planes, and numbers them.
+
+    While `deferred`, prefixes stay as an earlier run left them (RFC 4724 s4.1: a restarting speaker does not select
+    before it has heard its peers; else all traffic would move to the peer that answers first). Groups are filled
+    all the same: a lost link is acted on at once. Afterwards `Rib.everything` brings the planes in step."""
 
     planes: Planes
     paths: Paths
     log: CommitLog
     overlay: Overlay | None = None
+    deferred: bool = False
 
     def routes(self, changes: Changes, cause: Cause) -> None:
         """One batch of prefixes with new groups. One without any may still have brought next hops that cannot
         be reached yet: they are watched from now on, so that their routes come up when they can."""
         self.paths.watch_fresh()
-        if not len(changes):
+        if self.deferred or not len(changes):
             return
         self.paths.prepare(changes.new)
         if self.planes.xdp is not None:

@@ -294,6 +294,13 @@ class Rib:
             for first, last in tables.chunks(SLICE):
                 yield tables.settle(np.arange(first, last), self.options)
 
+    def everything(self) -> Iterator[Changes]:
+        """All routes that there are, as changes from nothing: for planes that have been told of none so far."""
+        for tables in self.families.values():
+            for first, last in tables.chunks(SLICE):
+                rows = np.flatnonzero(tables.group[first:last]) + first
+                yield tables.changes(rows, np.zeros(len(rows), np.int64), tables.group.take(rows).astype(np.int64))
+
     def collect(self) -> Iterator[int]:
         """Free attribute and next-hop ids that nothing uses, in slices; see `collection`."""
         return collect(self.attributes, self.groups, self._cells, self._pinned.values)
