@@ -289,7 +289,8 @@ def test_compat_mode_is_left_and_comes_back_with_clear(fib: KernelFib) -> None:
 )
 def test_a_foreign_route_is_never_touched(fib: KernelFib, text: str, group: int, via: str) -> None:
     wide = "-6" if ":" in text else "-4"
-    ip(f"route add {text} via {via} dev up1 metric 200 proto static")
+    metric = fib.options.owner(Prefix.parse(text).family).metric
+    ip(f"route add {text} via {via} dev up1 metric {metric} proto static")
     fib.apply(route(text, group))
     settle(fib)
     (state,) = fib.refused()
@@ -302,7 +303,7 @@ def test_a_foreign_route_is_never_touched(fib: KernelFib, text: str, group: int,
     assert via in ip(f"{wide} route show {text} proto static")
     fib.apply(route(text, group))
     settle(fib)
-    ip(f"route del {text} metric 200 proto static")
+    ip(f"route del {text} metric {metric} proto static")
     fib.retry([Prefix.parse(text)])
     settle(fib)
     assert not fib.refused()
