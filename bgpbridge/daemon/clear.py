@@ -62,7 +62,7 @@ def clear(config: Config) -> Leftovers:
         detach_all(config.datapath.pin_path)
         pins.remove(config.datapath.pin_path)
         _clear_kernel(config)
-        for file in found.files:
+        for file in _files(folder):
             file.unlink(missing_ok=True)
         for directory in (folder.speaker_config.parent, folder.path):
             with suppress(OSError):  # somebody else's files keep it

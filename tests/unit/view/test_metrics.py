@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import re
 import socket
 import urllib.request
@@ -15,8 +16,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from bgpbridge.config.model import Metrics
 from bgpbridge.datapath.abi import Reason
 from bgpbridge.errors import BridgeError
+from bgpbridge.fib.kernel import KernelStatus
+from bgpbridge.fib.xdp import XdpStatus
 from bgpbridge.metrics import BridgeCollector, MetricsServer
+from bgpbridge.types import Family
 from bgpbridge.view.counters import CounterView
+from bgpbridge.view.status import status
 
 OPERATIONS = Path(__file__).parents[3] / "docs" / "operations.md"
 
@@ -103,3 +108,19 @@ def test_a_port_in_use_says_what_to_do(rig):
 
 def test_no_metrics_no_listener(rig):
     asyncio.run(MetricsServer(rig.bridge, None).start())
+
+
+def test_both_planes_have_their_figures_and_stand_in_the_manual(rig, monkeypatch):
+    both = {Family.IPV4: 2000, Family.IPV6: 500}
+    none = {Family.IPV4: 0, Family.IPV6: 0}
+    xdp = XdpStatus(True, both, {Family.IPV4: 1_200_000, Family.IPV6: 400_000}, none, both, none)
+    kernel = KernelStatus(7, both, none, {}, 0, 0, 3, 0, 4744, none, ("192.0.2.1 if 3: Network is down",), "")
+    seen = dataclasses.replace(status(rig.bridge), xdp=xdp, kernel=kernel)
+    monkeypatch.setattr("bgpbridge.metrics.status", lambda bridge: seen)
+    found, _ = scraped(rig)
+    assert found["bgpbridge_fib_routes", (("family", "ipv6"), ("plane", "kernel"))] == 500
+    assert found["bgpbridge_xdp_capacity", (("family", "ipv4"),)] == 1_200_000
+    assert found["bgpbridge_kernel_behind", ()] == 7
+    assert found["bgpbridge_kernel_nexthops_missing", ()] == 1
+    assert found["bgpbridge_kernel_lost_routes_total", ()] == 3
+    test_every_metric_is_in_the_manual(rig)

@@ -1,0 +1,124 @@
+"""The control API over its socket: a real bridge answers, refusals have words, listings come in slices."""
+
+from __future__ import annotations
+
+import asyncio
+import stat
+
+import pytest
+
+from bgpbridge.api.client import Client
+from bgpbridge.api.server import ControlApi
+from bgpbridge.errors import BridgeError, UsageError
+
+
+@pytest.fixture
+def ask(rig, tmp_path):
+    """Run `question(client)` in a thread while the API serves."""
+    rig.session("isp-a")
+    rig.announce("isp-a", [f"100.64.{n}.0/24" for n in range(200)] + ["10.1.0.0/16"], [64601, 64500])
+    path = tmp_path / "control.sock"
+
+    def asked(question):
+        async def served():
+            api = ControlApi(rig.bridge, path)
+            await api.start()
+            try:
+                return await asyncio.to_thread(question, Client(path, timeout_s=10))
+            finally:
+                await api.stop()
+
+        return rig.loop.run_until_complete(served())
+
+    return asked
+
+
+def test_the_socket_is_for_its_owner_alone(ask, tmp_path):
+    mode = ask(lambda client: stat.S_IMODE((tmp_path / "control.sock").stat().st_mode))
+    assert mode == 0o600
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/status",
+        "/v1/peers",
+        "/v1/peers/isp-a",
+        "/v1/routes",
+        "/v1/route/100.64.7.1",
+        "/v1/explain/100.64.7.1",
+        "/v1/explain/100.64.7.0/24",
+        "/v1/explain/2001:db8::/32",
+        "/v1/fib/100.64.7.1",
+        "/v1/groups",
+        "/v1/adjacencies",
+        "/v1/counters",
+        "/v1/events",
+    ],
+)
+def test_every_path_answers(ask, path):
+    assert ask(lambda client: client.get(path)) is not None
+
+
+def test_listings_longer_than_a_slice_are_whole(ask):
+    found = ask(lambda client: client.get("/v1/routes", {"limit": "0"}))
+    assert len(found) == 201
+    assert len({route["prefix"] for route in found}) == 201
+    assert ask(lambda client: client.get("/v1/routes", {"peer": "isp-b"})) == []
+    assert len(ask(lambda client: client.get("/v1/routes", {"limit": "100"}))) == 100
+    (refused,) = ask(lambda client: client.get("/v1/routes", {"rejected": "1"}))
+    assert refused["prefix"] == "10.1.0.0/16"
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "said"),
+    [
+        ("/v1/peers/nobody", {}, "there is no peer nobody"),
+        ("/v1/route/300.1.1.1", {}, "`300.1.1.1` is not an IP address"),
+        ("/v1/explain/10.0.0.1/8", {}, "has host bits set"),
+        ("/v1/routes", {"peer": "nobody"}, "there is no peer nobody"),
+        ("/v1/routes", {"family": "ipx"}, "is not an address family"),
+        ("/v1/routes", {"limit": "many"}, "is not a number"),
+        ("/v1/nonsense", {}, "no such path: /v1/nonsense"),
+    ],
+)
+def test_what_cannot_be_answered_is_usage(ask, path, query, said):
+    with pytest.raises(UsageError, match=said.replace("(", r"\(")) as told:
+        ask(lambda client: client.get(path, query))
+    assert told.value.mend
+
+
+def test_switching_without_xdp_is_refused_with_its_mend(ask):
+    with pytest.raises(UsageError, match="no XDP") as told:
+        ask(lambda client: client.post("/v1/off"))
+    assert "datapath.interfaces" in told.value.mend
+
+
+def test_an_audit_without_planes_is_clean(ask):
+    report = ask(lambda client: client.post("/v1/audit"))
+    assert (report["clean"], report["checked"]) == (True, {})
+
+
+def test_a_wrong_file_changes_nothing(ask, rig):
+    rig.bridge.config.path.write_text("routr: {}\n")
+    with pytest.raises(BridgeError, match="unknown key `routr`"):
+        ask(lambda client: client.post("/v1/reload"))
+    assert rig.bridge.config.router.asn == 64700
+
+
+def test_a_second_start_takes_over_a_socket_that_was_left(ask, tmp_path):
+    ask(lambda client: client.get("/v1/status"))
+    assert (tmp_path / "control.sock").is_socket()
+    assert ask(lambda client: client.get("/v1/status"))["name"] == "edge"
+
+
+def test_followers_hear_what_happens(ask, rig):
+    def question(client):
+        events = client.follow("/v1/events", {"limit": "1", "follow": "1"})
+        first = next(events)
+        rig.loop.call_soon_threadsafe(rig.bridge.events.add, "test", "somebody", "something")
+        return first, next(events)
+
+    first, then = ask(question)
+    assert then["number"] == first["number"] + 1
+    assert (then["kind"], then["subject"], then["text"]) == ("test", "somebody", "something")
