@@ -38,7 +38,7 @@ def loads_config(text: str, path: Path) -> Config:
     """The same from text; `path` names it, and its folder is where relative paths begin."""
     document = parse(text, str(path))
     raise_problems(document, blank_values(document))
-    config, problems = validate(document.data, Config, {"folder": path.absolute().parent})
+    config, problems = validate(document.data, Config, {"folder": path.parent})
     if config is None:
         raise_problems(document, [p for p in problems if not _inherited(p, document)])
         raise AssertionError("a refused model without a problem")
