@@ -109,20 +109,24 @@ class Paths:
     def refresh(self, keys: Collection[int]) -> tuple[list[int], set[int]]:
         """Resolve these next hops again: (those for which the decision must run, groups to be filled)."""
         decide = self.watch_fresh()
+        return self._resolved(self.resolver.refresh(keys), decide)
+
+    def rebind_peer(self, peer: int) -> tuple[list[int], set[int]]:
+        """A session came up, perhaps over another link: its link-local next hops are resolved again."""
+        decide = self.watch_fresh()
+        mine = [number for number in self.next_hops.ids() if self.next_hops[number].peer == peer]
+        found = [(number, self.resolver.watch(number, *self.target(self.next_hops[number]))) for number in mine]
+        return self._resolved([pair for pair in found if pair[1] != self.next_hops.resolution(pair[0])], decide)
+
+    def _resolved(self, found: Iterable[tuple[int, Resolution]], decide: list[int]) -> tuple[list[int], set[int]]:
+        """Next hops with another answer than before; adds to `decide`."""
         groups: set[int] = set()
-        for number, resolution in self.resolver.refresh(keys):
+        for number, resolution in found:
             if self.next_hops.set(number, resolution):
                 decide.append(number)
             self._claim(number, resolution)
             groups |= self.groups.using_next_hop(number)
         return decide, groups
-
-    def rebind_peer(self, peer: int) -> tuple[list[int], set[int]]:
-        """A session came up, perhaps over another link: its link-local next hops are resolved again."""
-        mine = [number for number in self.next_hops.ids() if self.next_hops[number].peer == peer]
-        for number in mine:
-            self.resolver.watch(number, *self.target(self.next_hops[number]))
-        return self.refresh(mine)
 
     def forget_unknown(self) -> None:
         """Next hops that the RIB has collected: give their adjacencies back."""

@@ -267,6 +267,7 @@ class World:
         bridge._reader, bridge._sender = self.process.handles.reader(), self.process.handles.sender()
         bridge._add_peers()
         self._lay_cables()
+        bridge.kernel_events.missed = False
         bridge.kernel_events.go_live()
 
     def _lay_cables(self) -> None:
