@@ -1,0 +1,105 @@
+"""`python -m bgpbridge.bench`: measures, keeps the records, shows them, and writes the page.
+
+decode | load | update | failover | idle    one suite
+all (or nothing)                            every suite, then the page
+page                                        docs/benchmarks.md and README.md from the records
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime as dt
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bgpbridge.bench import decode, failover, idle, load, machine, records, update
+from bgpbridge.bench.page import write_pages
+from bgpbridge.bench.plan import Plan, Tell
+from bgpbridge.bench.records import Row, Suite
+from bgpbridge.bench.rig import Rig, rig
+from bgpbridge.bench.terminal import show
+from bgpbridge.errors import BridgeError, LabError
+from bgpbridge.lab.runner import interruptible
+from bgpbridge.lab.topology import Daemon
+
+SWITCH_S = 0.0002  # a tester's thread gives the processor back to the prober this soon
+OnRig = Callable[[Rig, Plan, Tell], tuple[Row, ...]]
+ON_RIG: dict[str, tuple[OnRig, str]] = {
+    "load": (load.measure, load.NOTE),
+    "update": (update.measure, update.NOTE),
+    "failover": (failover.measure, failover.NOTE),
+    "idle": (idle.measure, idle.NOTE),
+}
+NAMES = (*ON_RIG, "decode")
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """0 when all was measured, else the exit code of what stood in the way."""
+    chosen = _parser().parse_args(words)
+    console = Console()
+    plan = Plan.quick() if chosen.quick else Plan()
+    subjects = tuple(Daemon(name) for name in chosen.subjects.split(","))
+    plan = dataclasses.replace(plan, runs=chosen.runs or plan.runs, subjects=subjects)
+    names = NAMES if chosen.what == "all" else () if chosen.what == "page" else (chosen.what,)
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        with interruptible():
+            for name in names:
+                suite = _measured(name, plan, lambda text: console.print(f"[dim]{text}[/dim]"))
+                records.write(suite)
+                show(console, suite)
+        if chosen.what in ("all", "page"):
+            write_pages(_kept(), Path())
+            console.print("docs/benchmarks.md and README.md are written")
+    except BridgeError as error:
+        Console(stderr=True).print(str(error), style="red")
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bgpbridge.bench", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("what", nargs="?", default="all", choices=[*NAMES, "all", "page"])
+    parser.add_argument("--quick", action="store_true", help="one run of everything, under 3 minutes")
+    parser.add_argument("--runs", type=int, default=0, help="how often each subject takes its turn (3)")
+    parser.add_argument("--subjects", default="bgpbridge,bird,frr", help="who is measured, in this order")
+    return parser
+
+
+def _measured(name: str, plan: Plan, tell: Tell) -> Suite:
+    """One suite, on a rig of its own."""
+    before = machine.load_average()
+    if name in ON_RIG:
+        measure, text = ON_RIG[name]
+        with rig() as place:
+            rows = measure(place, plan, tell)
+    else:
+        rows, text = decode.measure(plan, tell), decode.NOTE
+    note = text.format(
+        samples=plan.samples,
+        prefixes=plan.prefixes,
+        updates=plan.updates,
+        busy=plan.busy_s * update.RATE_PPS / update.MEASURED_EVERY,
+    )
+    when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return Suite(name, when, machine.describe(), (before, machine.load_average()), rows, note)
+
+
+def _kept() -> list[Suite]:
+    """All suites that have been measured."""
+    found = [records.FOLDER / f"{name}.json" for name in NAMES]
+    suites = [records.read(path) for path in found if path.exists()]
+    if not suites:
+        raise LabError(f"there are no records in {records.FOLDER}", mend="make bench measures")
+    return suites
+
+
+if __name__ == "__main__":
+    sys.exit(main())

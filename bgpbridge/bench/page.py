@@ -1,0 +1,107 @@
+"""docs/benchmarks.md and the measured block of README.md, from records alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bgpbridge.bench.records import OURS, Suite, ratio_to_best_peer
+from bgpbridge.bench.terminal import digits, figure, subjects_of
+from bgpbridge.errors import LabError
+
+__all__ = ["BEGIN", "CHOSEN", "END", "block", "page", "replaced", "write_pages"]
+
+BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
+# What README shows: how a metric's name begins, and what it is called there.
+CHOSEN = (
+    ("100,000 prefixes: wire to forwarding", "100,000 prefixes, wire to forwarding (ours: in XDP)"),
+    ("100,000 prefixes: wire to kernel", "100,000 prefixes, wire to kernel"),
+    ("one UPDATE, idle, p50", "one UPDATE, wire to first packet on the new path, p50"),
+    ("one UPDATE at 1,000/s, p50", "the same at 1,000 UPDATE/s, p50"),
+    ("session lost, 100,000 prefixes: last", "session lost, 100,000 prefixes: the last has moved"),
+    ("uplink lost, 100,000 prefixes: last", "uplink lost, 100,000 prefixes: the last has moved"),
+)
+TITLES = {
+    "load": "A whole table",
+    "update": "One UPDATE",
+    "failover": "A lost path",
+    "idle": "At rest",
+    "decode": "Decode",
+}
+INTRODUCTION = """# Benchmarks
+
+Written by `make bench` (`python -m bgpbridge.bench page` writes it again from the records in `build/bench`); no figure
+here was typed by hand. bgpbridge, BIRD and FRR take turns run by run: the same namespaces, the same two BGP testers,
+the same octets, one clock (CLOCK_MONOTONIC). A router between a source of packets and two uplinks learns a made table
+with the prefix lengths of a real one; whether it forwards is told by packets that arrive. Each figure is the median of
+the runs, with the least and the most in parentheses; less is better unless the section says otherwise. The last
+column says how many times as much the best of the peers took: under 1, the peer was better.
+"""
+
+
+def page(suites: Sequence[Suite]) -> str:
+    """The whole page."""
+    return "\n".join([INTRODUCTION, _machine(suites[0], suites), *[_section(suite) for suite in suites]])
+
+
+def _machine(one: Suite, suites: Sequence[Suite]) -> str:
+    """The machine, and how much others used it."""
+    most = max(max(suite.load) for suite in suites)
+    lines = [f"| {name} | {value} |" for name, value in one.machine.items()]
+    lines.append(f"| measured | {one.when} |")
+    lines.append(f"| load average around the runs | up to {most:.1f}, the runs' own included |")
+    return "\n".join(["| machine | |", "|---|---|", *lines, ""])
+
+
+def _section(suite: Suite) -> str:
+    subjects = subjects_of(suite.rows)
+    compared = len(subjects) > 1
+    head = ["metric", "unit", *subjects, *(["best peer / ours"] if compared else [])]
+    lines = [f"## {TITLES.get(suite.name, suite.name)}", "", suite.note, "", _line(head)]
+    lines.append(_line(["---", "---", *["---:"] * (len(head) - 2)]))
+    for metric in dict.fromkeys(row.metric for row in suite.rows):
+        rows = {row.subject: row for row in suite.rows if row.metric == metric}
+        ratio = ratio_to_best_peer(suite.rows, metric)
+        last = [f"{ratio:.1f}" if ratio else ""] if compared else []
+        cells = [figure(rows.get(subject)) for subject in subjects]
+        lines.append(_line([metric, next(iter(rows.values())).unit, *cells, *last]))
+    return "\n".join([*lines, ""])
+
+
+def block(suites: Sequence[Suite]) -> str:
+    """The chosen rows, medians only."""
+    rows = [row for suite in suites for row in suite.rows]
+    peers = [subject for subject in subjects_of(tuple(rows)) if subject != OURS]
+    lines = []
+    for metric, words in CHOSEN:
+        found = {row.subject: row for row in rows if row.metric == metric}
+        if found:
+            cells = []
+            for subject in (OURS, *peers):
+                row = found.get(subject)
+                median = row.median if row else None
+                cells.append(f"{digits(median)} {row.unit}" if row and median is not None else "too late")
+            lines.append(_line([words, *cells]))
+    names = {"bird": "BIRD", "frr": "FRR"}
+    head = _line(["measured by `make bench`", OURS, *[names.get(peer, peer) for peer in peers]])
+    return "\n".join([head, _line(["---", *["---:"] * (len(peers) + 1)]), *lines])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def replaced(text: str, new: str) -> str:
+    """The text with `new` between its marks. Raises LabError when they are not there."""
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise LabError(f"there is no {BEGIN} ... {END} to put the figures in", mend="put the two marks into README.md")
+    return f"{before}{BEGIN}\n{new}\n{END}{after}"
+
+
+def write_pages(suites: Sequence[Suite], root: Path) -> None:
+    """Both files."""
+    (root / "docs" / "benchmarks.md").write_text(page(suites))
+    readme = root / "README.md"
+    readme.write_text(replaced(readme.read_text(), block(suites)))

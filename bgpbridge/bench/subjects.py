@@ -1,0 +1,128 @@
+"""Those who are measured: bgpbridge, BIRD and FRR, each with the configuration that does the same and no more.
+
+All listen for two providers and announce nothing. The peers get what their manuals advise for speed: BIRD scans the
+kernel's table rarely and has a large netlink buffer, FRR has no advertisement interval.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from bgpbridge.bench.rig import ASN, Rig, bridge_config, uplink
+from bgpbridge.errors import LabError
+from bgpbridge.lab import processes
+from bgpbridge.lab.topology import Daemon
+
+__all__ = ["SUBJECTS", "Subject", "running"]
+
+SUBJECTS: Final = (Daemon.BGPBRIDGE, Daemon.BIRD, Daemon.FRR)
+PROTOCOLS: Final = {Daemon.BGPBRIDGE: "203", Daemon.BIRD: "bird", Daemon.FRR: "bgp"}
+QUIET_SHARE: Final = 0.05
+WINDOW_S: Final = 0.4
+
+BIRD_PEER = """
+protocol bgp up_{letter} {{
+  local {ours} as {asn};
+  neighbor {theirs} as {peer};
+  passive on; error wait time 1, 1; connect delay time 1;
+  ipv4 {{ import all; export none; }};
+}}
+"""
+BIRD = """
+router id 10.0.0.1;
+protocol device {{ scan time 60; }}
+protocol kernel {{ scan time 3600; persist off; netlink rx buffer 67108864; ipv4 {{ import none; export all; }}; }}
+{peers}
+"""
+FRR_PEER = """ neighbor {theirs} remote-as {peer}
+ neighbor {theirs} passive
+ neighbor {theirs} advertisement-interval 0
+ neighbor {theirs} route-map nothing out
+"""
+FRR = """frr defaults traditional
+route-map nothing deny 10
+router bgp {asn}
+ bgp router-id 10.0.0.1
+ no bgp ebgp-requires-policy
+{peers}
+"""
+
+
+def configuration(daemon: Daemon) -> str:
+    """What a subject is started with."""
+    if daemon is Daemon.BGPBRIDGE:
+        return bridge_config()
+    whole, each = (BIRD, BIRD_PEER) if daemon is Daemon.BIRD else (FRR, FRR_PEER)
+    ups = {letter: uplink(letter) for letter in "ab"}
+    peers = [
+        each.format(letter=letter, ours=up.ours, theirs=up.theirs, asn=ASN, peer=up.asn) for letter, up in ups.items()
+    ]
+    return whole.format(asn=ASN, peers="".join(peers))
+
+
+@dataclass(slots=True)
+class Subject:
+    """A daemon that runs on the edge of a rig."""
+
+    place: Rig
+    daemon: Daemon
+
+    @property
+    def pids(self) -> list[int]:
+        """All its processes: nothing else runs in the edge's namespace."""
+        return processes.in_namespace(self.place.inside("edge"))
+
+    def cpu_ns(self) -> int:
+        """Processor time of all its threads so far."""
+        total = 0
+        for pid in self.pids:
+            for task in Path(f"/proc/{pid}/task").glob("*/schedstat"):
+                with contextlib.suppress(OSError):
+                    total += int(task.read_text().split()[0])
+        return total
+
+    def pss_octets(self) -> int:
+        """Memory of all its processes, shared pages by their share; not the kernel's (routes, BPF maps)."""
+        total = 0
+        for pid in self.pids:
+            with contextlib.suppress(OSError):
+                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                    if line.startswith("Pss:"):
+                        total += int(line.split()[1]) << 10
+        return total
+
+    def cpu_share(self, window_s: float) -> float:
+        """Processor time over the next `window_s`, as a share of one core."""
+        began, before = time.monotonic(), self.cpu_ns()
+        time.sleep(window_s)
+        return (self.cpu_ns() - before) / 1e9 / (time.monotonic() - began)
+
+    def settle(self, timeout_s: float = 20.0) -> None:
+        """Wait until it has nothing to do: under QUIET_SHARE of a core for WINDOW_S."""
+        deadline = time.monotonic() + timeout_s
+        while self.cpu_share(WINDOW_S) > QUIET_SHARE:
+            if time.monotonic() > deadline:
+                raise LabError(f"{self.daemon} is not at rest within {timeout_s:.0f} s")
+
+
+@contextlib.contextmanager
+def running(place: Rig, daemon: Daemon) -> Iterator[Subject]:
+    """A subject for the time of a block; of its processes, routes and pins nothing is left."""
+    name = place.start(daemon, configuration(daemon))
+    try:
+        yield Subject(place, daemon)
+    finally:
+        place.stop(name)
+        for what in (f"route flush protocol {PROTOCOLS[daemon]}", "nexthop flush"):
+            command = ["ip", "-n", place.inside("edge"), *what.split()]
+            subprocess.run(command, capture_output=True, check=False, timeout=120)
+        pins = place.lab.node_folder(name) / "bpf" / "bgpbridge"
+        if pins.exists():
+            shutil.rmtree(pins)

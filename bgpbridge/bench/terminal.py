@@ -1,0 +1,48 @@
+"""Records as a table for people."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+
+from bgpbridge.bench.records import OURS, Row, Suite, ratio_to_best_peer
+
+__all__ = ["figure", "show", "subjects_of"]
+
+
+def figure(row: Row | None) -> str:
+    """A median with what it needs of digits; its spread when there were several runs."""
+    if row is None:
+        return ""
+    if row.median is None or row.min is None or row.max is None:
+        return f"over {row.timeout_s:.0f} {'s' if row.timeout_s else ''}" if row.timeout_s else "none"
+    spread = f" ({digits(row.min)} to {digits(row.max)})" if row.runs > 1 else ""
+    return digits(row.median) + spread
+
+
+def digits(value: float) -> str:
+    """Three figures that mean something."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}" if value >= 0.1 else f"{value:.3f}"
+
+
+def subjects_of(rows: tuple[Row, ...]) -> list[str]:
+    """Ours first, then the others in the order in which they came."""
+    found = dict.fromkeys(row.subject for row in rows)
+    return [OURS, *[subject for subject in found if subject != OURS]]
+
+
+def show(console: Console, suite: Suite) -> None:
+    """One suite."""
+    subjects = subjects_of(suite.rows)
+    table = Table(title=f"{suite.name}: median (least to most of the runs)", title_justify="left")
+    for name in ("metric", "unit", *subjects, *(["best peer / ours"] if len(subjects) > 1 else [])):
+        table.add_column(name, justify="left" if name in ("metric", "unit") else "right")
+    for metric in dict.fromkeys(row.metric for row in suite.rows):
+        rows = {row.subject: row for row in suite.rows if row.metric == metric}
+        ratio = ratio_to_best_peer(suite.rows, metric)
+        unit = next(iter(rows.values())).unit
+        cells = [figure(rows.get(subject)) for subject in subjects]
+        table.add_row(metric, unit, *cells, *([f"{ratio:.1f}" if ratio else ""] if len(subjects) > 1 else []))
+    console.print(table)
