@@ -27,6 +27,7 @@ __all__ = ["NOTE", "measure"]
 
 SAMPLES = 64
 SETTLE_S = 60.0
+LATE_S = 30.0
 NOTE = (
     "Packets to 64 prefixes spread over the table, in rounds of about 0.6 ms: the last of them to arrive by the other "
     "uplink. Session: from the close of TCP. Uplink: from the kernel's link event in the router's namespace."
@@ -47,7 +48,6 @@ class Trial:
 
     subject: Subject
     prober: Prober
-    a: Tester
     samples: list[IPAddress]
     timeout_s: float
 
@@ -57,14 +57,14 @@ class Trial:
             raise LabError(f"{self.subject.daemon}: not all prefixes go by uplink a within {self.timeout_s:.0f} s")
         self.subject.settle(SETTLE_S)
 
-    def session(self) -> Loss | None:
-        """Provider `a` closes TCP, and comes back afterwards."""
+    def session(self, a: Tester) -> Loss | None:
+        """Provider `a` closes TCP, and does not come back."""
         began = time.monotonic_ns()
-        self.a.drop(again=True)
+        a.drop()
         return _loss(began, self.prober.all_of(self.samples, "eth2", self.timeout_s))
 
     def uplink(self) -> Loss | None:
-        """The cable to `a` is pulled, and put back afterwards."""
+        """The cable to `a` is pulled; it is put back once all is measured."""
         place = self.subject.place
         with LinkWatch(place.inside("edge"), "eth1") as watch:
             pulling = threading.Thread(target=place.set_uplink, args=("a",), kwargs={"up": False})
@@ -73,7 +73,6 @@ class Trial:
             pulling.join()
             watch.look()
         place.set_uplink("a", up=True)
-        self.a.drop(again=True)
         return _loss(watch.down_ns, arrived)
 
 
@@ -85,12 +84,12 @@ def _loss(began_ns: int | None, arrived: list[int] | None) -> Loss | None:
 
 def measure(place: Rig, plan: Plan, tell: Tell) -> tuple[Row, ...]:
     """Metrics in milliseconds."""
-    results = Results(plan.timeout_s)
+    results = Results(LATE_S)
     for prefixes in (plan.small, plan.prefixes):
         feeds = {letter: made(prefixes, uplink(letter).origin("ab".index(letter))) for letter in "ab"}
         samples = feeds["a"].alone(SAMPLES)
         for run, daemon in plan.turns():
-            found = _one(place, daemon, {letter: feed.octets for letter, feed in feeds.items()}, samples, plan)
+            found = _one(place, daemon, {letter: feed.octets for letter, feed in feeds.items()}, samples)
             for what, loss in found.items():
                 metric = f"{what} lost, {prefixes:,} prefixes"
                 results.add(f"{metric}: last", daemon, loss.last_ms if loss else None, "ms")
@@ -99,20 +98,20 @@ def measure(place: Rig, plan: Plan, tell: Tell) -> tuple[Row, ...]:
     return results.rows()
 
 
-def _one(
-    place: Rig, daemon: Daemon, octets: dict[str, bytes], samples: list[IPAddress], plan: Plan
-) -> dict[str, Loss | None]:
+def _one(place: Rig, daemon: Daemon, octets: dict[str, bytes], samples: list[IPAddress]) -> dict[str, Loss | None]:
     with (
         running(place, daemon) as subject,
         Prober(place) as prober,
         place.tester("b", table=octets["b"]) as b,
-        place.tester("a", table=octets["a"]) as a,
     ):
         b.until_up()
-        a.until_up()
-        trial = Trial(subject, prober, a, samples, plan.timeout_s)
-        trial.ready()
-        session = trial.session()
-        a.until_up(plan.timeout_s, sessions=2)
-        trial.ready()
-        return {"session": session, "uplink": trial.uplink()}
+        trial = Trial(subject, prober, samples, LATE_S)
+        with place.tester("a", table=octets["a"]) as a:
+            a.until_up()
+            trial.ready()
+            session = trial.session(a)
+        subject.settle(SETTLE_S)
+        with place.tester("a", table=octets["a"]) as a:
+            a.until_up(LATE_S)
+            trial.ready()
+            return {"session": session, "uplink": trial.uplink()}
