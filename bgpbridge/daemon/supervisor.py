@@ -29,6 +29,7 @@ from bgpbridge.speaker.render import render
 
 __all__ = ["Supervisor", "run"]
 
+BRIDGE = "bgpbridge.daemon.bridge"
 NOT_AGAIN = frozenset({0, 1, 2})
 
 log = logging.getLogger("bgpbridge.supervisor")
@@ -93,8 +94,12 @@ class Supervisor:
         self.speaker = SpeakerProcess(
             self.folder.speaker_config, user=self.config.speaker.user, layout=layout, log_level=level
         )
-        self.speaker.memory.write_peers(numbers)
-        self.speaker.configure(text)
+        try:
+            self.speaker.memory.write_peers(numbers)
+            self.speaker.configure(text)
+        except BridgeError:
+            self.speaker.close()
+            raise
 
     # -- the bridge ---------------------------------------------------------------------------------------
 
@@ -103,7 +108,7 @@ class Supervisor:
         self._ready = False
         reading, writing = os.pipe2(os.O_CLOEXEC)
         environment = {**os.environ, **handles.environment(), "PYTHONPATH": _search_path()}
-        words = ("-m", "bgpbridge.daemon.bridge", "--config", str(self.path.absolute()), "--ready", str(writing))
+        words = ("-m", BRIDGE, "--config", str(self.path.absolute()), "--ready", str(writing))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

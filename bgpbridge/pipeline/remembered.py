@@ -69,7 +69,9 @@ def _from_json(sides: Any, index: Callable[[str], int | None], next_hops: NextHo
     members = [[_member_from_json(item, index, next_hops) for item in side] for side in sides]
     active = [member for member in members[0] if member is not None]
     backup = [member for member in members[1] if member is not None]
-    if len(active) != len(sides[0]) or len(backup) != len(sides[1]) or not 0 < len(active) + len(backup) <= WIDTH:
+    if len(active) != len(sides[0]) or len(backup) != len(sides[1]):
+        return None
+    if not active or len(active) + len(backup) > WIDTH:
         return None
     return Group(tuple(active), tuple(backup))
 

@@ -9,7 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from fnmatch import fnmatch
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, ip_address
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bgpbridge.commits import Cause
-from bgpbridge.config import Config, loads_config
+from bgpbridge.config import loads_config
 from bgpbridge.feed.control import Command, decode_command
 from bgpbridge.feed.frames import DownReason, Refresh, RefreshKind, SessionDown, SessionUp, Updates
 from bgpbridge.feed.lane import Layout
@@ -30,7 +29,7 @@ from bgpbridge.pipeline.reload import ReloadReport, reload
 from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.speaker.launch import SpeakerProcess
-from bgpbridge.types import Family, IPAddress, Prefix, Session
+from bgpbridge.types import Family, Prefix, Session
 from bgpbridge.wire.attributes import encode_attribute
 from bgpbridge.wire.message import build_update
 
@@ -325,7 +324,9 @@ class World:
         with self.running():
             self.bridge.ingest.one(self.peer(name).index, record)
 
-    def up(self, name: str, *, restart_s: int | None = 120, forwarding: bool = False, resync: bool = False, **more: Any) -> None:
+    def up(
+        self, name: str, *, restart_s: int | None = 120, forwarding: bool = False, resync: bool = False, **more: Any
+    ) -> None:
         graceful = frozenset(Family) if restart_s is not None else frozenset()
         session = self.session(name, **({"graceful_restart_s": restart_s, "graceful_families": graceful} | more))
         self.tell(name, SessionUp(session, resync, forwarding=session.families if forwarding else frozenset()))
@@ -354,7 +355,7 @@ class World:
             self.state.link(link(ifindex, up=up))
 
     def neighbour(self, address: str, ifindex: int, state: NeighbourState = NeighbourState.REACHABLE) -> None:
-        mac = bytes([2, 0, 0, 1, ifindex, int(address.rpartition(".")[2] or 0) & 255]) if state.usable else b""
+        mac = bytes([2, 0, 0, 1, ifindex, ip_address(address).packed[-1]]) if state.usable else b""
         with self.running():
             self.state.neighbour(Neighbour(ifindex, ip_address(address), mac, state))
 
@@ -456,7 +457,7 @@ def worlds() -> type[World]:
 @pytest.fixture(scope="session")
 def octets() -> Any:
     """The builders of messages, as a namespace."""
-    import types  # noqa: PLC0415
+    import types
 
     names = {"announce": announce, "withdraw": withdraw, "end_of_rib": end_of_rib, "refresh": refresh, "nlri": nlri}
     return types.SimpleNamespace(**names)

@@ -65,7 +65,9 @@ def test_what_cannot_be_framed_ends_the_session_and_what_came_before_it_stands(u
 def test_a_damaged_family_is_disabled_and_the_other_goes_on(up, bulk):
     up.says("a", up.route("a", SIX))
     reach = b"\0\2\1\x05" + bytes(5) + b"\0" + b"\x30\x20\1\r\xb8\0\1"  # a next hop of 5 octets: RFC 7606 s7.11
-    bad = build_update(encode_attribute(1, b"\0") + encode_attribute(2, b"\2\1\0\0\xfd\xe9") + encode_attribute(14, reach))
+    bad = build_update(
+        encode_attribute(1, b"\0") + encode_attribute(2, b"\2\1\0\0\xfd\xe9") + encode_attribute(14, reach)
+    )
     up.says("a", bad, up.route("a", NET), bulk=bulk)
     up.finish()
     verdicts = {finding.verdict for finding in up.peer("a").findings}

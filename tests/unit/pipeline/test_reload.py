@@ -224,7 +224,9 @@ def test_a_disk_that_is_full_refuses_all_of_it(both, monkeypatch):
 
 
 def test_what_only_a_restart_can_change_is_named_and_the_old_value_holds(both, monkeypatch):
-    changed = both.config.model_copy(update={"runtime": both.config.runtime.model_copy(update={"directory": both.folder})})
+    changed = both.config.model_copy(
+        update={"runtime": both.config.runtime.model_copy(update={"directory": both.folder})}
+    )
     for _ in range(2):
         with both.running():
             report = room.reload(both.bridge, changed)
