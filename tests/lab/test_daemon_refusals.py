@@ -1,0 +1,259 @@
+"""`bgpbridge run` as an operator meets it on a bad day: what it refuses, in which words, and what outlives it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bgpbridge.api.client import Client
+from bgpbridge.datapath.pins import layout_folder
+from bgpbridge.errors import UnreachableError
+
+pytestmark = pytest.mark.root
+
+WAIT_S = 40.0
+TEXT = """
+router: {{asn: 65000, router_id: 192.0.2.1}}
+datapath: {{interfaces: [near0], pin_path: {folder}/bpf/bb, max_ipv4: {size}, max_ipv6: 2048{more}}}
+runtime: {{directory: {folder}/run}}
+metrics: {metrics}
+peers: [{{name: far, address: 192.0.2.2, asn: 65001, import: accept}}]
+"""
+
+
+class Daemon:
+    """A daemon in the near namespace, with files and a bpffs of its own."""
+
+    def __init__(self, pair: Any, folder: Path) -> None:
+        self.pair, self.folder = pair, folder
+        self.path, self.log = folder / "bgpbridge.yaml", folder / "log"
+        self.client = Client(folder / "run" / "control.sock")
+        self.processes: list[subprocess.Popen[bytes]] = []
+        self.write()
+
+    def write(self, *, size: int = 2048, more: str = "", metrics: str = "null") -> None:
+        text = TEXT.format(folder=self.folder, size=size, more=more, metrics=metrics)
+        self.path.write_text(text, encoding="utf-8")
+
+    def words(self, *before: str) -> list[str]:
+        enter = ["nsenter", f"--net=/run/netns/{self.pair.near}", "--", *before]
+        return [*enter, sys.executable, "-m", "bgpbridge", "run", "-c", str(self.path)]
+
+    def start(self, *before: str) -> subprocess.Popen[bytes]:
+        """Start, and wait until it answers."""
+        with self.log.open("ab") as log:
+            process = subprocess.Popen(self.words(*before), stdout=log, stderr=log, start_new_session=True)
+        self.processes.append(process)
+        self.until(lambda: self.status(process))
+        return process
+
+    def status(self, process: subprocess.Popen[bytes]) -> Any:
+        assert process.poll() is None, self.log.read_text()
+        try:
+            return self.client.get("/v1/status")
+        except UnreachableError:
+            return None
+
+    def until(self, holds: Callable[[], Any]) -> Any:
+        deadline = time.monotonic() + WAIT_S
+        while not (found := holds()):
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+        return found
+
+    def refused(self, code: int) -> str:
+        """Run a daemon that must end by itself; what it said."""
+        done = subprocess.run(self.words(), capture_output=True, text=True, check=False, timeout=WAIT_S)
+        assert done.returncode == code, done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr
+
+    def stop(self, process: subprocess.Popen[bytes]) -> int:
+        process.send_signal(signal.SIGTERM)
+        return process.wait(WAIT_S)
+
+    def xdp(self) -> bool:
+        return "xdp" in self.pair.ip("link show dev near0")
+
+    def events(self, kind: str) -> list[str]:
+        return [event["text"] for event in self.client.get("/v1/events", {"limit": "500"}) if event["kind"] == kind]
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                self.stop(process)
+        text = self.log.read_text() if self.log.exists() else ""
+        subprocess.run(["umount", "-l", str(self.folder / "bpf")], check=False)
+        assert "Traceback" not in text
+
+
+@pytest.fixture
+def daemon(pair: Any, tmp_path: Path) -> Iterator[Daemon]:
+    (tmp_path / "bpf").mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", str(tmp_path / "bpf")], check=True)
+    made = Daemon(pair, tmp_path)
+    try:
+        yield made
+    finally:
+        made.close()
+
+
+def below(pid: int) -> list[int]:
+    """All processes under one."""
+    path = Path(f"/proc/{pid}/task/{pid}/children")
+    children = [int(word) for word in path.read_text().split()] if path.exists() else []
+    return children + [deeper for child in children for deeper in below(child)]
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def test_a_stopped_daemon_leaves_the_datapath_and_the_next_one_adopts_it(daemon: Daemon) -> None:
+    process = daemon.start()
+    children = below(process.pid)
+    assert daemon.stop(process) == 0
+    assert not any(map(alive, children))
+    assert daemon.xdp()
+    assert layout_folder(daemon.folder / "bpf" / "bb").is_dir()
+    daemon.start()
+    assert "adopted" in daemon.events("xdp-attached")[0]
+
+
+def test_a_second_daemon_is_refused_and_the_first_goes_on(daemon: Daemon) -> None:
+    process = daemon.start()
+    said = daemon.refused(2)
+    assert f"another bgpbridge (process {process.pid}) already runs" in said
+    assert daemon.status(process)
+
+
+def test_a_reload_of_a_broken_file_keeps_the_old_state(daemon: Daemon) -> None:
+    process = daemon.start()
+    before = daemon.status(process)["process"]
+    for text in ("", "router: {asn: 65000", "router: {asn: 65000, router_id: 192.0.2.1, colour: red}"):
+        daemon.path.write_text(text, encoding="utf-8")
+        count = len(daemon.events("reload-refused"))
+        process.send_signal(signal.SIGHUP)
+        daemon.until(lambda count=count: len(daemon.events("reload-refused")) > count)
+    assert daemon.status(process)["process"] == before
+    assert [peer["name"] for peer in daemon.client.get("/v1/peers")] == ["far"]
+    daemon.write()
+    process.send_signal(signal.SIGHUP)
+    daemon.until(lambda: daemon.events("reloaded"))
+
+
+def test_a_killed_supervisor_leaves_no_orphans_and_no_lock(daemon: Daemon) -> None:
+    process = daemon.start()
+    daemon.until(lambda: len(below(process.pid)) >= 2)
+    children = below(process.pid)
+    process.kill()
+    process.wait()
+    daemon.until(lambda: not any(map(alive, children)))
+    assert daemon.xdp()
+    daemon.start()
+
+
+def test_pins_of_another_size_say_what_to_do_and_go_on_forwarding(daemon: Daemon) -> None:
+    daemon.stop(daemon.start())
+    daemon.write(size=4096)
+    said = daemon.refused(1)
+    assert "lpm4 is not laid out as ours" in said
+    assert "mend: set datapath.max_ipv4 back, or stop bgpbridge and run `bgpbridge clear`" in said
+    assert daemon.xdp()
+    daemon.write()
+    daemon.start()
+
+
+def test_half_a_set_of_pins_says_what_to_do(daemon: Daemon) -> None:
+    daemon.stop(daemon.start())
+    (layout_folder(daemon.folder / "bpf" / "bb") / "groups").unlink()
+    said = daemon.refused(1)
+    assert "groups is missing beside its sisters" in said
+    assert "bgpbridge clear" in said
+
+
+def test_pins_of_another_layout_are_left_alone_and_told_of(daemon: Daemon) -> None:
+    other = daemon.folder / "bpf" / "bb" / "v4711"
+    other.mkdir(parents=True)
+    daemon.start()
+    assert daemon.events("other-layout")
+    assert other.is_dir()
+
+
+def test_a_metrics_port_that_is_taken_is_said(daemon: Daemon) -> None:
+    daemon.write(metrics="{listen: 127.0.0.1, port: 9479}")
+
+    async def take() -> None:
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 9479))
+            taken.listen()
+            said = daemon.refused(1)
+        assert "metrics cannot listen on 127.0.0.1 port 9479" in said
+        assert "mend: set another metrics.port" in said
+
+    daemon.pair.inside(take)
+
+
+def test_without_bcc_the_program_comes_ahead_of_time_through_libbpf(daemon: Daemon) -> None:
+    bcc = "/usr/lib/python3/dist-packages/bcc"
+    if not Path(bcc).is_dir():
+        pytest.skip(f"no {bcc} to hide")
+    process = daemon.start("unshare", "--mount", "sh", "-c", f'mount -t tmpfs none {bcc} && exec "$@"', "sh")
+    [text] = daemon.events("datapath-loaded")
+    assert text.startswith("by libbpf")
+    assert "because BCC is not installed" in text
+    assert daemon.status(process)["loader"] == "libbpf"
+    assert daemon.xdp()
+
+
+def test_forward_rules_refuse_unless_told_otherwise(daemon: Daemon) -> None:
+    rules = "table inet filter { chain forward { type filter hook forward priority 0; ip daddr 203.0.113.9 drop; }; }"
+    enter = ["nsenter", f"--net=/run/netns/{daemon.pair.near}", "--"]
+    subprocess.run([*enter, "nft", "-f", "-"], input=rules, text=True, check=True)
+    said = daemon.refused(1)
+    assert "netfilter rules on FORWARD would be bypassed by XDP" in said
+    assert "datapath.allow_netfilter_bypass: true" in said
+    assert not daemon.xdp()
+    daemon.write(more=", allow_netfilter_bypass: true")
+    daemon.start()
+    assert daemon.xdp()
+
+
+def test_sigterm_during_the_start_ends_it_and_leaves_nobody(daemon: Daemon) -> None:
+    for wait_s in (0.2, 0.8, 1.4):
+        process = subprocess.Popen(daemon.words(), stderr=subprocess.DEVNULL, start_new_session=True)
+        time.sleep(wait_s)
+        children = below(process.pid)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(WAIT_S) in (0, -signal.SIGTERM)
+        daemon.until(lambda children=children: not any(map(alive, children)))
+    daemon.start()
+
+
+def test_without_root_it_says_so(daemon: Daemon) -> None:
+    if not os.access(sys.executable, os.X_OK):
+        pytest.skip("another user cannot run this Python")
+    words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "bgpbridge", "run"]
+    daemon.folder.chmod(0o755)
+    text = "router: {asn: 65000, router_id: 192.0.2.1}\n"
+    with open(f"/tmp/bb{os.getpid()}.yaml", "w", encoding="utf-8") as file:  # noqa: PTH123,S108 - readable by anyone
+        file.write(text)
+    try:
+        done = subprocess.run([*words, "-c", file.name], capture_output=True, text=True, check=False, timeout=WAIT_S)
+    finally:
+        Path(file.name).unlink()
+    assert done.returncode == 1, done.stderr
+    assert "bgpbridge run needs root" in done.stderr
+    assert "use sudo" in done.stderr
