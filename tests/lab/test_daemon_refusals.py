@@ -248,7 +248,7 @@ def test_without_root_it_says_so(daemon: Daemon) -> None:
     words = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", sys.executable, "-m", "bgpbridge", "run"]
     daemon.folder.chmod(0o755)
     text = "router: {asn: 65000, router_id: 192.0.2.1}\n"
-    with open(f"/tmp/bb{os.getpid()}.yaml", "w", encoding="utf-8") as file:  # noqa: PTH123,S108 - readable by anyone
+    with open(f"/tmp/bb{os.getpid()}.yaml", "w", encoding="utf-8") as file:  # noqa: PTH123 - readable by anyone
         file.write(text)
     try:
         done = subprocess.run([*words, "-c", file.name], capture_output=True, text=True, check=False, timeout=WAIT_S)
