@@ -325,8 +325,8 @@ class KernelTable:
         return None
 
     def adopt(self, dump: RouteDump) -> None:
-        """Routes that an earlier run left: taken up as the RIB names their prefixes again."""
-        self.leftovers = Leftovers(dump.keys, dump.nexthop)
+        """Routes that an earlier run left, if any: taken up as the RIB names their prefixes again."""
+        self.leftovers = Leftovers(dump.keys, dump.nexthop) if len(dump) else None
 
     def sweep(self) -> int:
         """What was adopted and not confirmed becomes stray. Returns how many."""

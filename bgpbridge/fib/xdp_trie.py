@@ -289,11 +289,12 @@ class Trie:
         return changed, Keys.joined(self.family, [self.columns.keys(self.refusals.rows()), lone])
 
     def adopt(self) -> set[int]:
-        """Take over what stands in the map; returns the values in use."""
+        """Take over what stands in the map; returns the values in use. Of an empty map nothing is left over: nobody
+        would sweep it, and single changes would take the long way for ever."""
         keys, values = xdp_map.dump(self.map, self.family)
         self.entries = len(keys)
-        self.leftovers = Leftovers(keys, values)
-        return self.leftovers.values_in_use()
+        self.leftovers = Leftovers(keys, values) if len(keys) else None
+        return self.leftovers.values_in_use() if self.leftovers is not None else set()
 
     def sweep(self) -> Iterator[int]:
         """Remove what was adopted and never confirmed, in slices; yields how many went with each."""
