@@ -161,7 +161,8 @@ class KernelFib:
             if (changes.new == BLACKHOLE).any() and BLACKHOLE not in self._worker.objects.want:
                 self._worker.groups[BLACKHOLE] = ((BLACKHOLE_WAY, 1),)
             self._tables[changes.family].apply(changes)
-            self._lock.notify()
+            if not self._worker.gathering:
+                self._lock.notify()
 
     def repair(self, prefix: Prefix, *, overwritten: bool = True) -> bool:
         """Somebody else overwrote or deleted our route: put it back. One who keeps at it is answered with

@@ -192,7 +192,8 @@ class KernelTable:
         done by being looked at. None when nothing is left to send."""
         while self.waiting:
             if self._express:
-                rows = self._express.popleft()
+                rows = np.concatenate(self._express)  # none twice: `_dirty` says who is in already
+                self._express.clear()
             else:
                 rows, self._ready = self._ready[:SLICE], self._ready[SLICE:]
             if not len(rows):

@@ -36,6 +36,7 @@ __all__ = ["Counts", "KernelOptions", "KernelWorker", "dump_routes"]
 COMPAT_MODE = Path("/proc/sys/net/ipv4/nexthop_compat_mode")
 MISSING_NEXTHOP_S = 2.0  # how long to wait before a refused nexthop object is tried again
 AFTER_ERROR_S = 1.0
+GATHER_S = 0.003
 NO_NEXTHOP = "Nexthop id does not exist"  # net/ipv4/fib_semantics.c, net/ipv6/route.c
 
 
@@ -96,6 +97,7 @@ class KernelWorker:
         self.sweep: Future[int] | None = None
         self.rebuild_due = False
         self.stopping = False
+        self.gathering = False
         self.failure: BaseException | None = None
         self.counts = Counts()
         self.objects: NexthopObjects  # from `run` on
@@ -134,12 +136,20 @@ class KernelWorker:
                 if not self._has_work():
                     self._idle_locked()
                     self.lock.wait_for(lambda: self._has_work() or self.settled, self._patience())
+                    self._gather_locked()
                 if self.stopping and not self._has_work(stop=False):
                     return
             try:
                 self._turn()
             except (OSError, BridgeError) as error:
                 self._stumble(error)
+
+    def _gather_locked(self) -> None:
+        """Single routes wait a little for others: each turn of this thread takes the interpreter from the one that
+        serves XDP, where their packets already go the new way. Groups and orders do not wait."""
+        self.gathering = True  # whoever only adds a route need not wake us
+        self.lock.wait_for(lambda: self.stopping or self.groups or self.orders or self.settled, GATHER_S)
+        self.gathering = False
 
     def _has_work(self, *, stop: bool = True) -> bool:
         if self.groups or self.orders or self.rebuild_due or self._compare_due or (stop and self.stopping):
