@@ -51,13 +51,12 @@ topology:
       exec: [ip route add default via 10.0.3.1, ip -6 route add default via "2001:db8:2::1"]
     edge: {{}}
     far:
+      # every address is at home here, so packets from others must not be taken for martians
+      sysctls: {{net.ipv4.conf.all.accept_local: 1, net.ipv6.conf.all.keep_addr_on_down: 1}}
       exec:
         - ip route add local 0.0.0.0/1 dev lo table main
         - ip route add local 128.0.0.0/1 dev lo table main
         - ip -6 route add local 2000::/3 dev lo table main
-        # or packets from there would be martians: everything else is at home here
-        - ip route add 10.0.3.0/24 via 10.0.1.1
-        - ip route add 10.0.3.0/24 via 10.0.2.1 metric 100
   links:
     - type: veth
       endpoints:

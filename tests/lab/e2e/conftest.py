@@ -94,7 +94,12 @@ class Edge:
             quiet = not now["work"] and not now["adopting"] and not now["kernel"]["behind"]
             return now if quiet and now["routes"] == routes == now["kernel"]["installed"] else None
 
-        return self.until(done, f"{routes} in both planes", wait_s)
+        try:
+            return self.until(done, f"{routes} in both planes", wait_s)
+        except AssertionError as error:
+            error.add_note(f"status: {self.status()}")
+            error.add_note(f"peers: {self.get('/v1/peers')}")
+            raise
 
     def assert_clean(self) -> None:
         report = self.client.post("/v1/audit")

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from bgpbridge.bench.feeds import Feed, update
+from bgpbridge.bench.feeds import Feed, made, update, withdrawal
 from bgpbridge.bench.rig import uplink
 from bgpbridge.lab import namespaces
 from bgpbridge.lab.measure import Report
@@ -118,6 +118,64 @@ def test_everything_killed_at_once_loses_no_packet_and_a_new_run_adopts(both: An
     both.assert_clean()
 
 
+def test_a_run_after_a_crash_waits_for_a_provider_that_comes_back_late(edge: Any, feeds: dict[str, Feed]) -> None:
+    """Prefixes that only `b` has are kept until `b` is back: `a` being complete is not the end of it."""
+    half = made_shorter(feeds["a"].octets)
+    edge.tester("a", table=half).until_up()
+    late = edge.tester("b", table=feeds["b"].octets).until_up()
+    edge.until(lambda: edge.peer("up-b")["routes"]["ipv4"]["received"] == 3000, "b's table")
+    edge.settled(ROUTES)
+
+    def crash() -> None:
+        late.drop()
+        for pid in (edge.supervisor, edge.child(BRIDGE), edge.child(SPEAKER)):
+            os.kill(pid, signal.SIGKILL)
+        edge.stop()
+        edge.start()
+        edge.testers[0].until_up(sessions=2)
+        edge.until(lambda: "ipv4" in edge.peer("up-a")["end_of_rib"], "all of a's table")
+        time.sleep(1)
+        edge.testers.append(edge.rig.tester("b", table=feeds["b"].octets).start().until_up())
+        edge.settled(ROUTES)
+
+    report = during(edge, feeds, crash)
+    assert report.lost == 0
+    assert set(report.ways) == {"eth1", "eth2"}
+    edge.assert_clean()
+
+
+def test_a_bridge_that_is_killed_while_a_table_comes_in_ends_in_step(edge: Any) -> None:
+    big = made(60_000, uplink("a").origin())
+    first = edge.tester("a", table=big.octets).until_up()
+    for _ in range(3):
+        before = edge.status()["process"]
+        edge.until(lambda: edge.status()["routes"]["ipv4"], "the first routes")
+        edge.kill(BRIDGE)
+        edge.until(lambda before=before: edge.status()["process"] != before, "a new bridge")
+    edge.settled({"ipv4": 60_000, "ipv6": 0})
+    assert first.sessions == 1
+    edge.assert_clean()
+
+
+def test_a_bridge_that_stands_still_costs_no_session(edge: Any, feeds: dict[str, Feed]) -> None:
+    """The speaker keeps sessions alive by itself; what came meanwhile waits in the lane."""
+    steady = edge.tester("a", table=feeds["a"].octets, hold_time_s=3).until_up()
+    edge.settled(ROUTES)
+
+    def stand_still() -> None:
+        pid = edge.child(BRIDGE)
+        os.kill(pid, signal.SIGSTOP)
+        steady.send(withdrawal(feeds["a"].prefix(10)))  # none that the stream goes to
+        time.sleep(5)
+        os.kill(pid, signal.SIGCONT)
+        edge.settled({"ipv4": 2999, "ipv6": 0})
+
+    report = during(edge, feeds, stand_still)
+    assert report.lost == 0
+    assert steady.sessions == 1
+    edge.assert_clean()
+
+
 def test_a_stopped_daemon_leaves_the_datapath_forwarding(both: Any, feeds: dict[str, Feed]) -> None:
     report = during(both, feeds, both.stop, after_s=1.0)
     assert report.lost == 0
@@ -154,6 +212,33 @@ def test_a_lost_uplink_moves_traffic_and_comes_back(both: Any, feeds: dict[str, 
     both.assert_clean()
 
 
+def test_an_uplink_that_flaps_ends_in_step(both: Any, feeds: dict[str, Feed]) -> None:
+    def flap() -> None:
+        for _ in range(10):
+            both.rig.set_uplink("a", up=False)
+            both.rig.set_uplink("a", up=True)
+
+    report = during(both, feeds, flap, after_s=3.0)
+    assert report.last_way == "eth1"
+    both.settled(ROUTES)
+    both.assert_clean()
+    report = during(both, feeds, lambda: None)
+    assert (report.lost, report.ways) == (0, {"eth1": report.received})
+
+
+def test_both_uplinks_lost_come_back_by_themselves(both: Any, feeds: dict[str, Feed]) -> None:
+    for letter in "ab":
+        both.rig.set_uplink(letter, up=False)
+    both.until(lambda: both.status()["adjacencies_down"] == 2, "both are down")
+    for letter in "ab":
+        both.rig.set_uplink(letter, up=True)
+    both.until(lambda: both.status()["adjacencies_down"] == 0, "both are up")
+    both.settled(ROUTES)
+    both.assert_clean()
+    report = during(both, feeds, lambda: None)
+    assert (report.lost, report.ways) == (0, {"eth1": report.received})
+
+
 def test_a_lost_session_moves_traffic(both: Any, feeds: dict[str, Feed]) -> None:
     assert_moved(during(both, feeds, both.testers[0].drop))
     both.settled(ROUTES)
@@ -179,12 +264,14 @@ def test_a_graceful_restart_of_a_peer_moves_nothing(edge: Any, feeds: dict[str, 
 
 def test_an_interface_that_vanishes_and_comes_back_is_taken_up_again(both: Any, feeds: dict[str, Feed]) -> None:
     both.ip("link", "del", "eth1")
-    both.until(lambda: both.events("xdp-detached"), "the interface is gone")
-    both.settled(ROUTES)
-    report = during(both, feeds, lambda: None)
-    assert (report.lost, report.ways) == (0, {"eth2": report.received})
-    both.assert_clean()
-    rebuild_uplink_a(both)
+    try:
+        both.until(lambda: both.events("xdp-detached"), "the interface is gone")
+        both.settled(ROUTES)
+        report = during(both, feeds, lambda: None)
+        assert (report.lost, report.ways) == (0, {"eth2": report.received})
+        both.assert_clean()
+    finally:
+        rebuild_uplink_a(both)
     both.until(lambda: "native" in modes(both)["eth1"], "XDP on the new interface")
     both.settled(ROUTES)
     both.until(lambda: both.status()["adjacencies_down"] == 0, "the adjacency again")
@@ -202,12 +289,15 @@ def rebuild_uplink_a(edge: Any) -> None:
     """The cable of uplink a, made anew: other ifindexes, another MAC on our side."""
     far = edge.rig.inside("far")
     edge.ip("link", "add", "eth1", "index", "901", "type", "veth", "peer", "eth1", "index", "902", "netns", far)
-    edge.ip("addr", "add", "10.0.1.1/24", "dev", "eth1")
-    edge.ip("link", "set", "eth1", "up")
-    for words in ("addr add 10.0.1.2/24 dev eth1", "link set eth1 up", "route replace 10.0.3.0/24 via 10.0.1.1"):
-        subprocess.run(["ip", "-n", far, *words.split()], check=True)
-    namespaces.inside(edge.namespace, lambda: namespaces.tune("eth1"))
-    namespaces.inside(far, lambda: namespaces.tune("eth1"))
+    for namespace, last in ((edge.namespace, 1), (far, 2)):
+        for words in (
+            f"addr add 10.0.1.{last}/24 dev eth1",
+            f"addr add 2001:db8:a::{last}/64 dev eth1 nodad",
+            "link set eth1 up",
+        ):
+            subprocess.run(["ip", "-n", namespace, *words.split()], check=True)
+    for namespace in (edge.namespace, far):
+        namespaces.inside(namespace, lambda: namespaces.tune("eth1"))
 
 
 # --- peers that do wrong ------------------------------------------------------------------------------------
@@ -340,6 +430,31 @@ def test_a_wrong_file_is_refused_and_everything_goes_on(both: Any) -> None:
     path.write_text(good)
     assert [tester.sessions for tester in both.testers] == [1, 1]
     assert both.status()["routes"] == ROUTES
+
+
+def test_a_foreign_hand_on_our_routes_is_put_right(both: Any, feeds: dict[str, Feed]) -> None:
+    deleted, overwritten = (str(feeds["a"].prefix(row)) for row in (0, 1))
+    both.ip("route", "del", deleted, "metric", "200")
+    both.ip("route", "replace", overwritten, "via", "10.0.2.2", "metric", "200")
+    both.until(lambda: both.status()["kernel"]["repaired"] >= 2, "both are put back")
+    both.settled(ROUTES)
+    both.assert_clean()
+    for prefix in (deleted, overwritten):
+        assert "proto 203" in both.ip("route", "show", prefix)
+
+
+def test_a_static_route_wins_in_both_planes_and_gives_way_again(both: Any, feeds: dict[str, Feed]) -> None:
+    address = feeds["a"].alone(1)[0]
+    both.ip("route", "add", f"{address}/32", "via", "10.0.2.2")
+    stream = both.stream([address])
+    time.sleep(0.5)
+    both.ip("route", "del", f"{address}/32")
+    report = stream.stop()
+    assert report.lost == 0
+    assert "eth2" in report.ways
+    both.until(lambda: both.get(f"/v1/fib/{address}")["xdp_value"] > 2, "the group again")
+    both.settled(ROUTES)
+    both.assert_clean()
 
 
 def test_off_and_on_lose_no_packet(both: Any, feeds: dict[str, Feed]) -> None:
