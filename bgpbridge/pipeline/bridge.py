@@ -4,9 +4,7 @@ Order of a start (and why): the kernel's state first (next hops resolve over it)
 the maps and the kernel (so that ids mean what they meant), then the overlay (so that nothing local is hijacked),
 then the program on the interfaces, then the lanes.
 
-A restart is the same start: pinned maps and kernel routes are adopted, peers are asked to send again, prefixes are
-left alone until all of them have (or `SELECT_AFTER_S` have passed), and what is still unclaimed when every peer has
-sent its table, or when the stale timer ends, is swept.
+A restart is the same start: pinned maps and kernel routes are adopted (`adoption`), peers are asked to send again.
 """
 
 from __future__ import annotations
@@ -15,14 +13,13 @@ import asyncio
 import gc
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bgpbridge.commits import Cause, CauseKind, CommitLog
+from bgpbridge.commits import Cause, CommitLog
 from bgpbridge.config import Config, Peer, passwords_of
 from bgpbridge.config.model import Decision
 from bgpbridge.datapath.abi import MAX_ADJACENCIES
@@ -37,21 +34,20 @@ from bgpbridge.fib.netlink import KernelWatcher, OwnRoutes
 from bgpbridge.fib.probe import NeighbourProber
 from bgpbridge.fib.resolve import Resolver
 from bgpbridge.fib.xdp import XdpFib
+from bgpbridge.pipeline.adoption import Adoption
 from bgpbridge.pipeline.datapath import Datapath
+from bgpbridge.pipeline.housekeeping import Housekeeping
 from bgpbridge.pipeline.ingest import Ingest
 from bgpbridge.pipeline.kernel_events import KernelEvents
 from bgpbridge.pipeline.overlay import Overlay
 from bgpbridge.pipeline.paths import Paths
 from bgpbridge.pipeline.peers import PeerState, PeerTable, number_peers
 from bgpbridge.pipeline.planes import Committer, Planes
-from bgpbridge.pipeline.remembered import read_groups, write_groups
 from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.work import Work
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PeerContext
-from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.decision import DecisionOptions, MedMode, MissingMed
-from bgpbridge.rib.groups import IdleGroups
 from bgpbridge.rib.loc_rib import Capacity, Rib
 from bgpbridge.rib.next_hops import NextHop, Resolution
 from bgpbridge.rib.peers import PeerInfo
@@ -60,12 +56,6 @@ from bgpbridge.speaker.render import render
 from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = ["Bridge", "Files", "decision_options"]
-
-HOUSEKEEPING_S = 1.0
-SELECT_AFTER_S = 30.0
-COLLECT_EVERY_S = 60.0
-COLLECT_SOON_S = 5.0
-LOOK_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +90,9 @@ class Bridge:
         self.log = CommitLog()
         self.peers = PeerTable()
         self.datapath: Datapath | None = None
-        self.adopting = False
         self.leaving: set[int] = set()  # indices of removed peers whose routes are not all gone yet
         self._reader: LaneReader | None = None
         self._sender: ControlSender | None = None
-        self._remembered: tuple[int, int] = (0, 0)
-        self._synced = asyncio.Event()
-        self._left: set[int] = set()  # group ids that an earlier run left
-        self._undecided = 0  # routes that wait for a free group id, when we last looked
-        self._cut_short = False  # a job met a full table: to be made good after the next collection
         self._opened = AsyncExitStack()
 
     # -- start ------------------------------------------------------------------------------------------
@@ -127,7 +111,9 @@ class Bridge:
             await self.datapath.load()
         await self.watcher.start()
         self.kernel_events.missed = False  # all that it has told so far is what there was
-        await self._adopt()
+        self._open_kernel()
+        self._opened.callback(self.housekeeping.remember)
+        await self.adoption.take_over()
         self._take_over_interfaces()
         self.kernel_events.go_live()
 
@@ -174,6 +160,7 @@ class Bridge:
         self.work = Work(self.committer.routes, self._job_refused)
         self._wire_kernel_events()
         self._wire_sessions()
+        self._wire_upkeep()
 
     def _wire_kernel_events(self) -> None:
         self.kernel_events = KernelEvents(
@@ -206,9 +193,35 @@ class Bridge:
             self.events,
             self.send,
             self.config.graceful_restart.stale_time_s,
-            self._synced.set,
         )
         self.ingest = Ingest(self.peers, self.rib, self.committer, self.sessions, self.work)
+
+    def _wire_upkeep(self) -> None:
+        memory = self.files.groups
+        self.adoption = Adoption(
+            self.rib, self.peers, self.committer, self.work, self.sessions, self.adjacencies, self.events, memory
+        )
+        self.sessions.on_synced = self.adoption.synced.set
+        self.housekeeping = Housekeeping(
+            self.rib,
+            self.planes,
+            self.paths,
+            self.work,
+            self.adoption,
+            self.events,
+            self.datapath,
+            self.watcher.state.links,
+            self.peers.name,
+            memory,
+        )
+
+    def _job_refused(self, cause: Cause, error: CapacityError) -> None:
+        self.housekeeping.job_refused(cause, error)
+
+    @property
+    def adopting(self) -> bool:
+        """True until everything that an earlier run left is claimed or swept."""
+        return self.adoption.active
 
     def _add_peers(self) -> None:
         assert self._reader is not None
@@ -259,82 +272,14 @@ class Bridge:
             raise UsageError(f"there is no peer {name}", mend=f"peers are: {names}")
         return peer
 
-    # -- adoption ---------------------------------------------------------------------------------------
+    # -- what is there already ----------------------------------------------------------------------------
 
-    async def _adopt(self) -> None:
-        """Take over what an earlier run left: ids keep their meaning, entries are neither lost nor rewritten."""
-        left: set[int] = set()
-        self.adjacencies.adopt()
-        if self.planes.xdp is not None:
-            left |= self.planes.xdp.adopt().groups
-        if self.planes.kernel is not None:
-            self.planes.kernel.start()
-            self._opened.push_async_callback(asyncio.to_thread, self.planes.kernel.stop)
-            self.watcher.ignore_ports({self.planes.kernel.port})
-            adopted: Future[frozenset[int]] = self.planes.kernel.adopt()
-            kept: frozenset[int] = await asyncio.wrap_future(adopted)
-            left |= kept
-        known = read_groups(self.files.groups, left, self._index_of, self.rib.next_hops)
-        for number, group in known.items():
-            self.rib.groups.seed(number, group)
-        self.rib.groups.reserve(left - known.keys())
-        self.paths.watch_fresh()
-        self.paths.fill(known)
-        self._left = left
-        self.adopting = self.committer.deferred = bool(left)
-        had = {member.peer for group in known.values() for side in group for member in side}
-        self.sessions.wait_for(had or {peer.index for peer in self.peers})
-        if left:
-            text = f"{len(left)} groups of an earlier run, {len(known)} of them known by their members"
-            self.events.add("adopted", "datapath", text, Severity.NOTICE)
-
-    def _index_of(self, name: str) -> int | None:
-        peer = self.peers.named(name)
-        return peer.index if peer is not None else None
-
-    async def _finish_adoption(self) -> None:
-        """When every peer has sent its table (or time is up), what nobody claimed goes: prefixes first, then the
-        groups and adjacencies that only they used. An id is given out again when no plane can hold it any more."""
-        if not self.adopting:
-            return
-        stale_s = self.config.graceful_restart.stale_time_s
-        await self._synced_within(min(SELECT_AFTER_S, stale_s))
-        self.committer.deferred = False
-        await self._done(Cause(CauseKind.REPAIR, detail="selection after a restart"), self.rib.everything())
-        await self._synced_within(stale_s - SELECT_AFTER_S)
-        cause = Cause(CauseKind.STALE_SWEPT, detail="leftovers of an earlier run")
-        if self.planes.xdp is not None:
-            await self._done(cause, self.planes.xdp.sweep())
-        if self.planes.kernel is not None:
-            gone: Future[int] = self.planes.kernel.sweep()
-            await asyncio.wrap_future(gone)
-            settled: Future[None] = self.planes.kernel.settled()
-            await asyncio.wrap_future(settled)
-        self.adjacencies.sweep()
-        self._left = {number for number in self._left if number not in self.rib.groups}
-        self.adopting = False
-        text = f"{len(self._left)} groups are of no use any more"
-        self._free_strangers()
-        self.events.add("adoption-finished", "datapath", text, Severity.NOTICE)
-
-    async def _synced_within(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._synced.wait(), seconds)
-
-    async def _done(self, cause: Cause, steps: Iterator[Changes] | Iterator[int]) -> None:
-        """Have a job done, and wait for its end."""
-        done = asyncio.Event()
-        self.work.add(cause, steps, done.set)
-        await done.wait()
-
-    def _free_strangers(self) -> None:
-        """Groups of an earlier run that came up in none of this one's routes: their ids are free again when no
-        plane forwards by them any more."""
-        strangers = np.array(sorted(self._left), np.int64)
-        gone = strangers[~self.planes.held(strangers)].tolist()
-        self.paths.freed(gone)
-        self.rib.groups.unreserve(gone)
-        self._left.difference_update(gone)
+    def _open_kernel(self) -> None:
+        kernel = self.planes.kernel
+        if kernel is not None:
+            kernel.start()
+            self._opened.push_async_callback(asyncio.to_thread, kernel.stop)
+            self.watcher.ignore_ports({kernel.port})
 
     def _take_over_interfaces(self) -> None:
         """Overlay first, then packets."""
@@ -381,8 +326,8 @@ class Bridge:
             group.create_task(pump.serve(), name="lanes")
             group.create_task(self.work.run(), name="work")
             group.create_task(self.watcher.run(), name="kernel watcher")
-            group.create_task(self._keep_house(), name="housekeeping")
-            group.create_task(self._finish_adoption(), name="adoption")
+            group.create_task(self.housekeeping.keep(), name="housekeeping")
+            group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
 
     def _put_speaker_in_step(self) -> None:
         """A bridge that was started again has read the configuration anew; the speaker may still run by the one
@@ -398,10 +343,6 @@ class Bridge:
             if peer.session is not None and peer.session.local_address == address:
                 self.sessions.rebind(peer)
 
-    def _job_refused(self, cause: Cause, error: CapacityError) -> None:
-        self._cut_short = True
-        self.events.add("out-of-resources", cause.peer or cause.kind.value, str(error), Severity.ERROR)
-
     def send(self, command: Command) -> None:
         """A command for the speaker; one that it does not take is an event, not an end."""
         assert self._sender is not None
@@ -409,72 +350,6 @@ class Bridge:
             self._sender.send(command)
         except BridgeError as error:
             self.events.add("speaker-command-lost", "speaker", str(error), Severity.ERROR)
-
-    async def _keep_house(self) -> None:
-        collected = looked = time.monotonic()
-        while True:
-            await asyncio.sleep(HOUSEKEEPING_S)
-            now = time.monotonic()
-            if now - looked >= LOOK_EVERY_S:
-                looked = now
-                self._look_around()
-            xdp = self.planes.xdp
-            if xdp is not None and (due := xdp.next_retry) is not None and due <= now:
-                xdp.retry(now)
-            self._remember_groups()
-            if not len(self.work) and now - collected >= (COLLECT_SOON_S if self._crowded() else COLLECT_EVERY_S):
-                collected = now
-                self.work.add(Cause(CauseKind.REPAIR, detail="collection"), self.rib.collect(), self._collected)
-
-    def _look_around(self) -> None:
-        """What nobody tells us of. Raises NetlinkError when the kernel plane's thread has died."""
-        if self.planes.kernel is not None:
-            self.planes.kernel.check()
-        if self.datapath is not None:
-            self.datapath.check_redirects(self.watcher.state.links)
-        if self._left and not self.adopting:
-            self._free_strangers()
-        self._free_groups()
-
-    def _crowded(self) -> bool:
-        """Attribute ids are running out, or something did not fit: what nobody uses has to go sooner."""
-        pool = self.rib.attributes.pool
-        return self._cut_short or pool.room() < pool.capacity // 8
-
-    def _collected(self) -> None:
-        """Ids are free again: what had to be left undone for want of them is done now."""
-        self.paths.forget_unknown()
-        if self._cut_short:
-            self._cut_short = False
-            self.work.add(Cause(CauseKind.REPAIR, detail="room again"), self.rib.rejudge())
-
-    def _free_groups(self) -> None:
-        """Ids of groups that neither RIB nor planes use any more go back; those of an earlier run not before it
-        is known which of its entries stay. Rows that waited for an id are decided again."""
-        idle = self.rib.groups.idle()
-        kept = self.planes.held(idle.ids)
-        if self.adopting:
-            kept |= np.isin(idle.ids, list(self._left))
-        free = self.rib.groups.free(IdleGroups(idle.ids[~kept], idle.epochs[~kept]))
-        self.paths.freed(free)
-        waiting, before = self.rib.undecided, self._undecided
-        self._undecided = waiting
-        if waiting > before:
-            text = f"{waiting} routes kept the next-hop group that they had: all ids are in use"
-            self.events.add("out-of-resources", "groups", text, Severity.ERROR)
-        if waiting and free and not len(self.work):
-            self.work.add(Cause(CauseKind.REPAIR, detail="room for groups again"), self.rib.redecide())
-
-    def _remember_groups(self) -> None:
-        """Write the groups down when they are others than last time."""
-        stamp = (len(self.rib.groups), int(self.rib.groups.epoch.sum()))  # an epoch counts comings into use
-        if stamp == self._remembered:
-            return
-        self._remembered = stamp
-        try:
-            write_groups(self.files.groups, self.rib.groups, self.rib.next_hops, self.peers.name)
-        except OSError as error:
-            self.events.add("state-not-written", str(self.files.groups), str(error), Severity.WARNING)
 
     def _link_of_peer(self, index: int) -> int | None:
         """The interface of a peer's session: the one that holds our address of it."""
@@ -488,5 +363,4 @@ class Bridge:
 
     async def stop(self) -> None:
         """Let go of what `start` has come to open; the datapath and the kernel's routes go on forwarding."""
-        self._remember_groups()
         await self._opened.aclose()

@@ -32,11 +32,11 @@ def note(text):
     with (folder / "said").open("a") as file: file.write(text + "\\n")
 signal.signal(signal.SIGTERM, lambda *_: (note("end"), os._exit(0)))
 signal.signal(signal.SIGHUP, lambda *_: note("reload"))
-note("begin")
 ready = int(sys.argv[sys.argv.index("--ready") + 1])
 plan = (folder / "plan").read_text().split()
 word = plan.pop(0) if plan else "stay"
 (folder / "plan").write_text(" ".join(plan))
+note("begin")
 if word.startswith("refuse"): sys.exit(int(word[-1]))
 if word == "slow":
     while not (folder / "go").exists(): time.sleep(0.01)

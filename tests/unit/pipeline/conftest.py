@@ -376,7 +376,7 @@ class World:
     def house(self) -> None:
         """What housekeeping does every few seconds."""
         with self.running():
-            self.bridge._look_around()
+            self.bridge.housekeeping.look_around()
 
     def reload(self, peers: dict[str, str], **more: str) -> ReloadReport:
         text = text_of(peers, **more)

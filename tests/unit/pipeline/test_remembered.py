@@ -136,7 +136,7 @@ def earlier_run(make_world: Any) -> Any:
     world.says("a", world.route("a", NET), world.route("a", GONE))
     world.says("b", world.route("b", NET, longer=1), world.route("b", OTHER))
     with world.running():
-        world.bridge._remember_groups()
+        world.bridge.housekeeping.remember()
     return world
 
 
@@ -151,7 +151,8 @@ async def restarted(make_world: Any, earlier: Any) -> Any:
     world.xdp.adopt = lambda: type("Adopted", (), {"groups": world.xdp.left})
     world.xdp.sweep = world.xdp.swept.sweep
     world.bridge.watcher.ignore_ports = lambda _: None
-    await world.bridge._adopt()
+    world.bridge._open_kernel()
+    await world.bridge.adoption.take_over()
     world.kernel.sweep = lambda: (list(world.kernel.swept.sweep()), done())[1]
     return world
 
@@ -174,14 +175,15 @@ def test_a_restart_moves_nothing_until_every_peer_has_spoken_and_then_only_what_
     async def scenario() -> None:
         world = await restarted(make_world, earlier)
         bridge, before = world.bridge, dict(world.xdp.routes)
-        adoption, work = asyncio.create_task(bridge._finish_adoption()), asyncio.create_task(bridge.work.run())
+        adoption = asyncio.create_task(bridge.adoption.finish(lambda: 360))
+        work = asyncio.create_task(bridge.work.run())
         world.up("b", resync=True)
         world.says("b", world.route("b", NET, longer=1), world.route("b", OTHER))
         await asyncio.sleep(0)
         assert world.xdp.routes == before, "b answered first: no reason to move a's traffic to it"
         world.up("a", resync=True)
         world.says("a", world.route("a", NET))
-        bridge._free_groups()
+        bridge.housekeeping.free_groups()
         assert world.xdp.freed == [], "leftovers may point at any of them"
         for name in "ab":
             world.says(name, *ends(octets))
@@ -190,7 +192,7 @@ def test_a_restart_moves_nothing_until_every_peer_has_spoken_and_then_only_what_
         assert {str(p): g for p, g in world.xdp.routes.items()} == {
             str(p): g for p, g in before.items() if str(p) != GONE
         }, "ids mean what they meant"
-        bridge._look_around()
+        bridge.housekeeping.look_around()
         assert set(world.xdp.freed) == set(before.values()) - set(world.xdp.routes.values())
         for task in (adoption, work):
             task.cancel()
@@ -210,7 +212,8 @@ def test_groups_whose_meaning_is_lost_are_kept_off_until_no_plane_holds_them(mak
         world = await restarted(make_world, earlier)
         bridge, strangers = world.bridge, set(earlier.xdp.routes.values())
         world.kernel.stuck = {min(strangers)}
-        adoption, work = asyncio.create_task(bridge._finish_adoption()), asyncio.create_task(bridge.work.run())
+        adoption = asyncio.create_task(bridge.adoption.finish(lambda: 360))
+        work = asyncio.create_task(bridge.work.run())
         for name in "ab":
             world.up(name, resync=True)
         world.up("c")
@@ -222,9 +225,9 @@ def test_groups_whose_meaning_is_lost_are_kept_off_until_no_plane_holds_them(mak
         assert not strangers & set(world.xdp.routes.values()), "fresh ids: nobody knows what the old ones meant"
         assert set(world.xdp.freed) == strangers - {min(strangers)}
         world.kernel.stuck = set()
-        bridge._look_around()
+        bridge.housekeeping.look_around()
         assert set(world.xdp.freed) == strangers
-        assert not bridge._left
+        assert not bridge.adoption.left
         for task in (adoption, work):
             task.cancel()
 
@@ -236,12 +239,13 @@ def test_a_bridge_that_finds_nothing_has_nothing_to_wait_for(make_world):
         world = make_world(loop=asyncio.get_running_loop())
         world.bridge.watcher.ignore_ports = lambda _: None
         world.xdp.adopt = lambda: type("Adopted", (), {"groups": frozenset()})
-        await world.bridge._adopt()
+        world.bridge._open_kernel()
+        await world.bridge.adoption.take_over()
         assert not world.bridge.adopting
         world.up("a")
         world.says("a", world.route("a", NET))
         assert world.ways() == {NET: {A}}
-        await world.bridge._finish_adoption()
+        await world.bridge.adoption.finish(lambda: 360)
         assert np.count_nonzero(world.bridge.paths.written) == 1
 
     asyncio.run(scenario())

@@ -321,7 +321,7 @@ def test_a_disabled_family_is_not_waited_for(both, octets):
 
 
 def synced(world):
-    return world.bridge._synced.is_set()
+    return world.bridge.adoption.synced.is_set()
 
 
 def test_a_peer_that_had_routes_is_waited_for(world, octets):
