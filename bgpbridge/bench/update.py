@@ -31,9 +31,9 @@ PAUSE_S = (0.005, 0.04)
 LATE_S = 2.0
 SETTLE_S = 60.0
 NOTE = (
-    "{prefixes:,} prefixes loaded; a quick prober tells when the path has moved (resolution about 50 us). Idle: random "
-    "pauses of 5 to 40 ms. Busy: 1,000 UPDATE/s, each moves a prefix, every 20th is measured; no new one while the last "
-    "is awaited. {updates} and at most {busy:.0f} measurements a run."
+    "{prefixes:,} prefixes loaded; a quick prober tells when the path has moved (resolution about 50 us). Idle: "
+    "random pauses of 5 to 40 ms. Busy: 1,000 UPDATE/s, each moves a prefix, every 20th is measured, unless "
+    "one is still awaited. {updates} and at most {busy:.0f} measurements a run."
 )
 
 

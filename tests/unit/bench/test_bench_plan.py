@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from bgpbridge.bench.__main__ import NAMES, _parser
+from bgpbridge.bench.plan import Plan, Results
+from bgpbridge.bench.subjects import SUBJECTS, configuration
+from bgpbridge.bench.update import Flip, Table
+from bgpbridge.config import load_config
+from bgpbridge.lab.topology import Daemon
+
+
+def test_subjects_take_turns() -> None:
+    turns = [str(daemon) for _, daemon in Plan(runs=2).turns()]
+    assert turns == ["bgpbridge", "bird", "frr"] * 2
+
+
+def test_results_keep_one_value_a_run() -> None:
+    results = Results(60)
+    for run in (1.0, 2.0, 3.0):
+        results.add("a", "bird", run, "s")
+    results.add_spread("b", "bird", [1.0, 2.0, 9.0], "ms")
+    results.add_spread("c", "frr", [], "ms")
+    found = {(row.metric, row.subject): row.median for row in results.rows()}
+    assert found == {
+        ("a", "bird"): 2.0,
+        ("b, p50", "bird"): 2.0,
+        ("b, p99", "bird"): 9.0,
+        ("c, p50", "frr"): None,
+        ("c, p99", "frr"): None,
+    }
+
+
+def test_a_prefix_moves_to_and_fro() -> None:
+    table = Table.of(Plan(prefixes=5000))
+    prefix, address = table.targets[0]
+    assert prefix.covers(address)
+    assert len(table.targets) == 40
+    assert not {prefix for prefix, _ in table.targets} & set(table.others)
+    flip = Flip.of(prefix, address)
+    away, back, again = flip.move(), flip.move(), flip.move()
+    assert away == again != back
+    assert flip.port == "eth2"
+
+
+def test_every_subject_has_both_providers(tmp_path) -> None:
+    for daemon in SUBJECTS:
+        text = configuration(daemon)
+        assert "10.0.1.2" in text
+        assert "10.0.2.2" in text
+    path = tmp_path / "bgpbridge.yaml"
+    path.write_text(configuration(Daemon.BGPBRIDGE))
+    assert [peer.name for peer in load_config(path).peers] == ["up-a", "up-b"]
+
+
+def test_everything_is_measured_by_default() -> None:
+    assert _parser().parse_args([]).what == "all"
+    assert set(NAMES) == {"decode", "load", "update", "failover", "idle"}
