@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 from exabgp.bgp.fsm import FSM
 from exabgp.bgp.message import Notification, Notify
 from exabgp.bgp.message.refresh import RouteRefresh
-from exabgp.reactor.network.error import NetworkError
+from exabgp.reactor.network.error import LostConnection, NetworkError
 from exabgp.reactor.peer import Peer
 
 from bgpbridge.feed.frames import DownReason, NoticeKind, SessionDown, SessionUp
@@ -81,7 +81,10 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
     # beginning and end of a session -----------------------------------------------------------------
 
     def _main(self) -> Iterator[Any]:
-        self._up = session_up(self.proto, self.words.number)
+        try:
+            self._up = session_up(self.proto, self.words.number)
+        except OSError as error:  # TCP ended between the last KEEPALIVE and now: it has no addresses any more
+            raise LostConnection(f"lost as the session came up: {error.strerror}") from None
         self.session = self._up.session
         self._since_s = time.monotonic()
         self._leaving = self._order = None
