@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -36,8 +35,6 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CLOSE_WITHIN_S = 1.0
 SLICE = 50  # routes, some 5 ms
 
-log = logging.getLogger("bgpbridge.api")
-
 
 class ControlApi:
     """Listens on the control socket for as long as the bridge runs."""
@@ -67,7 +64,7 @@ class ControlApi:
             await self._runner.cleanup()
 
     def reload_soon(self) -> None:
-        """SIGHUP: the same as `bgpbridge reload`; a refusal is an event and a log line."""
+        """SIGHUP: the same as `bgpbridge reload`; a refusal is an event, and by that a log line."""
         if self._reloading is None or self._reloading.done():
             self._reloading = asyncio.get_running_loop().create_task(self._reload_by_signal())
 
@@ -76,7 +73,6 @@ class ControlApi:
             self._take_over_file()
         except BridgeError as error:
             self._bridge.events.add("reload-refused", str(self._bridge.config.path), str(error), Severity.ERROR)
-            log.error("reload refused: %s", error)  # noqa: TRY400 - the text says it all
 
     def _take_over_file(self) -> ReloadReport:
         return reload(self._bridge, load_config(self._bridge.config.path))
@@ -87,9 +83,9 @@ class ControlApi:
             "/v1/status": lambda _: status(bridge),
             "/v1/peers": lambda _: peers(bridge),
             "/v1/peers/{name}": lambda request: peer(bridge, request.match_info["name"]),
-            "/v1/route/{address}": lambda request: route(bridge, _address(request.match_info["address"])),
+            "/v1/route/{address:.+}": lambda request: route(bridge, _address(request.match_info["address"])),
             "/v1/explain/{target:.+}": lambda request: explain(bridge, *_target(request.match_info["target"])),
-            "/v1/fib/{address}": lambda request: fib(bridge, _address(request.match_info["address"])),
+            "/v1/fib/{address:.+}": lambda request: fib(bridge, _address(request.match_info["address"])),
             "/v1/groups": lambda _: groups(bridge),
             "/v1/adjacencies": lambda _: adjacencies(bridge),
             "/v1/counters": lambda _: counters(bridge),

@@ -22,6 +22,7 @@ from bgpbridge.daemon.privileges import drop
 from bgpbridge.daemon.runtime import RuntimeFolder
 from bgpbridge.doctor.checks import forward_rules
 from bgpbridge.errors import BridgeError, DatapathError, SpeakerError
+from bgpbridge.events import Event, EventLog, Severity
 from bgpbridge.metrics import MetricsServer
 from bgpbridge.pipeline.bridge import Bridge, Files
 from bgpbridge.rib.tables import tune_malloc
@@ -30,6 +31,7 @@ from bgpbridge.speaker.launch import Handles
 __all__ = ["main", "refuse_netfilter"]
 
 log = logging.getLogger("bgpbridge.bridge")
+LEVELS = {Severity.WARNING: logging.WARNING, Severity.ERROR: logging.ERROR}
 
 
 def refuse_netfilter(config: Config) -> None:
@@ -54,6 +56,7 @@ async def serve(config: Config, handles: Handles, ready: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, api.reload_soon)
+    telling = asyncio.create_task(_log_events(bridge.events))
     try:
         await bridge.start()
         await api.start()
@@ -65,6 +68,20 @@ async def serve(config: Config, handles: Handles, ready: int) -> None:
         await metrics.stop()
         await api.stop()
         await bridge.stop()
+        telling.cancel()
+
+
+async def _log_events(events: EventLog) -> None:
+    """Events in the log as well, where they outlive this process. In a flood some are left out: the numbers tell."""
+    for event in events.tail():
+        _log_event(event)
+    async for event in events.follow():
+        _log_event(event)
+
+
+def _log_event(event: Event) -> None:
+    text = "; ".join(line.strip() for line in event.text.splitlines())
+    log.log(LEVELS.get(event.severity, logging.INFO), "%d %s %s: %s", event.number, event.kind, event.subject, text)
 
 
 def _say_ready(ready: int) -> bool:
@@ -110,7 +127,7 @@ def main() -> int:
     parser.add_argument("--ready", required=True, type=int)
     arguments = parser.parse_args()
     follow_parent()
-    logging.basicConfig(format="%(name)s: %(message)s", stream=sys.stderr, level=logging.INFO)
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, level=logging.INFO)
     tune_malloc()
     sys.setswitchinterval(SWITCH_S)
     try:

@@ -2,19 +2,20 @@
 
 XDP comes off the interfaces first, so that packets are the kernel's before anything else goes; then the pins, then
 routes and nexthop objects with our protocol number, then the files of the runtime folder (ExaBGP's among them, which
-may hold passwords). A running daemon is never cleared under: its lock on the runtime folder is taken first.
+may hold passwords). A running daemon is never cleared under: its locks on the runtime folder and the pins are
+taken first.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgpbridge.config import Config
-from bgpbridge.daemon.runtime import RuntimeFolder
+from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins
 from bgpbridge.datapath import pins
 from bgpbridge.datapath.attach import attached, detach_all
 from bgpbridge.errors import BridgeError, UsageError
@@ -47,7 +48,7 @@ def find(config: Config) -> Leftovers:
     _need_root()
     pin_path, kernel = config.datapath.pin_path, KernelFib(_options(config))
     return Leftovers(
-        interfaces=tuple(seat.name for seat in attached(pin_path)),
+        interfaces=tuple(sorted(seat.name for seat in attached(pin_path))),
         pins=sum(1 for path in pin_path.rglob("*") if path.is_file()),
         routes={family: len(kernel.table(family)[0]) for family in Family},
         nexthops=nexthops_of(config.kernel.protocol),
@@ -58,7 +59,7 @@ def find(config: Config) -> Leftovers:
 def clear(config: Config) -> Leftovers:
     """Remove all of it; gives what there was. Raises UsageError while a daemon runs."""
     folder, found = RuntimeFolder(config.runtime.directory), find(config)
-    with _held(folder):
+    with _held(folder, config.datapath.pin_path):
         detach_all(config.datapath.pin_path)
         pins.remove(config.datapath.pin_path)
         _clear_kernel(config)
@@ -76,18 +77,18 @@ def _need_root() -> None:
 
 
 @contextmanager
-def _held(folder: RuntimeFolder) -> Iterator[None]:
-    """The daemon's lock, so that none runs and none starts meanwhile."""
-    try:
-        lock = folder.hold()
-    except UsageError as error:
-        raise UsageError(
-            error.what, mend="stop it first (`systemctl stop bgpbridge`): it would put everything back"
-        ) from None
-    try:
+def _held(folder: RuntimeFolder, pin_path: Path) -> Iterator[None]:
+    """The daemon's locks, so that none runs and none starts meanwhile."""
+    with ExitStack() as locks:
+        try:
+            locks.callback(os.close, folder.hold())
+            if pin_path.is_dir():
+                locks.callback(os.close, hold_pins(pin_path))
+        except UsageError as error:
+            raise UsageError(
+                error.what, mend="stop it first (`systemctl stop bgpbridge`): it would put everything back"
+            ) from None
         yield
-    finally:
-        os.close(lock)
 
 
 def _options(config: Config) -> KernelOptions:

@@ -1,4 +1,5 @@
-"""The runtime folder: one daemon at a time, and where its socket, speaker file and state live."""
+"""The runtime folder: one daemon at a time, and where its socket, speaker file and state live. Pins have a lock of
+their own: two daemons with two runtime folders would write into the same maps."""
 
 from __future__ import annotations
 
@@ -10,7 +11,9 @@ from pathlib import Path
 
 from bgpbridge.errors import BridgeError, UsageError
 
-__all__ = ["RuntimeFolder"]
+__all__ = ["RuntimeFolder", "hold_pins"]
+
+TAKEN = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +57,7 @@ class RuntimeFolder:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+            if error.errno not in TAKEN:
                 raise
             holder = os.read(lock, 32).decode("ascii", "replace").strip() or "unknown"
             os.close(lock)
@@ -65,3 +68,30 @@ class RuntimeFolder:
         os.ftruncate(lock, 0)
         os.write(lock, f"{os.getpid()}\n".encode())
         return lock
+
+
+def hold_pins(pin_path: Path) -> int:
+    """Lock the folder of the pins, made where it is missing. The returned descriptor holds the lock; it is not
+    inherited.
+
+    Raises UsageError when another daemon holds it, BridgeError when the folder cannot be made or opened.
+    """
+    try:
+        pin_path.mkdir(parents=True, exist_ok=True)
+        lock = os.open(pin_path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise BridgeError(
+            f"pins in {pin_path}: {error.strerror}", mend="name a folder on a bpffs in datapath.pin_path"
+        ) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(lock)
+        if error.errno not in TAKEN:
+            raise
+        raise UsageError(
+            f"another bgpbridge forwards by the pins in {pin_path}",
+            mend="stop it first, or give this one its own datapath.pin_path, kernel.protocol, kernel.metric "
+            "and kernel.nexthop_id_base",
+        ) from None
+    return lock

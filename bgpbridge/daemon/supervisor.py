@@ -20,7 +20,8 @@ from pathlib import Path
 import bgpbridge
 from bgpbridge.config import Config, load_config, passwords_of
 from bgpbridge.daemon.children import FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S, Child, ended_because
-from bgpbridge.daemon.runtime import RuntimeFolder
+from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins
+from bgpbridge.datapath.bpffs import ensure_bpffs
 from bgpbridge.errors import BridgeError
 from bgpbridge.feed.lane import Layout
 from bgpbridge.pipeline.peers import lanes_for, number_peers
@@ -43,11 +44,28 @@ def run(path: Path) -> int:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, level=logging.INFO)
     logging.getLogger("bgpbridge").setLevel(config.log.level.upper())
     folder = RuntimeFolder(config.runtime.directory)
-    lock = folder.hold()
+    locks = _hold(config, folder)
     try:
-        return asyncio.run(Supervisor(config, path, folder).run())
+        code = asyncio.run(Supervisor(config, path, folder).run())
+        if code == 0:
+            log.info("stopped; XDP and the kernel's routes go on forwarding until `bgpbridge clear`")
+        return code
     finally:
-        os.close(lock)
+        for lock in locks:
+            os.close(lock)
+
+
+def _hold(config: Config, folder: RuntimeFolder) -> list[int]:
+    """Everything that only one daemon may have, before a speaker of ours meets another's sessions."""
+    locks = [folder.hold()]
+    if config.datapath.interfaces:
+        try:
+            ensure_bpffs(config.datapath.pin_path)
+            locks.append(hold_pins(config.datapath.pin_path))
+        except BridgeError:
+            os.close(locks[0])
+            raise
+    return locks
 
 
 @dataclass(slots=True)

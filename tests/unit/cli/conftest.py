@@ -33,6 +33,10 @@ class Recorded:
         file = GOLDEN / "api" / self.scene / f"{name}.json"
         if not file.exists():
             body = {"error": f"there is no {name}", "mend": "ask for another", "exit_code": 2}
+            if name.startswith("peers_"):  # the bridge's own words: docs/operations.md shows them
+                names = [one["name"] for one in json.loads((file.parent / "peers.json").read_text())]
+                mend = f"peers are: {', '.join(names)}"
+                body = {"error": f"there is no peer {name.removeprefix('peers_')}", "mend": mend, "exit_code": 2}
             return web.json_response(body, status=400)
         value = json.loads(file.read_text())
         if request.query.get("follow") == "1":

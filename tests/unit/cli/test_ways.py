@@ -42,7 +42,7 @@ def process(*words, **more):
         ("route", "Missing argument 'ADDRESS'"),
         ("counters --watch 0", "not in the range"),
         ("schema everything", "'everything' is not one of"),
-        ("peers nobody", "there is no peers_nobody\n  mend: ask for another"),
+        ("peers nobody", "there is no peer nobody\n  mend: peers are: isp-a, isp-a-v6, isp-b, isp-b-v6"),
     ],
 )
 def test_wrong_usage_is_told_with_exit_code_2(bgpbridge, line, said):

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from bgpbridge.daemon.bridge import _first_of, _say_ready
+from bgpbridge.daemon.bridge import _first_of, _log_events, _say_ready
 from bgpbridge.daemon.children import Child
 from bgpbridge.errors import BridgeError, LaneError, NetlinkError
+from bgpbridge.events import EventLog, Severity
 
 
 def test_an_error_of_ours_is_found_in_a_group_of_tasks() -> None:
@@ -41,6 +42,25 @@ def test_a_supervisor_that_listens_is_told() -> None:
     assert os.read(reading, 64) == b"ready\n"
     assert os.read(reading, 64) == b"", "and the pipe is closed"
     os.close(reading)
+
+
+def test_what_happened_outlives_the_process_in_its_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "bgpbridge")
+    events = EventLog()
+    events.add("link-up", "eth1", "MTU 1500")
+
+    async def scenario() -> None:
+        telling = asyncio.create_task(_log_events(events))
+        await asyncio.sleep(0)
+        events.add("reload-refused", "edge.yml", "line 3: no\n  mend: yes", Severity.ERROR)
+        await asyncio.sleep(0)
+        telling.cancel()
+
+    asyncio.run(scenario())
+    assert [(line.levelname, line.getMessage()) for line in caplog.records] == [
+        ("INFO", "1 link-up eth1: MTU 1500"),
+        ("ERROR", "2 reload-refused edge.yml: line 3: no; mend: yes"),
+    ]
 
 
 def test_without_lanes_it_says_how_it_is_started(tmp_path: Path) -> None:

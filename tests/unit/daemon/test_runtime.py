@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bgpbridge.daemon.runtime import RuntimeFolder
+from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins
 from bgpbridge.errors import BridgeError, UsageError
 
 
@@ -58,6 +58,22 @@ def test_a_folder_that_cannot_be_made(tmp_path):
     with pytest.raises(BridgeError, match="runtime folder") as told:
         RuntimeFolder(tmp_path / "file" / "run").hold()
     assert "runtime.directory" in told.value.mend
+
+
+def test_two_runtime_folders_do_not_share_pins(tmp_path):
+    lock = hold_pins(tmp_path / "pins")
+    with pytest.raises(UsageError, match="another bgpbridge forwards by the pins") as told:
+        hold_pins(tmp_path / "pins")
+    assert "datapath.pin_path" in told.value.mend
+    os.close(hold_pins(tmp_path / "others"))
+    os.close(lock)
+    os.close(hold_pins(tmp_path / "pins"))
+
+
+def test_pins_that_cannot_be_held(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BridgeError, match="Not a directory"):
+        hold_pins(tmp_path / "file" / "pins")
 
 
 def test_where_things_are(tmp_path):

@@ -75,6 +75,8 @@ def test_listings_longer_than_a_slice_are_whole(ask):
     [
         ("/v1/peers/nobody", {}, "there is no peer nobody"),
         ("/v1/route/300.1.1.1", {}, "`300.1.1.1` is not an IP address"),
+        ("/v1/route/192.0.2.0/24", {}, "`192.0.2.0/24` is not an IP address"),
+        ("/v1/fib/192.0.2.0/24", {}, "`192.0.2.0/24` is not an IP address"),
         ("/v1/explain/10.0.0.1/8", {}, "has host bits set"),
         ("/v1/routes", {"peer": "nobody"}, "there is no peer nobody"),
         ("/v1/routes", {"family": "ipx"}, "is not an address family"),
