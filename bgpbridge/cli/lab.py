@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from bgpbridge.cli.commands import JSON, say
+from bgpbridge.errors import LabError
 from bgpbridge.lab import node as container
 from bgpbridge.lab import runner, state, steps
 from bgpbridge.lab.steps import Outcome
@@ -63,6 +64,8 @@ def list_(as_json: bool) -> None:
 def exec_(name: str, node: str, command: tuple[str, ...]) -> None:
     """Run COMMAND in a NODE of the lab NAME; a shell without one. `bgpbridge`, `vtysh`, `birdc` and `gobgp` talk
     to that node's daemon."""
+    if os.geteuid() != 0:
+        raise LabError("lab exec needs root", mend="it enters the node's namespace: run it with sudo")
     words = command[1:] if command[:1] == ("--",) else command
     argv = runner.command(runner.find(name), node, words)
     os.execvp(argv[0], argv)  # noqa: S606 -- we become the command: its terminal, its exit code

@@ -46,7 +46,7 @@ LAZY = {
     "-s",
     "--socket",
     "socket_path",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),  # connecting tells better why not
     default=DEFAULT_SOCKET,
     show_default=True,
     envvar="BGPBRIDGE_SOCKET",

@@ -156,7 +156,7 @@ def _bgpbridge(node: Node, folder: Path) -> Plan:
     # -P: the folder that we happen to stand in is no place to import from.
     command = (sys.executable, "-P", "-m", "bgpbridge")
     env = {"PYTHONPATH": str(Path(bgpbridge.__file__).parent.parent)}
-    by_hand = ("env", f"PYTHONPATH={env['PYTHONPATH']}", *command)
+    by_hand = ("env", f"PYTHONPATH={env['PYTHONPATH']}", f"BGPBRIDGE_CONFIG={config}", *command)
     return Plan(
         files={config: localised(source, folder, bpffs)},
         checks=((*by_hand, "check", str(config)),),

@@ -76,7 +76,9 @@ def explain(bridge: Bridge, address: IPAddress, prefix: Prefix | None = None) ->
     return ExplainView(
         target=str(prefix) if prefix is not None else str(address),
         prefix=str(found) if found is not None else "",
-        verdict=_verdict(bridge, decision, seen, paths),
+        verdict=_verdict(bridge, decision, seen, paths)
+        if prefix is None or found is not None or not seen.prefix
+        else f"not in the table: packets to {address} follow {seen.prefix}, as below",
         note=_note(address, prefix, found, seen),
         paths=paths,
         losses=tuple(_losses(bridge, decision)),

@@ -70,6 +70,14 @@ def test_a_prefix_that_is_not_there(rig):
     assert seen.verdict == "left to the kernel: there is no BGP route"
 
 
+def test_a_prefix_that_is_not_there_though_packets_to_it_have_a_route(rig):
+    rig.session("isp-a")
+    rig.announce("isp-a", ["198.51.100.0/24"], [64601])
+    seen = explain(rig.bridge, address("198.51.100.0"), Prefix.parse("198.51.100.0/23"))
+    assert seen.verdict == "not in the table: packets to 198.51.100.0 follow 198.51.100.0/24, as below"
+    assert (seen.prefix, seen.note) == ("", "no peer has sent 198.51.100.0/23")
+
+
 def test_packets_may_follow_a_more_specific_prefix_than_the_one_explained(rig):
     rig.session("isp-a")
     rig.announce("isp-a", ["198.51.0.0/16", "198.51.0.0/24"], [64601])
