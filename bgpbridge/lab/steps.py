@@ -18,6 +18,7 @@ from bgpbridge.lab.making import Say
 from bgpbridge.lab.matching import difference, text_difference
 from bgpbridge.lab.measure import Report
 from bgpbridge.lab.state import Lab
+from bgpbridge.lab.topology import load
 from bgpbridge.lab.traffic import Stream, StreamSpec
 
 __all__ = ["Outcome", "check", "judge", "play"]
@@ -110,6 +111,7 @@ def check(
     topology: Path, expect: Path | None = None, name: str | None = None, *, say: Say, heard: Callable[[Outcome], None]
 ) -> bool:
     """Bring a topology up, play its expect file, take it down; True when all was as expected."""
+    load(topology)  # a wrong topology is told before an expect file that nobody named
     steps = read(expect or expect_file(topology))
     fine = True
     with runner.running(topology, name, say=say) as lab:

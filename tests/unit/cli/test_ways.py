@@ -243,3 +243,9 @@ def test_without_root_it_says_so(bgpbridge, tmp_path, monkeypatch, command, uid)
     (tmp_path / "c.yaml").write_text("router: {asn: 65000, router_id: 192.0.2.1}\n")
     ran = bgpbridge(command, "-c", str(tmp_path / "c.yaml"))
     assert (ran.code, "needs root" in ran.err) == (1, True)
+
+
+def test_a_lab_test_of_no_topology_names_the_file_that_was_asked_for(bgpbridge, tmp_path):
+    ran = bgpbridge("lab", "test", str(tmp_path / "qa"))
+    assert ran.code == 2
+    assert f"{tmp_path}/qa: there is no such file" in ran.err
