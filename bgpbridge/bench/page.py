@@ -62,7 +62,7 @@ def _section(suite: Suite) -> str:
     for metric in dict.fromkeys(row.metric for row in suite.rows):
         rows = {row.subject: row for row in suite.rows if row.metric == metric}
         ratio = ratio_to_best_peer(suite.rows, metric)
-        last = [f"{ratio:.1f}" if ratio else ""] if compared else []
+        last = [digits(ratio) if ratio else ""] if compared else []
         cells = [figure(rows.get(subject)) for subject in subjects]
         lines.append(_line([metric, next(iter(rows.values())).unit, *cells, *last]))
     return "\n".join([*lines, ""])
@@ -84,7 +84,10 @@ def block(suites: Sequence[Suite]) -> str:
             lines.append(_line([words, *cells]))
     names = {"bird": "BIRD", "frr": "FRR"}
     head = _line(["measured by `make bench`", OURS, *[names.get(peer, peer) for peer in peers]])
-    return "\n".join([head, _line(["---", *["---:"] * (len(peers) + 1)]), *lines])
+    most = max(max(suite.load) for suite in suites)
+    where = f"{suites[0].machine.get('processors', '')}; load average up to {most:.1f} while it was measured"
+    rule = _line(["---", *["---:"] * (len(peers) + 1)])
+    return "\n".join([head, rule, *lines, "", f"({where}; more in [docs/benchmarks.md](docs/benchmarks.md))"])
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from bgpbridge.bench.records import OURS, Row, Suite, ratio_to_best_peer
 
-__all__ = ["figure", "show", "subjects_of"]
+__all__ = ["digits", "figure", "show", "subjects_of"]
 
 
 def figure(row: Row | None) -> str:
@@ -44,5 +44,5 @@ def show(console: Console, suite: Suite) -> None:
         ratio = ratio_to_best_peer(suite.rows, metric)
         unit = next(iter(rows.values())).unit
         cells = [figure(rows.get(subject)) for subject in subjects]
-        table.add_row(metric, unit, *cells, *([f"{ratio:.1f}" if ratio else ""] if len(subjects) > 1 else []))
+        table.add_row(metric, unit, *cells, *([digits(ratio) if ratio else ""] if len(subjects) > 1 else []))
     console.print(table)
