@@ -40,8 +40,8 @@ note("begin")
 if word.startswith("refuse"): sys.exit(int(word[-1]))
 if word == "slow":
     while not (folder / "go").exists(): time.sleep(0.01)
-os.write(ready, b"ready\\n"); os.close(ready)
 note("ready")
+os.write(ready, b"ready\\n"); os.close(ready)
 if word.startswith("crash"): sys.exit(int(word[-1]))
 while True: time.sleep(10)
 """

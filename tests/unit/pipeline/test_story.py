@@ -220,7 +220,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("story")
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(events, min_size=5, max_size=40))
 def test_the_planes_end_where_the_book_says(worlds: Any, octets: Any, folder: Path, told: list[Any]) -> None:
     world = worlds(folder)
