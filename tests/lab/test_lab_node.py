@@ -85,9 +85,10 @@ def test_the_entry_point_starts_each_daemon_where_its_own_tool_finds_it(
             time.sleep(0.2)
         assert said in text, log.read_text()
         os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + 20
         while processes.started_at(pid) and time.monotonic() < deadline:
             time.sleep(0.1)
-        assert processes.started_at(pid) is None, "it does not end when the container is stopped"
+        assert processes.started_at(pid) is None, f"it does not end when the container is stopped\n{log.read_text()}"
 
 
 def test_an_unknown_word_is_told(tmp_path: Path) -> None:

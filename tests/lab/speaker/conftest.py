@@ -261,7 +261,10 @@ class RawRouter:
     def receive(self) -> tuple[int, bytes]:
         """The next message: kind and body. (0, b"") at the end."""
         while len(self.buffer) < 19 or len(self.buffer) < struct.unpack_from("!H", self.buffer, 16)[0]:
-            data = self.sock.recv(65536)
+            try:
+                data = self.sock.recv(65536)
+            except ConnectionResetError:
+                data = b""  # closed with octets of ours unread: an end as well
             if not data:
                 return 0, b""
             self.buffer += data
