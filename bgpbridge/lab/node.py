@@ -44,11 +44,11 @@ def run() -> int:
     folder = FOLDERS.get(daemon, Path("/run/bgpbridge-node"))
     folder.mkdir(parents=True, exist_ok=True)
     planned = plan(node, folder)
+    # At once: the kernel drops a SIGTERM for which process 1 has no handler yet. When process 1 ends, all others do.
+    signal.signal(signal.SIGTERM, _stop)
     _wait_for_cables(int(os.environ.get("CLAB_INTFS", "0")))
     _prepare(planned, folder)
-    children = _start(planned)
-    signal.signal(signal.SIGTERM, _stop)
-    return _stay(children)
+    return _stay(_start(planned))
 
 
 def _configured(daemon: Daemon) -> list[Path]:
