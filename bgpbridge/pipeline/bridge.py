@@ -49,6 +49,7 @@ from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PeerContext
 from bgpbridge.rib.decision import DecisionOptions, MedMode, MissingMed
 from bgpbridge.rib.loc_rib import Capacity, Rib
+from bgpbridge.rib.lookups import group_of
 from bgpbridge.rib.next_hops import NextHop, Resolution
 from bgpbridge.rib.peers import PeerInfo
 from bgpbridge.speaker.launch import Handles, replace_file
@@ -303,8 +304,7 @@ class Bridge:
 
     def group_of(self, prefix: Prefix) -> int:
         """Loc-RIB's group for exactly this prefix, 0 where there is no route."""
-        tables = self.rib.families[prefix.family]
-        return int(tables.group[tables.prefixes.row(prefix)])
+        return group_of(self.rib, prefix)
 
     def _routed_inside(self, prefix: Prefix) -> Iterator[Prefix]:
         tables = self.rib.families[prefix.family]

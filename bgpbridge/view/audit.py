@@ -10,6 +10,7 @@ from bgpbridge.fib.audit import AuditReport
 from bgpbridge.fib.audit import audit as compare
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.rib.lookups import installed
 from bgpbridge.types import Family
 
 __all__ = ["AuditView", "audit"]
@@ -33,11 +34,8 @@ async def audit(bridge: Bridge) -> AuditView:
     """Compare everything now; the loop goes on meanwhile."""
 
     def desired(family: Family) -> tuple[Keys, U32]:
-        tables = bridge.rib.families[family]
-        rows = np.flatnonzero(tables.group[: tables.top + 1])
-        prefixes = tables.prefixes
-        keys = Keys(family, prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows))
-        return keys, tables.group.take(rows)
+        found = installed(bridge.rib, family)
+        return Keys(family, found.hi, found.lo, found.length), found.group.astype(np.uint32)
 
     report: AuditReport = await compare(desired, bridge.planes.xdp, bridge.planes.kernel)
     return AuditView(
