@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ __all__ = ["ControlApi"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CLOSE_WITHIN_S = 1.0
-SLICE = 50  # routes, some 5 ms
 
 
 class ControlApi:
@@ -107,9 +105,10 @@ class ControlApi:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         await response.prepare(request)
         separator = b"["
-        while part := list(islice(found, SLICE)):
-            await response.write(separator + b",\n".join(json.dumps(plain(view)).encode() for view in part))
-            separator = b",\n"
+        for part in found:
+            if part:
+                await response.write(separator + b",\n".join(json.dumps(plain(view)).encode() for view in part))
+                separator = b",\n"
             await asyncio.sleep(0)  # a write to a reader that keeps up gives nobody else a turn
         await response.write(b"]" if separator != b"[" else b"[]")
         return response

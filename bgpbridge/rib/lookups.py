@@ -1,17 +1,19 @@
-"""Reading the RIB: what `routes`, `route`, `explain` and metrics show. Nothing here changes anything.
+"""Questions about the RIB: what `routes`, `route`, `fib`, `explain` and `audit` show. Nothing here changes anything.
 
-Iteration goes by rows and may be paused: `after` of one answer's last path starts the next.
+Answers are values of numbers and prefixes, without names or texts: those are the view's. A listing comes in
+slices of a few milliseconds, between which the caller may let routing go on.
 """
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
-from bgpbridge.rib.adj_rib_in import FRESH
-from bgpbridge.rib.decision import Candidate, Decision
+from bgpbridge.rib.adj_rib_in import FRESH, Mask
+from bgpbridge.rib.decision import Decision
 from bgpbridge.rib.decision_bulk import PathSource
 from bgpbridge.rib.family import FamilyRib
 from bgpbridge.rib.loc_rib import Rib
@@ -22,46 +24,75 @@ __all__ = [
     "Installed",
     "Path",
     "RouteFilter",
-    "candidates",
+    "Status",
     "explain",
     "group_of",
     "installed",
+    "known",
     "longest",
     "paths",
     "routes",
+    "telling",
 ]
 
-SCAN = 65_536
+SCAN = 65_536  # rows looked at by columns between two waits
+SLICE = 50  # rows, or paths, that are read between two waits: deciding a row takes some 50 us
+
+
+class Status(enum.Enum):
+    """The part that a path plays, in the order in which paths are shown."""
+
+    BEST = "best"
+    MULTIPATH = "multipath"
+    BACKUP = "backup"
+    VALID = "valid"
+    UNREACHABLE = "unreachable"
+    REJECTED = "rejected"
+
+
+ORDER = list(Status)
+CHOSEN = {Status.BEST, Status.MULTIPATH}
 
 
 @dataclass(frozen=True, slots=True)
 class Path:
     """One path in an Adj-RIB-In. `received` and `effective` are attribute ids, before and after policy
-    (effective 0 = refused by policy); `changed_s` is what `Rib.now` was at the last change; `group` is
-    the group of the prefix."""
+    (effective 0 = refused by policy); `next_hop` is the id of the next hop, on the peer's own link if it is
+    link-local; `stale`: not sent again since the session was lost (RFC 4724), or about to be removed;
+    `changed_s` is what `Rib.now` was at the last change; `group` is the group of the prefix."""
 
     prefix: Prefix
-    row: int
     peer: int
     path_id: int
     received: int
     effective: int
-    best: bool
+    next_hop: int
+    status: Status
     stale: bool
     changed_s: int
     group: int
 
+    @property
+    def attributes(self) -> int:
+        """The id that counts: after policy, or as received where policy refused the path."""
+        return self.effective or self.received
+
 
 @dataclass(frozen=True, slots=True)
 class RouteFilter:
-    """Which paths to list. `within` keeps a prefix and what it covers. `after` is a row to go on behind."""
+    """Which paths to list. `within` keeps a prefix and what it covers; `best` those that carry traffic."""
 
-    family: Family = Family.IPV4
+    family: Family | None = None
     peer: int | None = None
     within: Prefix | None = None
     best: bool = False
     rejected: bool = False
-    after: int = 0
+
+    @property
+    def families(self) -> list[Family]:
+        """The tables to look into: that of the prefix, where one is given."""
+        family = self.within.family if self.within is not None else self.family
+        return [family] if family is not None else list(Family)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,73 +114,29 @@ def installed(rib: Rib, family: Family) -> Installed:
     return Installed(prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows), group)
 
 
-def routes(rib: Rib, wanted: RouteFilter, limit: int) -> list[Path]:
-    """Paths that pass the filter, by row. At least `limit` if there are as many: all paths of the last
-    prefix are there, so `after=result[-1].row` goes on without a gap."""
-    tables = rib.families[wanted.family]
-    found: list[Path] = []
-    for row in _rows(tables, wanted):
-        found += [path for path in _paths_of(tables, row) if _passes(path, wanted)]
-        if len(found) >= limit:
-            break
-    return found
-
-
-def _rows(tables: FamilyRib, wanted: RouteFilter) -> Iterator[int]:
-    if wanted.within is not None:
-        rows = tables.prefixes.covered(wanted.within)
-        yield from rows.compress(rows > wanted.after).tolist()
-        return
-    for first in range(wanted.after + 1, tables.top + 1, SCAN):
-        last = min(first + SCAN, tables.top + 1)
-        mask = np.zeros(last - first, np.bool_)
-        for source in tables.sources:
-            if wanted.peer in {None, source.peer}:
-                mask |= source.plane.raw[first:last] != 0
-        yield from (np.flatnonzero(mask) + first).tolist()
-
-
-def _passes(path: Path, wanted: RouteFilter) -> bool:
-    if wanted.peer is not None and path.peer != wanted.peer:
-        return False
-    return (path.best or not wanted.best) and (not path.effective or not wanted.rejected)
-
-
-def _paths_of(tables: FamilyRib, row: int) -> list[Path]:
-    sources = [source for source in tables.sources if source.plane.raw_view[row]]
-    return [_path(tables, row, source) for source in sources]
-
-
-def _path(tables: FamilyRib, row: int, source: PathSource) -> Path:
-    plane = source.plane
-    return Path(
-        prefix=tables.prefixes.prefix(row),
-        row=row,
-        peer=source.peer,
-        path_id=plane.path(row),
-        received=int(plane.raw_view[row]),
-        effective=int(plane.effective_view[row]),
-        best=int(tables.best[row]) == plane.slot,
-        stale=int(plane.stale[row]) != FRESH,
-        changed_s=int(plane.changed[row]),
-        group=int(tables.group[row]),
-    )
-
-
-def paths(rib: Rib, prefix: Prefix) -> list[Path]:
-    """All paths of exactly this prefix, refused ones too."""
-    tables = rib.families[prefix.family]
-    row = tables.prefixes.row(prefix)
-    return _paths_of(tables, row) if row else []
+# -- one address, one prefix --------------------------------------------------------------------------------
 
 
 def longest(rib: Rib, address: IPAddress) -> Prefix | None:
     """The longest prefix with a route that holds the address."""
     tables = rib.families[Family.of(address)]
-    for row in tables.prefixes.longest(address):
-        if tables.group[row]:
-            return tables.prefixes.prefix(row)
-    return None
+    row = next((row for row in tables.prefixes.longest(address) if tables.group[row]), 0)
+    return tables.prefixes.prefix(row) if row else None
+
+
+def telling(rib: Rib, address: IPAddress) -> Prefix | None:
+    """The prefix that tells most about an address: the longest with a route; where there is none the longest
+    that a peer sends, whose paths tell why; else the longest that one has sent, whose history does."""
+    tables = rib.families[Family.of(address)]
+    rows = tables.prefixes.longest(address)
+    sent = [row for row in rows if any(source.plane.raw[row] for source in tables.sources)]
+    row = next(iter([*(row for row in sent if tables.group[row]), *sent, *rows]), 0)
+    return tables.prefixes.prefix(row) if row else None
+
+
+def known(rib: Rib, prefix: Prefix) -> bool:
+    """True when a peer sends exactly this prefix, or has sent it."""
+    return rib.families[prefix.family].prefixes.row(prefix) != 0
 
 
 def group_of(rib: Rib, prefix: Prefix) -> int:
@@ -159,11 +146,12 @@ def group_of(rib: Rib, prefix: Prefix) -> int:
     return int(tables.group[row]) if row else 0
 
 
-def candidates(rib: Rib, prefix: Prefix) -> list[Candidate]:
-    """The paths that the decision chooses among."""
+def paths(rib: Rib, prefix: Prefix) -> list[Path]:
+    """All paths of exactly this prefix, refused ones too, best first."""
     tables = rib.families[prefix.family]
     row = tables.prefixes.row(prefix)
-    return tables.candidates(row, rib.options) if row else []
+    found = _paths_of(rib, tables, row, RouteFilter()) if row else []
+    return sorted(found, key=lambda path: ORDER.index(path.status))
 
 
 def explain(rib: Rib, prefix: Prefix) -> Decision:
@@ -171,3 +159,93 @@ def explain(rib: Rib, prefix: Prefix) -> Decision:
     tables = rib.families[prefix.family]
     row = tables.prefixes.row(prefix)
     return tables.decide(row, rib.options) if row else Decision(None)
+
+
+# -- listings -----------------------------------------------------------------------------------------------
+
+
+def routes(rib: Rib, wanted: RouteFilter) -> Iterator[list[Path]]:
+    """Paths that pass the filter, in the order of the tables, some `SLICE` at a time. A slice may be empty:
+    much was looked at and nothing found. Prefixes that come while the caller waits are listed too."""
+    for family in wanted.families:
+        tables = rib.families[family]
+        for first, last in tables.chunks(SCAN):
+            found: list[Path] = []
+            for count, row in enumerate(_rows(rib, tables, wanted, first, last), 1):
+                found += _paths_of(rib, tables, row, wanted)
+                if len(found) >= SLICE or not count % SLICE:
+                    yield found
+                    found = []
+            yield found
+
+
+def _rows(rib: Rib, tables: FamilyRib, wanted: RouteFilter, first: int, last: int) -> list[int]:
+    """By columns, rows first..last-1 that may hold a path of the kind wanted: a million rows are not decided
+    one by one for the few of a peer that were refused."""
+    mask: Mask = np.zeros(last - first, np.bool_)
+    for source in tables.sources:
+        if wanted.peer in {None, source.peer}:
+            raw, effective = source.plane.raw[first:last], source.plane.effective[first:last]
+            mask |= (raw != 0) & (effective == 0) if wanted.rejected else raw != 0
+    if wanted.best:
+        mask &= np.isin(tables.group[first:last], _carrying(rib, wanted.peer))
+    if wanted.within is not None:
+        inside = np.zeros(last - first, np.bool_)
+        inside[tables.prefixes.covered(wanted.within, first, last) - first] = True
+        mask &= inside
+    rows: list[int] = (np.flatnonzero(mask) + first).tolist()
+    return rows
+
+
+def _carrying(rib: Rib, peer: int | None) -> list[int]:
+    """Groups by which a peer (None: any) carries traffic."""
+    groups = rib.groups
+    if peer is None:
+        return groups.ids()
+    return [number for number in groups.using_peer(peer) if any(m.peer == peer for m in groups[number].active)]
+
+
+def _paths_of(rib: Rib, tables: FamilyRib, row: int, wanted: RouteFilter) -> list[Path]:
+    """The paths of one row that pass the filter. What is refused takes no part in the decision."""
+    sources = [source for source in tables.sources if _sends(source, row, wanted)]
+    parts = _parts(rib, tables, row) if any(source.plane.effective_view[row] for source in sources) else {}
+    found = [_path(rib, tables, row, source, parts) for source in sources]
+    return [path for path in found if path.status in CHOSEN] if wanted.best else found
+
+
+def _sends(source: PathSource, row: int, wanted: RouteFilter) -> bool:
+    refused = not source.plane.effective_view[row]
+    return bool(source.plane.raw_view[row]) and wanted.peer in {None, source.peer} and (refused or not wanted.rejected)
+
+
+def _parts(rib: Rib, tables: FamilyRib, row: int) -> dict[tuple[int, int], Status]:
+    """(peer, path id) to the part that the path plays, for those that the decision keeps."""
+    decision = tables.decide(row, rib.options)
+    parts = {(c.peer, c.path_id): Status.BACKUP for c in decision.backups}
+    parts |= {(c.peer, c.path_id): Status.MULTIPATH for c in decision.multipath}
+    if decision.best is not None:
+        parts[decision.best.peer, decision.best.path_id] = Status.BEST
+    return parts
+
+
+def _path(rib: Rib, tables: FamilyRib, row: int, source: PathSource, parts: dict[tuple[int, int], Status]) -> Path:
+    plane, hops = source.plane, rib.next_hops
+    received, effective, path_id = int(plane.raw_view[row]), int(plane.effective_view[row]), plane.path(row)
+    hop = hops.scoped_one(int(rib.attributes.next_hop[effective or received]), source.peer)
+    status = parts.get((source.peer, path_id), Status.VALID)
+    if not effective:
+        status = Status.REJECTED
+    elif not hops.resolution(hop).reachable:
+        status = Status.UNREACHABLE
+    return Path(
+        prefix=tables.prefixes.prefix(row),
+        peer=source.peer,
+        path_id=path_id,
+        received=received,
+        effective=effective,
+        next_hop=hop,
+        status=status,
+        stale=int(plane.stale[row]) != FRESH,
+        changed_s=int(plane.changed[row]),
+        group=int(tables.group[row]),
+    )

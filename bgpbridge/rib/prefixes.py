@@ -164,17 +164,18 @@ class PrefixTable:
                 rows.append(row)
         return rows
 
-    def covered(self, prefix: Prefix) -> Ids:
-        """Rows inside a prefix, itself among them, ascending."""
-        lo, length = self.lo[1 : self.count + 1], self.length[1 : self.count + 1]
+    def covered(self, prefix: Prefix, first: int = 1, last: int | None = None) -> Ids:
+        """Rows inside a prefix, itself among them, ascending; of rows first..last-1 if those are given."""
+        part = slice(first, self.count + 1 if last is None else last)
+        lo, length = self.lo[part], self.length[part]
         inside = length >= prefix.length
         shift = self.family.bits - prefix.length
         if shift < 64:
             inside &= lo >> np.uint64(shift) == np.uint64((prefix.value & MASK64) >> shift)
         if self.family is Family.IPV6 and shift < 128:
             high = np.uint64(max(shift - 64, 0))
-            inside &= self._hi[1 : self.count + 1] >> high == np.uint64(prefix.value >> 64) >> high
-        return np.flatnonzero(inside) + 1
+            inside &= self._hi[part] >> high == np.uint64(prefix.value >> 64) >> high
+        return np.flatnonzero(inside) + first
 
 
 class DirectTable(PrefixTable):

@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from bgpbridge.commits import HistoryEntry
 from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.rib import lookups
 from bgpbridge.rib.decision import Candidate, Decision
-from bgpbridge.types import Family, IPAddress, Prefix
-from bgpbridge.view.fib import FibView, fib, matching_row, protocol_name
-from bgpbridge.view.routes import RouteView, paths_at
+from bgpbridge.rib.lookups import Path, Status
+from bgpbridge.types import IPAddress, Prefix
+from bgpbridge.view.fib import FibView, fib, protocol_name
+from bgpbridge.view.routes import RouteView, policy_verdict, route_view
 
 __all__ = ["ExplainView", "HistoryView", "LossView", "PolicyView", "explain"]
 
@@ -68,31 +70,31 @@ class ExplainView:
 
 def explain(bridge: Bridge, address: IPAddress, prefix: Prefix | None = None) -> ExplainView:
     """Why packets to `address` go where they go; `prefix` names one to explain instead of the longest match."""
-    tables = bridge.rib.families[Family.of(address)]
-    row = tables.prefixes.row(prefix) if prefix is not None else _telling_row(bridge, address)
-    decision = tables.decide(row, bridge.rib.options) if row else Decision(None)
-    found = tables.prefixes.prefix(row) if row else None
-    seen, paths = fib(bridge, address), paths_at(bridge, tables, row) if row else ()
+    found = _explained(bridge, address, prefix)
+    decision = lookups.explain(bridge.rib, found) if found is not None else Decision(None)
+    paths = lookups.paths(bridge.rib, found) if found is not None else []
+    seen, views = fib(bridge, address), tuple(route_view(bridge, path) for path in paths)
     return ExplainView(
         target=str(prefix) if prefix is not None else str(address),
         prefix=str(found) if found is not None else "",
-        verdict=_verdict(bridge, decision, seen, paths)
+        verdict=_verdict(bridge, decision, seen, views)
         if prefix is None or found is not None or not seen.prefix
         else f"not in the table: packets to {address} follow {seen.prefix}, as below",
         note=_note(address, prefix, found, seen),
-        paths=paths,
+        paths=views,
         losses=tuple(_losses(bridge, decision)),
-        policy=_policy(bridge, found, decision.best),
+        policy=_policy(bridge, paths),
         fib=seen,
         foreign=tuple(_foreign(bridge, address)),
         history=_history(bridge, found),
     )
 
 
-def _telling_row(bridge: Bridge, address: IPAddress) -> int:
-    """The longest prefix with a route; where there is none, the longest that a peer has sent: its paths tell why."""
-    rows = bridge.rib.families[Family.of(address)].prefixes.longest(address)
-    return matching_row(bridge, address) or next(iter(rows), 0)
+def _explained(bridge: Bridge, address: IPAddress, prefix: Prefix | None) -> Prefix | None:
+    """The prefix to explain, None where nobody has sent one."""
+    if prefix is None:
+        return lookups.telling(bridge.rib, address)
+    return prefix if lookups.known(bridge.rib, prefix) else None
 
 
 def _note(address: IPAddress, prefix: Prefix | None, found: Prefix | None, seen: FibView) -> str:
@@ -148,14 +150,14 @@ def _who(bridge: Bridge, candidate: Candidate) -> str:
     return f"{name} path {candidate.path_id}" if candidate.path_id else name
 
 
-def _policy(bridge: Bridge, prefix: Prefix | None, best: Candidate | None) -> PolicyView | None:
-    if prefix is None or best is None:
+def _policy(bridge: Bridge, paths: list[Path]) -> PolicyView | None:
+    """What policy said of the best path, which is the first if there is one."""
+    if not paths or paths[0].status is not Status.BEST:
         return None
-    decoded = bridge.rib.attributes.get(bridge.rib.attributes.received(best.attributes)).attributes
-    if decoded is None or bridge.peers.at(best.peer) is None:
+    verdict = policy_verdict(bridge, paths[0])
+    if verdict is None:
         return None
-    verdict = bridge.judge.explain(best.peer, prefix, decoded)
-    name = bridge.peers.name(best.peer)
+    name = bridge.peers.name(paths[0].peer)
     return PolicyView(name, verdict.accept, verdict.policy, verdict.term, str(verdict.place), verdict.reason)
 
 

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from bgpbridge.fib.kernel_lookup import KernelAnswer, kernel_lookup
 from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.rib import lookups
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL
-from bgpbridge.types import Family, IPAddress, Prefix
+from bgpbridge.types import IPAddress, Prefix
 from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies, group
 
-__all__ = ["FibView", "KernelRouteView", "fib", "matching_row", "protocol_name"]
+__all__ = ["FibView", "KernelRouteView", "fib", "protocol_name"]
 
 MOST_REFUSALS = 100_000
 XDP_SAYS = {0: "no entry: left to the kernel", LOCAL: "punt: left to the kernel", BLACKHOLE: "blackhole: dropped"}
@@ -72,20 +73,12 @@ class FibView:
     adjacencies: tuple[AdjacencyView, ...]
 
 
-def matching_row(bridge: Bridge, address: IPAddress) -> int:
-    """The row of the longest prefix with a route that holds the address, 0 when there is none."""
-    tables = bridge.rib.families[Family.of(address)]
-    return next((row for row in tables.prefixes.longest(address) if tables.group[row]), 0)
-
-
 def fib(bridge: Bridge, address: IPAddress) -> FibView:
     """What the planes do with an address now."""
-    row = matching_row(bridge, address)
-    tables = bridge.rib.families[Family.of(address)]
-    number = int(tables.group[row]) if row else 0
+    prefix = lookups.longest(bridge.rib, address)
+    number = lookups.group_of(bridge.rib, prefix) if prefix is not None else 0
     xdp, kernel = bridge.planes.xdp, bridge.planes.kernel
     value = xdp.lookup(address) if xdp is not None else 0
-    prefix = tables.prefixes.prefix(row) if row else None
     shown = value if value in bridge.rib.groups else number
     detail = group(bridge, shown) if shown in bridge.rib.groups else None
     slots = detail.slots if detail is not None else {}

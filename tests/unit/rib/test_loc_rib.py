@@ -10,7 +10,6 @@ from bgpbridge.rib import lookups
 from bgpbridge.rib.decision import DecisionOptions, Step
 from bgpbridge.rib.groups import Group, Member
 from bgpbridge.rib.loc_rib import Capacity, Rib
-from bgpbridge.rib.lookups import RouteFilter
 from bgpbridge.rib.next_hops import Resolution
 from bgpbridge.rib.peers import AcceptAll, PeerInfo, RefuseAll
 from bgpbridge.types import AttributeChanges, Family, Prefix, Session, Verdict
@@ -316,37 +315,6 @@ def test_the_time_of_the_last_change_is_what_the_pipeline_said() -> None:
     world.rib.now = 77
     world.one(announce(str(NET)))
     assert lookups.paths(world.rib, NET)[0].changed_s == 77
-
-
-def test_lookups_show_paths_best_rejected_and_the_longest_match() -> None:
-    world = World()
-    world.run(announce(str(NET), "10.0.0.0/8", "10.1.0.0/16"))
-    world.run(announce(str(NET), path=(65001, 2), hop="192.0.2.2"), peer=1)
-    rib = world.rib
-    assert [(p.peer, p.best) for p in lookups.paths(rib, NET)] == [(0, True), (1, False)]
-    assert lookups.paths(rib, Prefix.parse("9.0.0.0/8")) == []
-    assert lookups.longest(rib, ip_address("10.1.2.3")) == Prefix.parse("10.1.0.0/16")
-    assert lookups.longest(rib, ip_address("11.1.2.3")) is None
-    assert [str(p.prefix) for p in lookups.routes(rib, RouteFilter(peer=1), 10)] == [str(NET)]
-    assert len(lookups.routes(rib, RouteFilter(best=True), 10)) == 3
-    within = RouteFilter(within=Prefix.parse("10.0.0.0/8"))
-    assert [str(p.prefix) for p in lookups.routes(rib, within, 10)] == ["10.0.0.0/8", "10.1.0.0/16"]
-    assert lookups.routes(rib, RouteFilter(rejected=True), 10) == []
-    assert lookups.candidates(rib, NET)[0].path_length == 1
-    assert lookups.explain(rib, Prefix.parse("9.0.0.0/8")).best is None
-    assert lookups.installed(rib, V4).group.tolist() == [
-        lookups.group_of(rib, p) for p in (NET, *map(Prefix.parse, ("10.0.0.0/8", "10.1.0.0/16")))
-    ]
-
-
-def test_listing_goes_on_where_it_stopped() -> None:
-    world = World()
-    world.run(announce(*(f"10.{n}.0.0/16" for n in range(10))))
-    seen, after = [], 0
-    while page := lookups.routes(world.rib, RouteFilter(after=after), 3):
-        seen += [path.prefix for path in page]
-        after = page[-1].row
-    assert seen == [Prefix.parse(f"10.{n}.0.0/16") for n in range(10)]
 
 
 class Caching(AcceptAll):
