@@ -20,6 +20,7 @@ __all__ = [
     "Command",
     "ControlReceiver",
     "ControlSender",
+    "Hold",
     "Reload",
     "RequestRefresh",
     "Resync",
@@ -42,13 +43,24 @@ class RequestRefresh:
 @dataclass(frozen=True, slots=True)
 class Teardown:
     """End a session with this NOTIFICATION. `text` goes with Cease 2 and 4 as a shutdown communication
-    (RFC 9003); `data` is the data field of other codes, e.g. the malformed attribute of RFC 4271 s6.3."""
+    (RFC 9003); `data` is the data field of other codes, e.g. the malformed attribute of RFC 4271 s6.3. For `hold_s`
+    seconds after it no session begins (IdleHoldTime of RFC 4271 s8.1.1)."""
 
     peer: int
     code: int
     subcode: int
     text: str = ""
     data: bytes = b""
+    hold_s: int = 0
+    token: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Let no session with a peer begin for so many seconds; 0 ends it. One that is up stays up."""
+
+    peer: int
+    seconds: int
     token: int = 0
 
 
@@ -67,8 +79,8 @@ class Reload:
     token: int = 0
 
 
-Command = RequestRefresh | Teardown | Resync | Reload
-_KINDS: dict[str, type[Command]] = {kind.__name__: kind for kind in (RequestRefresh, Teardown, Resync, Reload)}
+Command = RequestRefresh | Teardown | Hold | Resync | Reload
+_KINDS: dict[str, type[Command]] = {kind.__name__: kind for kind in (RequestRefresh, Teardown, Hold, Resync, Reload)}
 
 
 def encode_command(command: Command) -> bytes:

@@ -74,6 +74,7 @@ class NoticeKind(enum.StrEnum):
     OPEN_REFUSED = "open refused"
     LISTEN_FAILED = "listen failed"
     CONNECT_FAILED = "connect failed"
+    SIGNATURE_REFUSED = "signature refused"
     FLAPPING = "flapping"
     RELOADED = "reloaded"
     RELOAD_REFUSED = "reload refused"

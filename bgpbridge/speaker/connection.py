@@ -19,6 +19,8 @@ from exabgp.reactor.network.incoming import Incoming
 from exabgp.reactor.network.outgoing import Outgoing
 from exabgp.reactor.network.tcp import nagle
 
+from bgpbridge.speaker.signatures import Signatures, no_answer
+
 __all__ = ["TapConnection", "TapIncoming", "TapOutgoing"]
 
 _HEADER: Final = struct.Struct("!16sHB")
@@ -120,9 +122,10 @@ class TapIncoming(TapConnection, Incoming):  # type: ignore[misc]  # exabgp is u
 
 class TapOutgoing(TapConnection, Outgoing):  # type: ignore[misc]  # exabgp is untyped
     """A connection that we open. ExaBGP's loop would send SYNs as fast as the reactor turns; this one waits
-    between attempts and remembers why they failed (`issue`)."""
+    between attempts and remembers why they failed: `issue` in full, `cause` without its figures."""
 
     issue = ""
+    cause = ""
 
     def establish(self) -> Iterator[bool]:
         """False until the connection stands, then True."""
@@ -136,30 +139,32 @@ class TapOutgoing(TapConnection, Outgoing):  # type: ignore[misc]  # exabgp is u
                     yield True
                     return
             else:
-                self.issue = str(problem)
+                self.issue = self.cause = str(problem)
             until = time.monotonic() + pause
             pause = min(pause * 1.5, _LONGEST_PAUSE_S)
             while time.monotonic() < until:
                 yield False
-            self.issue = ""
+            self.issue = self.cause = ""
 
     def _await_answer(self) -> Iterator[bool]:
         """Yield until TCP has an answer: `issue` stays empty when it is a good one."""
         assert self.io is not None
         poller = select.poll()
         poller.register(self.io, select.POLLOUT)
-        until = time.monotonic() + _ANSWER_S
+        until, before = time.monotonic() + _ANSWER_S, Signatures.now()
         while not poller.poll(0):
             if time.monotonic() > until:
-                self._fail(f"no answer in {_ANSWER_S:.0f} s: filtered, no route, or another MD5 password there")
+                dropped, password = Signatures.now() - before, bool(self.md5)
+                issue = no_answer(_ANSWER_S, password=password, dropped=dropped)
+                self._fail(issue, f"no answer, signatures {bool(dropped.about(password=password))}")
                 return
             yield False
         code = self.io.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         if code:
-            self._fail(os.strerror(code))
+            self._fail(os.strerror(code), os.strerror(code))
 
-    def _fail(self, issue: str) -> None:
-        self.issue = issue
+    def _fail(self, issue: str, cause: str) -> None:
+        self.issue, self.cause = issue, cause
         assert self.io is not None
         self.io.close()
         self.io = None

@@ -35,6 +35,7 @@ from bgpbridge.feed.reader import LaneReader
 __all__ = ["HANDLES_VARIABLE", "Handles", "SpeakerProcess", "replace_file"]
 
 HANDLES_VARIABLE: Final = "BGPBRIDGE_HANDLES"
+_PASSED_ON: Final = ("PATH", "PYTHON", "LANG", "LC_", "TZ", "LD_LIBRARY_PATH")
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,9 +233,9 @@ def _drain(end: socket.socket) -> None:
 
 
 def _environment() -> dict[str, str]:
-    """Ours, and the package where we found it: the child starts in / and may have another search path."""
-    environment = dict(os.environ)
+    """What Python needs of ours, and the package where we found it: the child starts in / and may have another search
+    path. All else stays behind: passwords may be there that are none of the speaker's business."""
+    environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
     root = str(Path(bgpbridge.__file__).parent.parent)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
-    environment.pop(HANDLES_VARIABLE, None)
     return environment

@@ -17,11 +17,11 @@ from exabgp.bgp.fsm import FSM
 from exabgp.bgp.message import Notification, Notify
 from exabgp.bgp.message.refresh import RouteRefresh
 from exabgp.reactor.network.error import LostConnection, NetworkError
-from exabgp.reactor.peer import Peer
+from exabgp.reactor.peer import ACTION, Peer
 
 from bgpbridge.feed.frames import DownReason, NoticeKind, SessionDown, SessionUp
 from bgpbridge.speaker.negotiated import session_up
-from bgpbridge.speaker.words import PeerWords
+from bgpbridge.speaker.words import PeerWords, changed
 
 if TYPE_CHECKING:
     from bgpbridge.speaker.outbox import Outbox
@@ -33,6 +33,7 @@ _SETTLED_S: Final = 10.0  # a second connection this soon is a collision, not a 
 _FLAPS: Final = 5
 _FLAP_WINDOW_S: Final = 60.0
 _CEASE: Final = 6
+_DECONFIGURED, _REJECTED, _OTHER_CHANGE = 3, 5, 6  # subcodes of it (RFC 4486 s3)
 _WITH_TEXT: Final = (2, 4)  # subcodes of Cease that carry a shutdown communication (RFC 9003 s2)
 
 
@@ -46,7 +47,8 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         self.resting = False
         self._up: SessionUp | None = None
         self._since_s = 0.0
-        self._leaving: DownReason | None = None
+        self._leaving: tuple[DownReason, str] | None = None
+        self._held_until = 0.0
         self._order: Notify | None = None
         self._ends: deque[float] = deque(maxlen=_FLAPS)
 
@@ -118,7 +120,8 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         offered = self.session.graceful_restart_s is not None
         leaving, self._leaving = self._leaving, None
         if leaving is not None:
-            return SessionDown(leaving, text=message, graceful=leaving is not DownReason.REMOVED and offered)
+            reason, text = leaving
+            return SessionDown(reason, text=text, graceful=reason is not DownReason.REMOVED and offered)
         if isinstance(error, Notify):
             return self._notified(error, offered)
         if isinstance(error, Notification):
@@ -140,7 +143,7 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         now = time.monotonic()
         self._ends.append(now)
         if len(self._ends) == _FLAPS and now - self._ends[0] < _FLAP_WINDOW_S:
-            text = f"the session with {self.words.name} ended {_FLAPS} times in {now - self._ends[0]:.0f} s"
+            text = f"its session ended {_FLAPS} times in {now - self._ends[0]:.0f} s"
             self.outbox.notice(NoticeKind.FLAPPING, text, peer=self.number)
 
     def _open_refused(self, error: Any) -> None:
@@ -148,13 +151,12 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         why = str(error)
         if (error.code, error.subcode) == (2, 2) and isinstance(error, Notify):
             why = f"its AS is {int(self.proto.negotiated.peer_as)}, configured is {self.neighbor['peer-as']}"
-        text = f"{self.words.name} ({self.neighbor['peer-address']}): {who} the session: {why}"
-        self.outbox.notice(NoticeKind.OPEN_REFUSED, text, peer=self.number)
+        self.outbox.notice(NoticeKind.OPEN_REFUSED, f"{who} the session: {why}", peer=self.number)
 
     def connect_failed(self, issue: str) -> None:
         """An attempt to connect failed."""
         address, port = self.neighbor["peer-address"], self.neighbor["connect"]
-        text = f"{self.words.name}: no connection to {address} port {port}: {issue}"
+        text = f"no connection to {address} port {port}: {issue}"
         self.outbox.notice(NoticeKind.CONNECT_FAILED, text, peer=self.number)
 
     # orders of the bridge ---------------------------------------------------------------------------
@@ -165,6 +167,21 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
             octets = text.encode()[:255].decode(errors="ignore").encode()
             data = bytes([len(octets)]) + octets
         self._order = Notify(code, subcode, data)
+
+    def hold(self, seconds: float) -> None:
+        """Begin no session and take none for so long (IdleHoldTime, RFC 4271 s8.1.1); 0: do again. One that is up
+        stays up, one that is only being made is given up."""
+        self._held_until = time.monotonic() + seconds if seconds else 0.0
+        if seconds and self.session is None:
+            self._reset("held off")
+
+    @property
+    def _held(self) -> bool:
+        return self.session is None and time.monotonic() < self._held_until
+
+    def run(self) -> Any:
+        """ExaBGP's turn of this peer; none that begins a session while it is held off."""
+        return ACTION.LATER if self.generator is None and self.proto is None and self._held else super().run()
 
     def resync(self) -> bool:
         """Say again that the session is up and ask for its table. False: the peer cannot send it again."""
@@ -183,14 +200,19 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
     # where ExaBGP would do harm ---------------------------------------------------------------------
 
     def remove(self) -> None:
-        """The peer is gone from the configuration: say so (ExaBGP closes TCP without a word)."""
-        self._leaving = DownReason.REMOVED
-        self._say(Notify(_CEASE, 3))
+        """The peer is gone from the configuration, or is there with another AS number or address: say so (ExaBGP
+        closes TCP without a word)."""
+        new = self.reactor.successor(self.words.name)
+        if new is None:
+            self._leaving = DownReason.REMOVED, ""
+        else:
+            self._leaving = DownReason.CONFIGURATION, changed(self.neighbor, new)
+        self._say(Notify(_CEASE, _DECONFIGURED if new is None else _OTHER_CHANGE))
         super().remove()
 
     def shutdown(self) -> None:
         """The speaker goes. With graceful restart in silence, so that the peer keeps our routes."""
-        self._leaving = DownReason.SHUTDOWN
+        self._leaving = DownReason.SHUTDOWN, ""
         if self.session is not None and self.session.graceful_restart_s is None:
             self._say(Notify(_CEASE, 2, b""))
         super().shutdown()
@@ -198,7 +220,9 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
     def reestablish(self, restart_neighbor: Any = None) -> None:
         """The configuration of this peer changed. ExaBGP swaps it in at the next end of a session; a peer
         that has none must not begin one with the old configuration."""
-        self._leaving = DownReason.CONFIGURATION if self.session is not None else None
+        text = changed(self.neighbor, restart_neighbor) if restart_neighbor is not None else ""
+        self._leaving = (DownReason.CONFIGURATION, text) if self.session is not None else None
+        self._held_until = 0.0
         super().reestablish(restart_neighbor)
         if self.proto is None and restart_neighbor is not None:
             self._reset("configuration changed")
@@ -208,10 +232,13 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         wants the new connection taken and the old one closed; ExaBGP would refuse it until the hold timer."""
         settled = time.monotonic() - self._since_s > _SETTLED_S
         if self.session is not None and self.session.graceful_restart_s is not None and settled:
-            self._leaving = DownReason.REPLACED
+            self._leaving = DownReason.REPLACED, ""
             self._close("the peer connected anew")
             self.neighbor.reset_rib()
-        refusal = super().handle_connection(connection)
+        if self._held:
+            refusal = connection.notification(_CEASE, _REJECTED, "held off after a reset")
+        else:
+            refusal = super().handle_connection(connection)
         if refusal is not None:
             for _ in itertools.islice(refusal, 3):  # it is written at once or not at all
                 pass

@@ -13,7 +13,16 @@ from typing import Any, Final
 from exabgp.reactor.api.processes import Processes
 
 from bgpbridge.errors import WireError
-from bgpbridge.feed.control import Command, ControlReceiver, Reload, RequestRefresh, Resync, Teardown, decode_command
+from bgpbridge.feed.control import (
+    Command,
+    ControlReceiver,
+    Hold,
+    Reload,
+    RequestRefresh,
+    Resync,
+    Teardown,
+    decode_command,
+)
 from bgpbridge.feed.frames import NoticeKind
 
 __all__ = ["TapProcesses"]
@@ -45,6 +54,7 @@ class TapProcesses(Processes):  # type: ignore[misc]  # exabgp is untyped
             os.eventfd_read(self._space)
         self._reactor.outbox.retry()
         self._reactor.retry_listening()
+        self._reactor.look_at_signatures()
         for _ in range(_AT_ONCE):
             datagram = self._control.receive()
             if datagram is None:
@@ -69,9 +79,14 @@ class TapProcesses(Processes):  # type: ignore[misc]  # exabgp is untyped
             case Resync(token):
                 for peer in self._reactor.tapped():
                     self._resync(peer, token)
-            case Teardown(number, code, subcode, text, data, token):
+            case Teardown(number, code, subcode, text, data, hold_s, token):
                 if (peer := self._established(number, token)) is not None:
+                    peer.hold(hold_s)
                     peer.order_end(code, subcode, text, data)
+            case Hold(number, seconds):
+                for peer in self._reactor.tapped():
+                    if peer.number == number:
+                        peer.hold(seconds)
             case RequestRefresh(number, family, token):
                 if (peer := self._established(number, token)) is not None:
                     self._ask_again(peer, family, token)
@@ -87,7 +102,7 @@ class TapProcesses(Processes):  # type: ignore[misc]  # exabgp is untyped
         """A peer that cannot send its table again must begin anew: the bridge has lost what it had."""
         if peer.session is None or peer.resync():
             return
-        text = f"{peer.words.name} offers no route refresh: its session is reset to get its table again"
+        text = "it offers no route refresh: its session is reset to get its table again"
         self._reactor.outbox.notice(NoticeKind.NO_REFRESH, text, peer=peer.number, token=token)
         peer.order_end(6, 4, "bgpbridge lost its tables and the session has no route refresh", b"")
 
@@ -95,7 +110,7 @@ class TapProcesses(Processes):  # type: ignore[misc]  # exabgp is untyped
         if peer.session.route_refresh and family in peer.session.families:
             peer.request_refresh(family)
             return
-        text = f"{peer.words.name} offers no route refresh for {family.label}"
+        text = f"it offers no route refresh for {family.label}"
         self._reactor.outbox.notice(NoticeKind.NO_REFRESH, text, peer=peer.number, token=token)
 
     def _refuse(self, text: str, token: int) -> None:

@@ -6,6 +6,7 @@ way, message by message. BoRR and EoRR (RFC 7313) go to the lane, in order with 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,8 @@ from exabgp.reactor.network.error import NetworkError
 from exabgp.reactor.protocol import _UPDATE, Protocol
 
 from bgpbridge.feed.frames import RefreshKind
+from bgpbridge.speaker.connection import TapOutgoing
+from bgpbridge.speaker.signatures import TELL_AGAIN_S
 
 if TYPE_CHECKING:
     from bgpbridge.speaker.connection import TapConnection
@@ -34,13 +37,14 @@ class TapProtocol(Protocol):  # type: ignore[misc]  # exabgp is untyped
     _inside = False  # ExaBGP's own reader is in the middle of a message
 
     def connect(self) -> Iterator[bool]:
-        """ExaBGP's, and the reason of each failed attempt to the operator."""
-        told = ""
+        """ExaBGP's, and why attempts fail to the operator: once for a cause, and now and then while it lasts."""
+        told, again_at = "", 0.0
         for connected in super().connect():
-            issue = getattr(self.connection, "issue", "")
-            if issue and issue != told:
-                self.peer.connect_failed(issue)
-            told = issue
+            cause = getattr(self.connection, "cause", "")
+            if cause and (cause != told or time.monotonic() > again_at):
+                assert isinstance(self.connection, TapOutgoing)
+                told, again_at = cause, time.monotonic() + TELL_AGAIN_S
+                self.peer.connect_failed(self.connection.issue)
             yield connected
 
     def read_message(self) -> Iterator[Any]:

@@ -24,6 +24,8 @@ from bgpbridge.speaker.listener import TapListener, wishes
 from bgpbridge.speaker.outbox import Outbox
 from bgpbridge.speaker.peer import TapPeer
 from bgpbridge.speaker.processes import TapProcesses
+from bgpbridge.speaker.signatures import SignatureWatch
+from bgpbridge.speaker.words import PeerWords
 
 __all__ = ["TapReactor"]
 
@@ -61,6 +63,7 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
         self._poller = _Poller()
         self._parts = partial(TapProcesses, self, control, space)
         self._listen_at: float | None = None
+        self._signatures = SignatureWatch()
 
     def run(self) -> int:
         """Until SIGTERM. The exit status."""
@@ -112,6 +115,10 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
         if self._listen_at is not None and time.monotonic() >= self._listen_at:
             self._listen_for_neighbors()
 
+    def look_at_signatures(self) -> None:
+        """Tell of passive peers whose segments the kernel drops."""
+        self._signatures.look(self._peers.values())
+
     # reload and end -----------------------------------------------------------------------------------
 
     def reload(self) -> bool:
@@ -132,6 +139,12 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
         gc.freeze()  # nothing that lives now dies soon; later collections need not look at it
         self.outbox.notice(NoticeKind.RELOADED, f"{len(self.configuration.neighbors)} peers", token=token, always=True)
         return True
+
+    def successor(self, name: str) -> Any:
+        """The neighbor that our peer of this name is in the configuration that was read last; None when it is in there
+        no more. ExaBGP takes one with another AS number or address for another one."""
+        found = self.configuration.neighbors.values()
+        return next((one for one in found if PeerWords.from_text(one["description"]).name == name), None)
 
     def _pending_adjribout(self) -> bool:
         """ExaBGP drops a SIGUSR1 that comes while any peer, even one that is down, has something to be

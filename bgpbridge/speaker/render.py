@@ -17,7 +17,6 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from bgpbridge.config.model import Config
 from bgpbridge.config.peer import Announcement, Peer
-from bgpbridge.errors import DocumentError
 from bgpbridge.speaker.words import PeerWords, last_line
 from bgpbridge.types import Family
 
@@ -28,8 +27,8 @@ _MAX_TTL = 255
 
 def render(config: Config, numbers: Mapping[str, int], passwords: Mapping[str, str]) -> str:
     """The whole file. `numbers` gives each peer's number (its lane), `passwords` the MD5 password of the
-    peers that have one (`config.secrets.read_password`). Raises DocumentError, at the peer's place, for an
-    announcement that cannot be made."""
+    peers that have one (`config.secrets.read_password`). `config` is as `load_config` gives it: announcements
+    that cannot be made are refused there (`config.checks`)."""
     lines = ["# Written by bgpbridge from its own configuration; changes here are lost."]
     for peer in config.peers:
         lines += ["", *_neighbor(config, peer, numbers[peer.name], passwords.get(peer.name))]
@@ -99,20 +98,11 @@ def _announcements(peer: Peer, local_asn: int, *, ebgp: bool) -> Iterator[str]:
         return
     yield "  static {"
     for announcement in peer.announce:
-        yield f"    route {' '.join(_route(peer, announcement, local_asn, ebgp=ebgp))};"
+        yield f"    route {' '.join(_route(announcement, local_asn, ebgp=ebgp))};"
     yield "  }"
 
 
-def _route(peer: Peer, announcement: Announcement, local_asn: int, *, ebgp: bool) -> Iterator[str]:
-    family = announcement.prefix.family
-    if family not in peer.families:
-        raise _refusal(peer, announcement, f"{family.label} is not among its families", "add it to `families`")
-    if announcement.next_hop is None and Family.of(peer.address) is not family:
-        mend = f"set next_hop to an {family.label} address of this router"
-        raise _refusal(peer, announcement, "the session runs over the other address family", mend)
-    if announcement.next_hop is None and peer.local_address is None:
-        mend = "set local_address of the peer, or next_hop of the announcement"
-        raise _refusal(peer, announcement, "its next hop would be our address, which the kernel chooses later", mend)
+def _route(announcement: Announcement, local_asn: int, *, ebgp: bool) -> Iterator[str]:
     yield str(announcement.prefix)
     yield f"next-hop {announcement.next_hop or 'self'}"
     if announcement.med is not None:
@@ -130,10 +120,6 @@ def _communities(announcement: Announcement) -> Iterator[str]:
         yield f"large-community [ {' '.join(':'.join(map(str, value)) for value in announcement.large)} ]"
     if announcement.extended:
         yield f"extended-community [ {' '.join(f'0x{value.hex()}' for value in announcement.extended)} ]"
-
-
-def _refusal(peer: Peer, announcement: Announcement, problem: str, mend: str) -> DocumentError:
-    return DocumentError(peer.place, f"peer {peer.name} cannot announce {announcement.prefix}: {problem}", mend=mend)
 
 
 def _unicast(families: Iterable[Family]) -> str:

@@ -30,6 +30,8 @@ SEAMS: Final[tuple[tuple[str, str, tuple[str, ...] | None], ...]] = (
     ("exabgp.reactor.peer", "Peer._main", ("self",)),
     ("exabgp.reactor.peer", "Peer._close", ("self", "message", "error")),
     ("exabgp.reactor.peer", "Peer._reset", ("self", "message", "error")),
+    ("exabgp.reactor.peer", "Peer.run", ("self",)),
+    ("exabgp.reactor.peer", "ACTION.LATER", None),
     ("exabgp.reactor.peer", "Peer.socket", ("self",)),
     ("exabgp.reactor.peer", "Peer.remove", ("self",)),
     ("exabgp.reactor.peer", "Peer.shutdown", ("self",)),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from bgpbridge.errors import SpeakerError
 from bgpbridge.types import Family
 
-__all__ = ["PeerWords", "last_line", "whole"]
+__all__ = ["PeerWords", "changed", "last_line", "whole"]
 
 _LAST_LINE: Final = re.compile(r"# end of bgpbridge's configuration: (\d+) peers?\n*\Z")
 
@@ -68,3 +68,30 @@ def whole(text: str) -> int | None:
     """The number of peers in a whole file, None for one that is empty, truncated or somebody else's."""
     found = _LAST_LINE.search(text)
     return int(found[1]) if found else None
+
+
+_SHOWN: Final = {
+    "peer-as": "its AS number",
+    "peer-address": "its address",
+    "connect": "its port",
+    "local-as": "our AS number",
+    "local-address": "our address",
+    "router-id": "our router id",
+    "hold-time": "hold time",
+    "passive": "passive",
+}
+_NAMED: Final = {
+    "md5-password": "password",
+    "incoming-ttl": "TTL security",
+    "outgoing-ttl": "TTL",
+    "capability": "capabilities",
+}
+
+
+def changed(old: Any, new: Any) -> str:
+    """What is different between two of ExaBGP's neighbors, for people. Never a password."""
+    both = {key: (str(old[key]), str(new[key])) for key in _SHOWN if old[key] is not None and new[key] is not None}
+    shown = [f"{_SHOWN[key]} {before} is now {after}" for key, (before, after) in both.items() if before != after]
+    named = [word for key, word in _NAMED.items() if str(old[key]) != str(new[key])]
+    families = ["families"] if sorted(map(str, old.families())) != sorted(map(str, new.families())) else []
+    return ", ".join([*shown, *(f"another {word}" for word in named), *families])
