@@ -93,10 +93,11 @@ def _announcement(peer: Peer, announcement: Announcement, path: tuple[str | int,
     if next_hop is not None and next_hop.version not in allowed:
         problem = f"{prefix} cannot have the next hop {next_hop}"
         yield Problem((*path, "next_hop"), problem, f"an IPv{wanted} address")
-    if next_hop is None and session not in allowed:
+    if next_hop is None and session != wanted:  # for IPv4 over IPv6 ExaBGP would take our router id
         problem = f"{prefix} over an IPv{session} session needs a `next_hop`"
-        yield Problem(path, problem, f"an IPv{wanted} address of this router", f"add `next_hop:` to {prefix}")
-    if next_hop is None and session in allowed and peer.local_address is None:
+        expected = f"an IPv{' or an IPv'.join(map(str, sorted(allowed)))} address of this router"
+        yield Problem(path, problem, expected, f"add `next_hop:` to {prefix}")
+    elif next_hop is None and peer.local_address is None:
         problem = f"peer {peer.name}: the next hop of {prefix} would be our address, which the kernel chooses later"
         mend = f"set `local_address` of {peer.name}, or `next_hop` of {prefix}"
         yield Problem(path, problem, "an address of this router", mend)

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from bgpbridge.config.model import Config
-from bgpbridge.errors import DocumentError
 from bgpbridge.speaker.render import render
 from bgpbridge.speaker.words import whole
 
@@ -68,22 +67,6 @@ def test_nothing_is_announced_unless_told() -> None:
 
 def test_a_password_appears_in_no_readable_form() -> None:
     assert "hunter2" not in render(made(PLAIN), {"customer": 1}, {"customer": "hunter2"})
-
-
-@pytest.mark.parametrize(
-    ("peer", "said"),
-    [
-        ({**PLAIN, "announce": [{"prefix": "2001:db8::/32", "next_hop": "2001:db8::1"}]}, "ipv6 is not among"),
-        (
-            {**PLAIN, "families": ["ipv4", "ipv6"], "announce": [{"prefix": "2001:db8::/32"}]},
-            "runs over the other address family",
-        ),
-        ({**PLAIN, "announce": [{"prefix": "203.0.113.0/24"}]}, "set local_address of the peer"),
-    ],
-)
-def test_an_announcement_that_cannot_be_made_is_refused_in_words(peer: dict[str, Any], said: str) -> None:
-    with pytest.raises(DocumentError, match=said):
-        render(made(peer), {"customer": 1}, {})
 
 
 def test_exabgp_reads_what_we_meant(tmp_path: Path) -> None:
