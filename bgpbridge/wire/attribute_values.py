@@ -104,7 +104,9 @@ def address4(value: bytes, _kind: SessionKind) -> ipaddress.IPv4Address:
 
 
 def addresses4(value: bytes, _kind: SessionKind) -> tuple[ipaddress.IPv4Address, ...]:
-    """CLUSTER_LIST."""
+    """CLUSTER_LIST. Nothing of ours is looked for in it (RFC 4456 s8): only a reflector has a CLUSTER_ID, and we
+    reflect nothing. Who takes the router id for one loses the routes of a cluster that has the same number. Our own
+    ORIGINATOR_ID is another matter: routes with it are refused (`rib.attributes`)."""
     return tuple(ipaddress.IPv4Address(value[i : i + 4]) for i in range(0, len(value), 4))
 
 
@@ -166,8 +168,8 @@ def _link_local(address: ipaddress.IPv6Address) -> bool:
 def prefix_sid(value: bytes, kind: SessionKind) -> bytes:
     """BGP Prefix-SID is not used here; its syntax decides whether the route stays.
 
-    A malformed attribute is discarded (RFC 8669 s6), as is one from outside the SR domain (s4); a
-    malformed SRv6 service TLV withdraws the route (RFC 9252 s7).
+    A malformed attribute is discarded (RFC 8669 s6), as is one from outside the SR domain (s4). One malformed SRv6
+    service TLV withdraws the route (RFC 9252 s7), from outside too: of two actions the stronger (RFC 7606 s3 h).
     """
     cursor = Cursor(value)
     try:
@@ -188,7 +190,8 @@ def prefix_sid(value: bytes, kind: SessionKind) -> bytes:
 
 
 def _srv6_service(service: Cursor) -> None:
-    """One SRv6 L2 or L3 service TLV: a reserved octet, then sub-TLVs (RFC 9252 s2, s3)."""
+    """One SRv6 L2 or L3 service TLV: a reserved octet, then sub-TLVs (RFC 9252 s2, s3). Malformed is what is too short
+    or overruns what it lies in, on three levels; what has an unknown type is not (s7)."""
     try:
         service.u8()
         while service.remaining():

@@ -148,7 +148,7 @@ Frame = tuple[int, int, int, int, int]
 
 def frame_attributes(data: bytes, start: int, end: int) -> tuple[list[Frame], int | None]:
     """The attributes in `data[start:end]`, and the type code of one that does not fit (0 where not even
-    its code is there), None when all fit (RFC 7606 s4)."""
+    its code is there), None when all fit (RFC 7606 s4; the NLRI begin at `end` all the same)."""
     frames: list[Frame] = []
     position = start
     while position < end:

@@ -123,7 +123,7 @@ class _Splitter:
         return RawUpdate(reach, self._unreach(), block, self.end_of_rib, tuple(self.findings))
 
     def _fields(self) -> tuple[int, int]:
-        """The classic NLRI; returns where the path attributes start and end (RFC 7606 s3 a, i, j)."""
+        """The classic NLRI; returns where the path attributes start and end (RFC 7606 s3 b, i, j; s5.3)."""
         message, length = self.message, len(self.message)
         withdrawn_end = 21 + (message[19] << 8 | message[20])
         start = withdrawn_end + 2
@@ -270,8 +270,8 @@ class _Splitter:
         return reach
 
     def _judge_without_nlri(self, block: bytes) -> None:
-        """RFC 7606 s5.2: attributes but no reachable NLRI; we may have missed the NLRI, so an error that
-        is more than an attribute discard resets the session."""
+        """RFC 7606 s5.2: attributes other than MP_UNREACH_NLRI but no reachable NLRI. We cannot be sure that the NLRI
+        were found (s3 j), so an error that is more than an attribute discard resets the session."""
         if self.elsewhere or self.disabled:
             return
         for finding in attribute_errors(block, SessionKind.of(self.session)):

@@ -337,6 +337,34 @@ def test_prefix_sid_is_kept_inside_and_discarded_from_outside() -> None:
     assert said(read(attribute, EXTERNAL)) == (DISCARD, ["prefix_sid: from an external peer"])
 
 
+def tlv(code: int, value: bytes) -> bytes:
+    return bytes([code]) + len(value).to_bytes(2, "big") + value
+
+
+SID = bytes(21)
+SRV6 = {
+    "a service TLV": (tlv(5, b"\0" + tlv(1, SID)), ACCEPT),
+    "SID structure": (tlv(6, b"\0" + tlv(1, SID + tlv(1, bytes(6)))), ACCEPT),
+    "unknown sub-TLV": (tlv(5, b"\0" + tlv(77, b"x")), ACCEPT),
+    "TLV without the reserved octet": (tlv(5, b""), WITHDRAW),
+    "TLV beyond the attribute": (tlv(5, b"\0" + tlv(1, SID))[:-1], WITHDRAW),
+    "sub-TLV beyond the TLV": (tlv(6, b"\0" + tlv(1, SID)[:-1]), WITHDRAW),
+    "half a sub-TLV header": (tlv(5, b"\0" + tlv(1, SID) + b"\1\0"), WITHDRAW),
+    "SID information of 20 octets": (tlv(5, b"\0" + tlv(1, SID[:-1])), WITHDRAW),
+    "sub-sub-TLV beyond the sub-TLV": (tlv(5, b"\0" + tlv(1, SID + b"\1\0\6\0")), WITHDRAW),
+    "one of two": (tlv(5, b"\0" + tlv(1, SID)) + tlv(6, b""), WITHDRAW),
+}
+
+
+@pytest.mark.parametrize("name", SRV6)
+def test_a_malformed_srv6_service_withdraws_from_inside_and_from_outside(name: str) -> None:
+    """RFC 9252 s7; RFC 8669 s4 discards what is well-formed from outside."""
+    value, verdict = SRV6[name]
+    attribute = encode_attribute(Code.PREFIX_SID, value)
+    assert read(attribute).verdict is verdict
+    assert read(attribute, EXTERNAL).verdict is (DISCARD if verdict is ACCEPT else verdict)
+
+
 def test_link_bandwidth_is_read_out_of_the_extended_communities() -> None:
     attribute = encode_attribute(Code.EXTENDED, bytes.fromhex("4004fde94b989680"))
     assert accepted(attribute).link_bandwidth == 20_000_000
