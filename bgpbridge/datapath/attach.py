@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from bgpbridge.datapath import pins
-from bgpbridge.datapath.links import Mode, holders, link_create, link_detach, link_info, link_update
+from bgpbridge.datapath.links import Mode, holders, link_create, link_info, link_update
 from bgpbridge.datapath.offloads import expose_tags
 from bgpbridge.datapath.syscalls import Command, error_of, object_get, object_pin
 from bgpbridge.errors import BpfSyscallError, DatapathError, NetlinkError
@@ -92,8 +92,7 @@ def detach(ifindex: int, pin_path: Path) -> bool:
     with _pinned(pin) as link:
         if link is None:
             return False
-        link_detach(link)
-    pin.unlink()
+        pins.unpin_link(pin)
     return True
 
 
@@ -109,7 +108,8 @@ def _link_pins(pin_path: Path) -> list[Path]:
 
 @contextlib.contextmanager
 def _pinned(pin: Path) -> Iterator[int | None]:
-    """The pinned link of an interface that still is; a link whose interface has gone is unpinned."""
+    """The pinned link of an interface that still is; a link whose interface has gone (or goes by another index, in
+    another namespace) is detached and unpinned."""
     if not pin.exists():
         yield None
         return
@@ -117,7 +117,7 @@ def _pinned(pin: Path) -> Iterator[int | None]:
     try:
         info = link_info(link)
         if info is None or info.ifindex != int(pin.name):
-            pin.unlink()
+            pins.unpin_link(pin)
             yield None
         else:
             yield link

@@ -7,18 +7,21 @@ name, so a link is named by its interface's index and not by its name (`eth0.100
 
 from __future__ import annotations
 
+import os
 import re
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgpbridge.datapath.abi import LAYOUT
+from bgpbridge.datapath.links import link_detach, link_info
+from bgpbridge.datapath.syscalls import object_get
 from bgpbridge.errors import LayoutError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["layout_folder", "link_pin", "links_folder", "new_layout_folder", "other_layouts", "remove"]
+__all__ = ["layout_folder", "link_pin", "links_folder", "new_layout_folder", "other_layouts", "remove", "unpin_link"]
 
 
 def layout_folder(pin_path: Path) -> Path:
@@ -62,13 +65,26 @@ def new_layout_folder(pin_path: Path) -> Iterator[Path]:
 
 
 def remove(pin_path: Path) -> None:
-    """Unpin everything that is ours. Links unpinned while nobody holds them detach: traffic goes back to the
-    kernel; so links go first, and maps only after no program reads them."""
-    folders = [links_folder(pin_path), layout_folder(pin_path), *other_layouts(pin_path)]
+    """Unpin everything that is ours, links detached first: traffic is the kernel's when this returns, and maps go
+    only after no program reads them."""
+    links = links_folder(pin_path)
+    for pin in links.iterdir() if links.is_dir() else ():
+        unpin_link(pin)
+    folders = [links, layout_folder(pin_path), *other_layouts(pin_path)]
     for folder in (*folders, pin_path / f"new{LAYOUT}"):
         _remove_folder(folder)
     if pin_path.is_dir() and not pin_path.is_mount() and not any(pin_path.iterdir()):
         pin_path.rmdir()
+
+
+def unpin_link(pin: Path) -> None:
+    """Detach a pinned link and unpin it. Without the first the program stays for a while: the kernel frees an
+    unlinked pin after an RCU grace period, and the link behind it later still, in a work queue
+    (kernel/bpf/inode.c, bpf_free_inode; kernel/bpf/syscall.c, bpf_link_put)."""
+    with closing(os.fdopen(object_get(pin), "rb", buffering=0)) as link:
+        if link_info(link.fileno()) is not None:
+            link_detach(link.fileno())
+    pin.unlink()
 
 
 def _remove_folder(folder: Path) -> None:
