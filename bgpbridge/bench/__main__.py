@@ -23,7 +23,7 @@ from bgpbridge.bench.records import Row, Suite
 from bgpbridge.bench.rig import Rig, rig
 from bgpbridge.bench.terminal import show
 from bgpbridge.errors import BridgeError, LabError
-from bgpbridge.lab.runner import interruptible
+from bgpbridge.lab.interrupts import interruptible
 from bgpbridge.lab.topology import Daemon
 
 SWITCH_S = 0.0002  # a tester's thread gives the processor back to the prober this soon

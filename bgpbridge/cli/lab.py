@@ -12,8 +12,8 @@ import click
 
 from bgpbridge.cli.commands import JSON, say
 from bgpbridge.errors import LabError
+from bgpbridge.lab import interrupts, runner, state, steps
 from bgpbridge.lab import node as container
-from bgpbridge.lab import runner, state, steps
 from bgpbridge.lab.steps import Outcome
 
 __all__ = ["lab"]
@@ -35,9 +35,10 @@ def lab() -> None:
 @JSON
 def up(file: Path, name: str | None, as_json: bool) -> None:
     """Bring the topology FILE up; it stays until `lab down`. Needs root."""
-    with runner.interruptible():
+    with interrupts.interruptible(), interrupts.held():
         made = runner.up(file, name, say=_silent if as_json else _tell)
-    say(_as_json(made), as_json, _up_text)
+        say(_as_json(made), as_json, _up_text)
+        interrupts.forget()  # it is up and that was said: a signal comes too late to take it down
 
 
 @lab.command()
@@ -79,7 +80,7 @@ def exec_(name: str, node: str, command: tuple[str, ...]) -> None:
 @click.pass_context
 def test(ctx: click.Context, file: Path, expect: Path | None, name: str | None, as_json: bool) -> None:
     """Bring FILE up, hold it against its expect file, take it down. Exit code 1 when something is not as expected."""
-    with runner.interruptible():
+    with interrupts.interruptible():
         heard = _hear_json if as_json else _hear
         fine = steps.check(file, expect, name, say=_silent if as_json else _tell, heard=heard)
     ctx.exit(0 if fine else 1)

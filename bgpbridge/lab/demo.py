@@ -20,6 +20,7 @@ import bgpbridge
 from bgpbridge.api.client import Client
 from bgpbridge.errors import BridgeError, LabError
 from bgpbridge.lab import namespaces, runner, telling
+from bgpbridge.lab.interrupts import interruptible
 from bgpbridge.lab.state import Lab
 from bgpbridge.lab.telling import Loss
 from bgpbridge.lab.traffic import Stream, StreamSpec
@@ -147,7 +148,7 @@ def tell(console: Console) -> None:
     """The whole story."""
     began = time.monotonic()
     telling.opening(console, TOPOLOGY)
-    with runner.interruptible(), runner.running(TOPOLOGY, NAME) as lab:
+    with runner.running(TOPOLOGY, NAME) as lab:
         api = Client(lab.node_folder("edge") / "control.sock")
         demo = Demo(console, lab, api, began)
         for scene in (demo.sessions, demo.tables, demo.explain, demo.packets, demo.cable):
@@ -159,7 +160,8 @@ def main() -> int:
     """Tell it on this terminal; the exit code."""
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
-        tell(console)
+        with interruptible():
+            tell(console)
     except KeyboardInterrupt:
         console.print("\ninterrupted; the lab is taken down, nothing is left")
         return 130

@@ -6,6 +6,9 @@ never by `ip netns exec`, which mounts /sys anew and so hides BPF pins.
 
 Every veth end gets transmit checksums off (nobody fills in what it leaves open) and GRO on: a veth takes the
 frames that XDP redirects to it only when it has GRO or a program of its own.
+
+Whatever is started for a namespace carries its name in the environment (`marked`): so it is found before it has
+entered the namespace, and is out of reach of the terminal's Ctrl-C, which would stop it half way.
 """
 
 from __future__ import annotations
@@ -26,7 +29,20 @@ from typing import TypeVar
 from bgpbridge.errors import LabError
 from bgpbridge.lab.links import Link
 
-__all__ = ["create", "delete", "exists", "inside", "link_state", "plug", "set_link", "set_sysctls", "tune", "where"]
+__all__ = [
+    "MARK",
+    "create",
+    "delete",
+    "exists",
+    "inside",
+    "link_state",
+    "marked",
+    "plug",
+    "set_link",
+    "set_sysctls",
+    "tune",
+    "where",
+]
 
 T = TypeVar("T")
 
@@ -35,6 +51,7 @@ SIOCETHTOOL = 0x8946  # include/uapi/linux/sockios.h
 ETHTOOL_STXCSUM = 0x17  # include/uapi/linux/ethtool.h
 ETHTOOL_SGRO = 0x2C
 FIRST_IFINDEX = 100
+MARK = "BGPBRIDGE_NAMESPACE"
 _NAMED = Path("/run/netns")
 
 
@@ -48,9 +65,14 @@ def exists(name: str) -> bool:
     return where(name).exists()
 
 
+def marked(name: str) -> dict[str, str]:
+    """The environment of a process that is started for a namespace."""
+    return {**os.environ, MARK: name}
+
+
 def create(name: str) -> None:
     """A new namespace with its loopback up."""
-    _ip([f"netns add {name}"])
+    _ip([f"netns add {name}"], mark=name)
     _ip(["link set lo up"], name)
 
 
@@ -58,7 +80,7 @@ def delete(name: str) -> None:
     """The namespace and the cables in it; nothing when it is already gone."""
     if exists(name):
         _empty(name)
-        _ip([f"netns del {name}"])
+        _ip([f"netns del {name}"], mark=name)
 
 
 def _empty(name: str) -> None:
@@ -66,7 +88,8 @@ def _empty(name: str) -> None:
     with a search of the whole table: with a full table and some thousand of them that is minutes, under the lock
     that every other netlink request on the machine waits for."""
     for what in ("-4 route flush table main", "-6 route flush table main", "nexthop flush"):
-        subprocess.run(["ip", "-n", name, *what.split()], capture_output=True, check=False)
+        command = ["ip", "-n", name, *what.split()]
+        subprocess.run(command, capture_output=True, check=False, start_new_session=True, env=marked(name))
 
 
 def plug(link: Link, names: Mapping[str, str], number: int) -> None:
@@ -81,7 +104,7 @@ def plug(link: Link, names: Mapping[str, str], number: int) -> None:
         f"mtu {link.mtu} address {end.mac}"
         for side, end in enumerate(ends)
     )
-    _ip([f"link add {one} type veth peer {other}"])
+    _ip([f"link add {one} type veth peer {other}"], mark=names[link.a.node])
     for end in ends:
         addresses = [f"address add {address} dev {end.interface}" for address in end.addresses]
         _ip([f"link set {end.interface} up", *addresses], names[end.node])
@@ -168,11 +191,19 @@ def tune(interface: str) -> None:
                 fcntl.ioctl(asker, SIOCETHTOOL, request)
 
 
-def _ip(commands: Iterable[str], name: str | None = None) -> None:
-    """`ip -batch`, in the namespace when one is named. Raises LabError with the kernel's words."""
+def _ip(commands: Iterable[str], name: str | None = None, *, mark: str = "") -> None:
+    """`ip -batch`, in the namespace `name` or for the one in `mark`. Raises LabError with the kernel's words."""
     text = "\n".join(commands)
     command = ["ip", *(["-n", name] if name else []), "-batch", "-"]
-    done = subprocess.run(command, input=text, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+        start_new_session=True,
+        env=marked(name or mark),
+    )
     if done.returncode:
         said = done.stderr.strip().splitlines()
         raise LabError(f"ip {text.splitlines()[0]}: {said[0] if said else 'failed'}", mend=_mend(done.stderr))

@@ -1,7 +1,8 @@
 """The processes of a lab: started in a namespace, known by pid and start time, ended by pid.
 
 A pid alone may belong to somebody else by the time it is used; with the start time of /proc it cannot.
-Processes lead their own session, so a Ctrl-C on the terminal reaches the lab's runner and not its routers.
+Processes lead their own session, so a Ctrl-C on the terminal reaches the lab's runner and not its routers. What
+else belongs to a namespace, whoever started it, is found and ended by `sweep`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,33 @@ import contextlib
 import os
 import select
 import signal
+import subprocess
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgpbridge.lab import namespaces
 
-__all__ = ["Process", "end", "exit_code", "in_namespace", "start", "started_at", "words"]
+__all__ = [
+    "GRACE_S",
+    "KILLED_S",
+    "Process",
+    "end",
+    "exit_code",
+    "in_namespace",
+    "lives_in",
+    "living",
+    "pids",
+    "run",
+    "start",
+    "started_at",
+    "words",
+]
+
+GRACE_S = 3.0
+KILLED_S = 20.0  # what is killed ends as soon as it is scheduled, or has left a system call on its own
+LOOK_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +57,12 @@ class Process:
 
 def start(argv: Sequence[str], *, namespace: str | None, log: Path, env: Mapping[str, str] | None = None) -> int:
     """Start a program in a namespace (None: here), its output appended to `log`; the pid. It may outlive us."""
-    enter = ["nsenter", f"--net={namespaces.where(namespace)}", "--"] if namespace else []
-    words = [*enter, *argv]
+    words = [*_enter(namespace), *argv] if namespace else list(argv)
     output = os.O_WRONLY | os.O_CREAT | os.O_APPEND
     return os.posix_spawnp(
         words[0],
         words,
-        {**os.environ, **(env or {})},
+        {**(namespaces.marked(namespace) if namespace else os.environ), **(env or {})},
         file_actions=[
             (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
             (os.POSIX_SPAWN_OPEN, 1, str(log), output, 0o644),
@@ -52,6 +71,33 @@ def start(argv: Sequence[str], *, namespace: str | None, log: Path, env: Mapping
         setsid=True,
         setsigdef=(signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE),
     )
+
+
+def run(argv: Sequence[str], *, namespace: str, stop: Callable[[], bool]) -> subprocess.CompletedProcess[str]:
+    """Run a command in a namespace to its end; its exit code and output, both streams in one. It is killed as soon
+    as `stop` says so."""
+    with subprocess.Popen(
+        [*_enter(namespace), *argv],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        env=namespaces.marked(namespace),
+        start_new_session=True,
+    ) as child:
+        while True:
+            try:
+                said, _ = child.communicate(timeout=LOOK_S)
+                return subprocess.CompletedProcess(argv, child.returncode, said)
+            except subprocess.TimeoutExpired:
+                if stop():
+                    os.killpg(child.pid, signal.SIGKILL)
+                    return subprocess.CompletedProcess(argv, child.wait(), "")
+
+
+def _enter(namespace: str) -> list[str]:
+    return ["nsenter", f"--net={namespaces.where(namespace)}", "--"]
 
 
 def exit_code(pid: int) -> int | None:
@@ -82,19 +128,27 @@ def words(pid: int) -> list[str]:
 
 def in_namespace(name: str) -> list[int]:
     """The pids of all processes in a namespace, whoever started them."""
-    if not namespaces.exists(name):
+    try:
+        there = namespaces.where(name).stat()
+    except FileNotFoundError:
         return []
-    inode = namespaces.where(name).stat().st_ino
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError):
-                if (entry / "ns/net").stat().st_ino == inode:
-                    found.append(int(entry.name))
-    return found
+    return [pid for pid in pids() if lives_in(pid, {(there.st_dev, there.st_ino)})]
 
 
-def end(pids: Iterable[int], grace_s: float = 3.0) -> None:
+def pids() -> list[int]:
+    """All processes of the machine."""
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208 -- names are all we need
+
+
+def lives_in(pid: int, files: Collection[tuple[int, int]]) -> bool:
+    """True when the process is in one of these network namespaces, told by the device and inode of their files."""
+    with contextlib.suppress(OSError):
+        status = os.stat(f"/proc/{pid}/ns/net")  # noqa: PTH116 -- done for every process of the machine
+        return (status.st_dev, status.st_ino) in files
+    return False
+
+
+def end(pids: Iterable[int], grace_s: float = GRACE_S) -> None:
     """SIGTERM, and SIGKILL for those that live after `grace_s`. A pid that leads a group takes it along."""
     handles = {}
     for pid in pids:
@@ -102,9 +156,9 @@ def end(pids: Iterable[int], grace_s: float = 3.0) -> None:
             handles[pid] = os.pidfd_open(pid)
             _signal(pid, signal.SIGTERM)
     try:
-        for pid in _living(handles, grace_s):
+        for pid in living(handles, grace_s):
             _signal(pid, signal.SIGKILL)
-        _living(handles, grace_s)
+        living(handles, KILLED_S)
     finally:
         for pid, handle in handles.items():
             os.close(handle)
@@ -119,7 +173,7 @@ def _signal(pid: int, number: signal.Signals) -> None:
             os.kill(pid, number)
 
 
-def _living(handles: Mapping[int, int], wait_s: float) -> list[int]:
+def living(handles: Mapping[int, int], wait_s: float) -> list[int]:
     """Those that have not ended within `wait_s`; a pidfd becomes readable when its process ends."""
     left = {handle: pid for pid, handle in handles.items() if started_at(pid) is not None}
     poll = select.poll()

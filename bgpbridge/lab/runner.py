@@ -1,7 +1,8 @@
 """Labs up, down, listed, and commands run in their nodes: the functions behind `bgpbridge lab`.
 
-Everything that `up` makes is in the state file before it is made, so `down` (now, or after a run that was
-killed) finds it all: processes by pid and by namespace, then namespaces, mounts, the folder.
+Everything that `up` makes is in the state file before it is made or bears the name of a namespace that is, so `down`
+(now, or after a run that was killed) finds it all: processes, namespaces, mounts, the folder. What is made is made
+with signals held back, and cleared so: a signal ends a lab between two steps and never within one.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import os
 import shlex
 import signal
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from types import FrameType
 
 from bgpbridge.errors import LabError
-from bgpbridge.lab import making, namespaces, processes, state
+from bgpbridge.lab import interrupts, making, namespaces, processes, state
 from bgpbridge.lab.daemons import Plan, plan
+from bgpbridge.lab.interrupts import interruptible
 from bgpbridge.lab.making import Say
 from bgpbridge.lab.state import Lab
 from bgpbridge.lab.topology import Node, load
@@ -28,7 +29,6 @@ __all__ = [
     "down",
     "exec_in",
     "find",
-    "interruptible",
     "kill",
     "labs",
     "name_of",
@@ -40,6 +40,9 @@ __all__ = [
 ]
 
 
+WAIT_S = 60.0  # for another command that is at work on our lab as we leave
+
+
 def _silent(text: str) -> None:
     """For callers who do not want to hear what is being done."""
     del text
@@ -48,7 +51,8 @@ def _silent(text: str) -> None:
 def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = _silent) -> Lab:
     """Bring a topology up. `ours`: it goes when this process goes. What an earlier run left is cleared first.
 
-    Raises DocumentError for the file, LabError for what this machine refuses; nothing is left behind then.
+    Raises DocumentError for the file, LabError for what this machine refuses; nothing is left behind then, nor when
+    a signal comes before the lab is up.
     """
     topology = load(file)
     lab = Lab(
@@ -57,7 +61,7 @@ def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = _s
         namespaces={node.name: _namespace(name or topology.name, node.name) for node in topology.nodes},
         runner=state.this_process() if ours else None,
     )
-    with state.held(lab.name):
+    with interrupts.held(), state.held(lab.name):
         before = state.read(lab.name)
         if before and before.alive:
             raise LabError(f"lab {lab.name} is up already", mend=f"bgpbridge lab down {lab.name}")
@@ -67,15 +71,14 @@ def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = _s
         try:
             making.make(lab, topology, say)
         except BaseException:
-            with _deaf():
-                making.clear(lab)
+            making.clear(lab)
             raise
     return lab
 
 
 def down(name: str) -> None:
     """Take a lab down, whole or half made. Raises LabError when there is none."""
-    with state.held(name):
+    with interrupts.held(), state.held(name):
         lab = state.read(name)
         if lab is None:
             raise LabError(f"there is no lab {name}", mend="bgpbridge lab list")
@@ -84,15 +87,21 @@ def down(name: str) -> None:
 
 @contextlib.contextmanager
 def running(file: Path, name: str | None = None, *, say: Say = _silent) -> Iterator[Lab]:
-    """A lab for the time of a block; afterwards nothing of it is left, however the block ends."""
+    """A lab for the time of a block; afterwards nothing of it is left, however the block ends. SIGTERM and SIGHUP end
+    it as Ctrl-C does. Who has an `interruptible` block around it is safe to the last bytecode (see interrupts)."""
     name = name or load(file).name
-    try:
-        yield up(file, name, ours=True, say=say)
-    finally:
-        with _deaf():
-            left = state.read(name)
-            if left and left.runner == state.this_process():
-                down(name)
+    with interruptible(), interrupts.held():
+        lab = up(file, name, ours=True, say=say)
+        with interrupts.undone(partial(_leave, name)), interrupts.released():
+            yield lab
+
+
+def _leave(name: str) -> None:
+    """Take our lab down, if nobody else has. Another's of the same name, come up since, is left alone."""
+    with interrupts.held(), state.held(name, WAIT_S):
+        left = state.read(name)
+        if left and (left.runner == state.this_process() or not left.alive):
+            making.clear(left)
 
 
 def find(name: str) -> Lab:
@@ -112,22 +121,6 @@ def name_of(word: str) -> str:
 def labs() -> list[Lab]:
     """The labs on this machine; those with `alive` false are left-overs that `down` clears."""
     return state.known()
-
-
-@contextlib.contextmanager
-def interruptible() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as Ctrl-C does, so that what it holds is taken down."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        del number, frame
-        raise KeyboardInterrupt
-
-    kept = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, old in kept.items():
-            signal.signal(number, old)
 
 
 # --- nodes of a lab that is up -----------------------------------------------------------------------------
@@ -150,6 +143,7 @@ def exec_in(lab: Lab, node: str, words: Sequence[str], *, timeout_s: float = 30.
             text=True,
             timeout=timeout_s,
             stdin=subprocess.DEVNULL,
+            env=namespaces.marked(lab.namespace(node)),
             check=False,
         )
     except subprocess.TimeoutExpired:
@@ -208,17 +202,3 @@ def _plan(lab: Lab, node: str) -> Plan:
     if found is None:
         raise LabError(f"{lab.file} has no node {node}", mend="was it changed since the lab came up?")
     return plan(found, lab.node_folder(node))
-
-
-@contextlib.contextmanager
-def _deaf() -> Iterator[None]:
-    """A second Ctrl-C while clearing does not stop the clearing (only the main thread hears signals)."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    kept = {number: signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, old in kept.items():
-            signal.signal(number, old)

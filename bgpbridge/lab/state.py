@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from bgpbridge.lab.processes import Process, started_at
 __all__ = ["RUN", "Lab", "folder", "held", "known", "read", "write"]
 
 RUN = Path("/run/bgpbridge-lab")
+LOOK_S = 0.02  # how often to try a lock that another process has
 
 
 @dataclass(slots=True)
@@ -70,7 +72,8 @@ def write(lab: Lab) -> None:
 
 
 def read(name: str) -> Lab | None:
-    """The state of a lab; None when there is none. A file that is no state counts as left-overs of that name."""
+    """The state of a lab; None when there is none. A folder without a state (a run that was killed as it began or
+    ended), or with a file that is no state, counts as left-overs of that name."""
     path = folder(name) / "state.json"
     try:
         data = json.loads(path.read_text())
@@ -78,36 +81,49 @@ def read(name: str) -> Lab | None:
         runner = Process(**data.pop("runner")) if data["runner"] else data.pop("runner")
         return Lab(**data, processes=processes, runner=runner)
     except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError):
+        return Lab(name, "", {}) if folder(name).is_dir() else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return Lab(name, "", {})
 
 
 def known() -> list[Lab]:
-    """All labs that have a state here, by name."""
-    names = sorted(path.parent.name for path in RUN.glob("*/state.json"))
+    """All labs that have a folder here, by name."""
+    names = sorted(path.name for path in RUN.glob("*") if path.is_dir())
     return [lab for lab in map(read, names) if lab is not None]
 
 
 @contextlib.contextmanager
-def held(name: str) -> Iterator[None]:
-    """The lab is ours while in here: two commands on one lab come one after the other. Raises LabError at once
-    when another one is at work."""
-    try:
-        RUN.mkdir(mode=0o755, exist_ok=True)
-        lock = os.open(RUN / f".{name}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except PermissionError:
-        raise LabError(f"{RUN} cannot be written", mend="labs need root: run it with sudo") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(lock)
-        raise LabError(f"another command is at work on lab {name}", mend="wait for it, or end it") from None
+def held(name: str, wait_s: float = 1.0) -> Iterator[None]:
+    """The lab is ours while in here: two commands on one lab come one after the other. Raises LabError when another
+    one is at work, and still is after `wait_s`."""
+    path, deadline = RUN / f".{name}.lock", time.monotonic() + wait_s
+    while (lock := _lock(path)) is None:
+        if time.monotonic() >= deadline:
+            raise LabError(f"another command is at work on lab {name}", mend="wait for it, or end it")
+        time.sleep(LOOK_S)
     try:
         yield
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            (RUN / f".{name}.lock").unlink()
+        path.unlink(missing_ok=True)
         os.close(lock)
         with contextlib.suppress(OSError):
             RUN.rmdir()
+
+
+def _lock(path: Path) -> int | None:
+    """The lock, or None while another process has it, or has just taken the file or its folder away."""
+    try:
+        RUN.mkdir(mode=0o755, exist_ok=True)
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except PermissionError:
+        raise LabError(f"{RUN} cannot be written", mend="labs need root: run it with sudo") from None
+    except FileNotFoundError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino == os.fstat(lock).st_ino:
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    os.close(lock)
+    return None

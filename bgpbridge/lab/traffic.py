@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
 import signal
 import socket
 import struct
@@ -91,7 +90,11 @@ def _child(namespace: str, words: Sequence[str]) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(bgpbridge.__file__).parent.parent), "OPENBLAS_NUM_THREADS": "1"},
+        env={
+            **namespaces.marked(namespace),
+            "PYTHONPATH": str(Path(bgpbridge.__file__).parent.parent),
+            "OPENBLAS_NUM_THREADS": "1",
+        },
         start_new_session=True,
     )
     assert child.stdout is not None

@@ -69,7 +69,8 @@ RUN = """
 import sys
 from pathlib import Path
 from bgpbridge.lab import runner
-with runner.interruptible(), runner.running(Path(sys.argv[1]), say=lambda text: print(text, flush=True)):
+from bgpbridge.lab.interrupts import interruptible
+with interruptible(), runner.running(Path(sys.argv[1]), say=lambda text: print(text, flush=True)):
     print("up", flush=True)
     sys.stdin.read()
 """
