@@ -11,29 +11,25 @@ import argparse
 import dataclasses
 import datetime as dt
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from bgpbridge.bench import decode, failover, idle, load, machine, records, update
+from bgpbridge.bench.driver import Bench, measure
 from bgpbridge.bench.page import write_pages
 from bgpbridge.bench.plan import Plan, Tell
-from bgpbridge.bench.records import Row, Suite
-from bgpbridge.bench.rig import Rig, rig
+from bgpbridge.bench.records import Suite
+from bgpbridge.bench.rig import rig
 from bgpbridge.bench.terminal import show
 from bgpbridge.errors import BridgeError, LabError
 from bgpbridge.lab.interrupts import interruptible
 from bgpbridge.lab.topology import Daemon
 
 SWITCH_S = 0.0002  # a tester's thread gives the processor back to the prober this soon
-OnRig = Callable[[Rig, Plan, Tell], tuple[Row, ...]]
-ON_RIG: dict[str, tuple[OnRig, str]] = {
-    "load": (load.measure, load.NOTE),
-    "update": (update.measure, update.NOTE),
-    "failover": (failover.measure, failover.NOTE),
-    "idle": (idle.measure, idle.NOTE),
-}
+ON_RIG: dict[str, Bench[Any]] = {bench.name: bench for bench in (load.BENCH, update.BENCH, failover.BENCH, idle.BENCH)}
 NAMES = (*ON_RIG, "decode")
 
 
@@ -77,17 +73,11 @@ def _measured(name: str, plan: Plan, tell: Tell) -> Suite:
     """One suite, on a rig of its own."""
     before = machine.load_average()
     if name in ON_RIG:
-        measure, text = ON_RIG[name]
         with rig() as place:
-            rows = measure(place, plan, tell)
+            rows = measure(ON_RIG[name], place, plan, tell)
+        note = ON_RIG[name].note(plan)
     else:
-        rows, text = decode.measure(plan, tell), decode.NOTE
-    note = text.format(
-        samples=plan.samples,
-        prefixes=plan.prefixes,
-        updates=plan.updates,
-        busy=plan.busy_s * update.RATE_PPS / update.MEASURED_EVERY,
-    )
+        rows, note = decode.measure(plan, tell), decode.NOTE
     when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Suite(name, when, machine.describe(), (before, machine.load_average()), rows, note)
 

@@ -11,8 +11,9 @@ from collections.abc import Callable
 import numpy as np
 
 from bgpbridge.bench.feeds import made
-from bgpbridge.bench.plan import Plan, Results, Tell
+from bgpbridge.bench.plan import Plan, Tell
 from bgpbridge.bench.records import OURS, Row
+from bgpbridge.bench.results import Figure, Results
 from bgpbridge.bench.rig import ASN, uplink
 from bgpbridge.types import Session
 from bgpbridge.wire.bulk import decode_run
@@ -35,13 +36,14 @@ def measure(plan: Plan, tell: Tell) -> tuple[Row, ...]:
     runs = _runs(made(plan.prefixes, up.origin()).octets)
     few = list(iter_messages(made(SCALAR, up.origin()).octets))
     kind = SessionKind.of(session)
-    results = Results(plan.timeout_s)
+    results = Results()
     for run in range(plan.runs):
         bulk = plan.prefixes / _timed(lambda: _bulk(runs, session, kind))
         scalar = SCALAR / _timed(lambda: [decode_update(message, session) for message in few])
-        results.add("decode, bulk", OURS, bulk, "prefixes/s")
-        results.add("decode, scalar", OURS, scalar, "prefixes/s")
-        tell(f"decode, run {run + 1}: bulk {bulk:,.0f}, scalar {scalar:,.0f} prefixes/s")
+        figures = [Figure("decode, bulk", "prefixes/s", bulk), Figure("decode, scalar", "prefixes/s", scalar)]
+        for figure in figures:
+            results.add(OURS, figure)
+        tell(f"decode, run {run + 1}: {'; '.join(map(str, figures))}")
     return results.rows()
 
 

@@ -1,7 +1,7 @@
 """A lost path: how long until packets leave by the other uplink, with a small and with a large table.
 
 Both providers announce the same prefixes, `a` with the shorter path. Sampled addresses are probed in rounds from the
-moment of the loss; the first and the last of them to arrive by `b` are told. A lost session counts from the close of
+moment of the loss; the last of them to arrive by `b` is told. A lost session counts from the close of
 TCP, a lost uplink from the kernel's own word (RTM_NEWLINK) that the carrier has gone.
 """
 
@@ -9,109 +9,88 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bgpbridge.bench.driver import SETTLE_S, Bench, Stand
 from bgpbridge.bench.feeds import made
-from bgpbridge.bench.plan import Plan, Results, Tell
-from bgpbridge.bench.probe import Prober
-from bgpbridge.bench.records import Row
-from bgpbridge.bench.rig import Rig, uplink
-from bgpbridge.bench.subjects import Subject, running
+from bgpbridge.bench.plan import Plan
+from bgpbridge.bench.results import Figure
+from bgpbridge.bench.rig import uplink
 from bgpbridge.bench.tester import Tester
 from bgpbridge.bench.watch import LinkWatch
-from bgpbridge.errors import LabError
-from bgpbridge.lab.topology import Daemon
 from bgpbridge.types import IPAddress
 
-__all__ = ["NOTE", "measure"]
+__all__ = ["BENCH"]
 
 SAMPLES = 64
-SETTLE_S = 60.0
 LATE_S = 30.0
-NOTE = (
-    "Packets to 64 prefixes spread over the table, in rounds of about 0.6 ms: the last of them to arrive by the other "
-    "uplink. Session: from the close of TCP. Uplink: from the kernel's link event in the router's namespace."
-)
 
 
 @dataclass(frozen=True, slots=True)
-class Loss:
-    """Ms from the loss to the first and to the last sampled prefix on the other uplink."""
+class Table:
+    """What both providers announce, in octets by letter, and the addresses that are probed."""
 
-    first_ms: float
-    last_ms: float
-
-
-@dataclass(slots=True)
-class Trial:
-    """One subject with one table, ready to lose a path."""
-
-    subject: Subject
-    prober: Prober
+    prefixes: int
+    octets: dict[str, bytes]
     samples: list[IPAddress]
-    timeout_s: float
 
-    def ready(self) -> None:
-        """Wait until all sampled prefixes go by `a` and the subject is at rest. Raises LabError."""
-        if self.prober.all_of(self.samples, "eth1", self.timeout_s, round_s=0.02) is None:
-            raise LabError(f"{self.subject.daemon}: not all prefixes go by uplink a within {self.timeout_s:.0f} s")
-        self.subject.settle(SETTLE_S)
-
-    def session(self, a: Tester) -> Loss | None:
-        """Provider `a` closes TCP, and does not come back."""
-        began = time.monotonic_ns()
-        a.drop()
-        return _loss(began, self.prober.all_of(self.samples, "eth2", self.timeout_s))
-
-    def uplink(self) -> Loss | None:
-        """The cable to `a` is pulled; it is put back once all is measured."""
-        place = self.subject.place
-        with LinkWatch(place.inside("edge"), "eth1") as watch:
-            pulling = threading.Thread(target=place.set_uplink, args=("a",), kwargs={"up": False})
-            pulling.start()
-            arrived = self.prober.all_of(self.samples, "eth2", self.timeout_s, look=watch.look)
-            pulling.join()
-            watch.look()
-        place.set_uplink("a", up=True)
-        return _loss(watch.down_ns, arrived)
-
-
-def _loss(began_ns: int | None, arrived: list[int] | None) -> Loss | None:
-    if not began_ns or not arrived:
-        return None
-    return Loss((arrived[0] - began_ns) / 1e6, (arrived[-1] - began_ns) / 1e6)
-
-
-def measure(place: Rig, plan: Plan, tell: Tell) -> tuple[Row, ...]:
-    """Metrics in milliseconds."""
-    results = Results(LATE_S)
-    for prefixes in (plan.small, plan.prefixes):
+    @classmethod
+    def of(cls, prefixes: int) -> Table:
+        """The same prefixes from both, with the shorter path from `a`."""
         feeds = {letter: made(prefixes, uplink(letter).origin("ab".index(letter))) for letter in "ab"}
-        samples = feeds["a"].alone(SAMPLES)
-        for run, daemon in plan.turns():
-            found = _one(place, daemon, {letter: feed.octets for letter, feed in feeds.items()}, samples)
-            for what, loss in found.items():
-                metric = f"{what} lost, {prefixes:,} prefixes"
-                results.add(f"{metric}: last", daemon, loss.last_ms if loss else None, "ms")
-                words = f"{loss.first_ms:.2f} to {loss.last_ms:.2f} ms" if loss else "too late"
-                tell(f"failover, run {run + 1}: {daemon} {metric}: {words}")
-    return results.rows()
+        return cls(prefixes, {letter: feed.octets for letter, feed in feeds.items()}, feeds["a"].alone(SAMPLES))
 
 
-def _one(place: Rig, daemon: Daemon, octets: dict[str, bytes], samples: list[IPAddress]) -> dict[str, Loss | None]:
-    with (
-        running(place, daemon) as subject,
-        Prober(place) as prober,
-        place.tester("b", table=octets["b"]) as b,
-    ):
+def _cases(plan: Plan) -> Iterator[Table]:
+    return map(Table.of, (plan.small, plan.prefixes))
+
+
+def _one(stand: Stand, table: Table) -> list[Figure]:
+    """Milliseconds until the last sampled prefix has moved."""
+    with stand.place.tester("b", table=table.octets["b"]) as b:
         b.until_up()
-        trial = Trial(subject, prober, samples, LATE_S)
-        with place.tester("a", table=octets["a"]) as a:
+        with stand.place.tester("a", table=table.octets["a"]) as a:
             a.until_up()
-            trial.ready()
-            session = trial.session(a)
-        subject.settle(SETTLE_S)
-        with place.tester("a", table=octets["a"]) as a:
+            session = _lose_session(stand, a, table.samples) if stand.loaded(table.samples) else None
+        stand.subject.settle(SETTLE_S)
+        with stand.place.tester("a", table=table.octets["a"]) as a:
             a.until_up(LATE_S)
-            trial.ready()
-            return {"session": session, "uplink": trial.uplink()}
+            link = _lose_uplink(stand, table.samples) if stand.loaded(table.samples) else None
+    lost = {"session": session, "uplink": link}
+    return [Figure(f"{what} lost, {table.prefixes:,} prefixes: last", "ms", last_ms) for what, last_ms in lost.items()]
+
+
+def _lose_session(stand: Stand, a: Tester, samples: list[IPAddress]) -> float | None:
+    """Provider `a` closes TCP, and does not come back."""
+    began = time.monotonic_ns()
+    a.drop()
+    return _last_ms(began, stand.prober.all_of(samples, "eth2", LATE_S))
+
+
+def _lose_uplink(stand: Stand, samples: list[IPAddress]) -> float | None:
+    """The cable to `a` is pulled; it is put back once all is measured."""
+    place = stand.place
+    with LinkWatch(place.inside("edge"), "eth1") as watch:
+        pulling = threading.Thread(target=place.set_uplink, args=("a",), kwargs={"up": False})
+        pulling.start()
+        arrived = stand.prober.all_of(samples, "eth2", LATE_S, look=watch.look)
+        pulling.join()
+        watch.look()
+    place.set_uplink("a", up=True)
+    return _last_ms(watch.down_ns, arrived)
+
+
+def _last_ms(began_ns: int | None, arrived: list[int] | None) -> float | None:
+    return (arrived[-1] - began_ns) / 1e6 if began_ns and arrived else None
+
+
+def _note(_: Plan) -> str:
+    return (
+        f"Packets to {SAMPLES} prefixes spread over the table, in rounds of about 0.6 ms: the last of them to arrive "
+        "by the other uplink. Session: from the close of TCP. Uplink: from the kernel's link event in the router's "
+        "namespace."
+    )
+
+
+BENCH = Bench("failover", LATE_S, _cases, _one, _note)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import ipaddress
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ __all__ = ["ASN", "FAR_PORTS", "Rig", "Uplink", "bridge_config", "rig", "uplink"
 
 ASN: Final = 64700
 FAR_PORTS: Final = ("eth1", "eth2")
+NUMBERS = itertools.count()
 
 TOPOLOGY = """
 name: {name}
@@ -152,6 +154,6 @@ def rig(name: str = "") -> Iterator[Rig]:
     """The rig for the time of a block; nothing is left of it afterwards, daemons included."""
     with tempfile.TemporaryDirectory(prefix="bgpbridge-rig-") as folder:
         path = Path(folder) / "rig.clab.yml"
-        path.write_text(TOPOLOGY.format(name=name or f"rig{os.getpid()}"))
+        path.write_text(TOPOLOGY.format(name=name or f"rig{os.getpid()}x{next(NUMBERS)}"))
         with runner.running(path) as lab:
             yield Rig(lab, Path(folder))

@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from bgpbridge.bench.driver import SETTLE_S, Bench, Stand
 from bgpbridge.bench.feeds import Feed, made, update
-from bgpbridge.bench.plan import Plan, Results, Tell
+from bgpbridge.bench.plan import Plan
 from bgpbridge.bench.probe import REST_S, Prober
-from bgpbridge.bench.records import Row, percentile
-from bgpbridge.bench.rig import Rig, uplink
-from bgpbridge.bench.subjects import running
+from bgpbridge.bench.results import Figure, spread
+from bgpbridge.bench.rig import uplink
 from bgpbridge.bench.tester import Tester
 from bgpbridge.errors import LabError
 from bgpbridge.types import Family, IPAddress, Prefix
 
-__all__ = ["NOTE", "measure"]
+__all__ = ["BENCH"]
 
 RATE_PPS = 1000
 MEASURED_EVERY = 20
@@ -29,12 +30,6 @@ MOVING = 1000  # prefixes that both providers have
 TARGETS = 40  # of them, those that are probed
 PAUSE_S = (0.005, 0.04)
 LATE_S = 2.0
-SETTLE_S = 60.0
-NOTE = (
-    "{prefixes:,} prefixes loaded; a quick prober tells when the path has moved (resolution about 50 us). Idle: "
-    "random pauses of 5 to 40 ms. Busy: 1,000 UPDATE/s, each moves a prefix, every 20th is measured, unless "
-    "one is still awaited. {updates} and at most {busy:.0f} measurements a run."
-)
 
 
 @dataclass(slots=True)
@@ -48,7 +43,7 @@ class Flip:
     @classmethod
     def of(cls, prefix: Prefix, address: IPAddress) -> Flip:
         """The path of `a` is 1 AS, of `b` 4, or of `a` 7."""
-        nlri = bytes([prefix.length]) + prefix.octets[: prefix.length + 7 >> 3]
+        nlri = _nlri(prefix)
         path = tuple(range(65001, 65007))
         near, far = (update(Family.IPV4, nlri, uplink("a").origin(), path[:hops]) for hops in (0, 6))
         return cls(address, {"eth1": near, "eth2": far})
@@ -97,26 +92,24 @@ def _covering(feed: Feed, address: IPAddress) -> Prefix:
     raise LabError(f"{address} lies in no prefix of the feed")
 
 
-def measure(place: Rig, plan: Plan, tell: Tell) -> tuple[Row, ...]:
-    """Metrics in milliseconds."""
-    table = Table.of(plan)
-    results = Results(LATE_S)
-    for run, daemon in plan.turns():
-        with running(place, daemon) as subject, Prober(place) as prober:
-            flips = [Flip.of(prefix, address) for prefix, address in table.targets]
-            with place.tester("b", table=table.octets_b) as b, place.tester("a", table=table.octets_a) as a:
-                b.until_up()
-                a.until_up()
-                loaded = prober.all_of(table.samples, "eth1", plan.timeout_s, round_s=0.02)
-                subject.settle(SETTLE_S)
-                idle = _idle(a, prober, flips, plan.updates) if loaded else []
-                subject.settle(SETTLE_S)
-                others = [Flip.of(prefix, prefix.address) for prefix in table.others]
-                busy = _busy(a, prober, flips, others, plan.busy_s) if loaded else []
-        results.add_spread("one UPDATE, idle", daemon, idle, "ms")
-        results.add_spread(f"one UPDATE at {RATE_PPS:,}/s", daemon, busy, "ms")
-        tell(f"update, run {run + 1}: {daemon} idle {_words(idle)}, busy {_words(busy)}")
-    return results.rows()
+def _cases(plan: Plan) -> Iterator[Table]:
+    yield Table.of(plan)
+
+
+def _one(stand: Stand, table: Table) -> list[Figure]:
+    """Milliseconds."""
+    idle, busy = [], []
+    flips = [Flip.of(prefix, address) for prefix, address in table.targets]
+    others = [Flip.of(prefix, prefix.address) for prefix in table.others]
+    place, prober = stand.place, stand.prober
+    with place.tester("b", table=table.octets_b) as b, place.tester("a", table=table.octets_a) as a:
+        b.until_up()
+        a.until_up()
+        if stand.loaded(table.samples):
+            idle = _idle(a, prober, flips, stand.plan.updates)
+            stand.subject.settle(SETTLE_S)
+            busy = _busy(a, prober, flips, others, stand.plan.busy_s)
+    return [*spread("one UPDATE, idle", "ms", idle), *spread(f"one UPDATE at {RATE_PPS:,}/s", "ms", busy)]
 
 
 def _idle(a: Tester, prober: Prober, flips: list[Flip], count: int) -> list[float]:
@@ -165,7 +158,13 @@ def _busy(a: Tester, prober: Prober, flips: list[Flip], others: list[Flip], last
     return found
 
 
-def _words(values: list[float]) -> str:
-    if not values:
-        return "too late"
-    return f"{percentile(values, 0.5):.2f} ms (p99 {percentile(values, 0.99):.2f})"
+def _note(plan: Plan) -> str:
+    return (
+        f"{plan.prefixes:,} prefixes loaded; a quick prober tells when the path has moved (resolution about 50 us). "
+        f"Idle: random pauses of 5 to 40 ms. Busy: {RATE_PPS:,} UPDATE/s, each moves a prefix, every "
+        f"{MEASURED_EVERY}th is measured, unless one is still awaited. {plan.updates} and at most "
+        f"{plan.busy_s * RATE_PPS / MEASURED_EVERY:.0f} measurements a run."
+    )
+
+
+BENCH = Bench("update", LATE_S, _cases, _one, _note)

@@ -2,71 +2,44 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
+from bgpbridge.bench.rig import rig
 from bgpbridge.errors import LabError
-from bgpbridge.lab import namespaces, runner
+from bgpbridge.lab import namespaces
 from bgpbridge.lab.state import Lab
 from bgpbridge.lab.traffic import Stream, StreamSpec
 
 pytestmark = pytest.mark.root
 
-TOPOLOGY = """
-name: bbt{pid}
-topology:
-  defaults:
-    kind: linux
-    sysctls:
-      net.ipv4.ip_forward: 1
-      net.ipv6.conf.all.forwarding: 1
-      net.ipv6.conf.default.accept_dad: 0
-  nodes:
-    source:
-      exec: [ip route add default via 10.0.0.1, ip -6 route add default via "2001:db8::1"]
-    router: {{}}
-    sink: {{}}
-  links:
-    - type: veth
-      endpoints:
-        - {{node: source, interface: eth1, ipv4: 10.0.0.2/24, ipv6: "2001:db8::2/64"}}
-        - {{node: router, interface: eth1, ipv4: 10.0.0.1/24, ipv6: "2001:db8::1/64"}}
-    - type: veth
-      endpoints:
-        - {{node: router, interface: eth2, ipv4: 10.0.1.1/24, ipv6: "2001:db8:1::1/64"}}
-        - {{node: sink, interface: eth7, ipv4: 10.0.1.2/24, ipv6: "2001:db8:1::2/64"}}
-"""
-
 
 @pytest.fixture
-def lab(tmp_path: Path) -> Iterator[Lab]:
-    path = tmp_path / "traffic.clab.yml"
-    path.write_text(TOPOLOGY.format(pid=os.getpid()))
-    with runner.running(path) as made:
-        yield made
+def lab() -> Iterator[Lab]:
+    """The rig without a daemon: source, a router of the kernel (`edge`), and `far` behind two uplinks."""
+    with rig() as place:
+        yield place.lab
 
 
 def test_every_packet_of_both_families_arrives_and_its_way_is_known(lab: Lab) -> None:
-    stream = Stream.start(lab, StreamSpec("source", "sink", ("10.0.1.2", "2001:db8:1::2"), rate_pps=1000))
+    stream = Stream.start(lab, StreamSpec("source", "far", ("10.0.1.2", "2001:db8:a::2"), rate_pps=1000))
     time.sleep(0.5)
     report = stream.stop()
     assert report.sent > 200
     assert (report.lost, report.duplicated) == (0, 0)
-    assert report.ways == {"eth7": report.received}
+    assert report.ways == {"eth1": report.received}
 
 
 def test_a_cable_that_is_out_for_a_while_costs_as_many_packets(lab: Lab) -> None:
-    stream = Stream.start(lab, StreamSpec("source", "sink", ("10.0.1.2",), rate_pps=1000))
+    stream = Stream.start(lab, StreamSpec("source", "far", ("10.0.1.2",), rate_pps=1000))
     time.sleep(0.3)
     began = time.monotonic_ns()
-    # An address that leaves takes the route along and nothing else: the sink's cable stays in.
-    namespaces.set_link(lab.namespace("router"), "eth2", up=False)
+    # An address that leaves takes the route along and nothing else: the far cable stays in.
+    namespaces.set_link(lab.namespace("edge"), "eth1", up=False)
     time.sleep(0.3)
-    namespaces.set_link(lab.namespace("router"), "eth2", up=True)
+    namespaces.set_link(lab.namespace("edge"), "eth1", up=True)
     out_ms = (time.monotonic_ns() - began) / 1e6
     time.sleep(1.5)
     report = stream.stop()

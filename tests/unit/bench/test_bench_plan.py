@@ -1,7 +1,10 @@
 from __future__ import annotations
 
-from bgpbridge.bench.__main__ import NAMES, _parser
-from bgpbridge.bench.plan import Plan, Results
+import pytest
+
+from bgpbridge.bench.__main__ import NAMES, ON_RIG, _parser
+from bgpbridge.bench.plan import Plan
+from bgpbridge.bench.results import Figure, Results, spread
 from bgpbridge.bench.subjects import SUBJECTS, configuration
 from bgpbridge.bench.update import Flip, Table
 from bgpbridge.config import load_config
@@ -16,9 +19,11 @@ def test_subjects_take_turns() -> None:
 def test_results_keep_one_value_a_run() -> None:
     results = Results(60)
     for run in (1.0, 2.0, 3.0):
-        results.add("a", "bird", run, "s")
-    results.add_spread("b", "bird", [1.0, 2.0, 9.0], "ms")
-    results.add_spread("c", "frr", [], "ms")
+        results.add("bird", Figure("a", "s", run))
+    for figure in spread("b", "ms", [1.0, 2.0, 9.0]):
+        results.add("bird", figure)
+    for figure in spread("c", "ms", []):
+        results.add("frr", figure)
     found = {(row.metric, row.subject): row.median for row in results.rows()}
     assert found == {
         ("a", "bird"): 2.0,
@@ -27,6 +32,20 @@ def test_results_keep_one_value_a_run() -> None:
         ("c, p50", "frr"): None,
         ("c, p99", "frr"): None,
     }
+
+
+def test_a_figure_says_what_it_is() -> None:
+    assert str(Figure("idle, processor", "% of a core", 0.123)) == "idle, processor 0.12 % of a core"
+    assert str(Figure("memory", "MiB", None)) == "memory too late"
+
+
+@pytest.mark.parametrize("name", ON_RIG)
+def test_every_suite_says_how_it_measures_and_has_cases(name: str) -> None:
+    plan = Plan(prefixes=3000, samples=17, updates=50, busy_s=2.0)
+    bench = ON_RIG[name]
+    assert bench.name == name
+    assert "{" not in bench.note(plan)
+    assert len(list(bench.cases(plan))) == (2 if name == "failover" else 1)
 
 
 def test_a_prefix_moves_to_and_fro() -> None:
