@@ -95,6 +95,7 @@ class ControlApi:
             web.get("/v1/events", self._events),
             web.post("/v1/audit", self._audit),
             web.post("/v1/reload", self._reload),
+            web.post("/v1/peers/{name}/clear-hold-off", self._clear_hold_off),
             web.post("/v1/on", self._switch(on=True)),
             web.post("/v1/off", self._switch(on=False)),
         ]
@@ -131,6 +132,12 @@ class ControlApi:
 
     async def _reload(self, _: web.Request) -> web.StreamResponse:
         return _json(self._take_over_file())
+
+    async def _clear_hold_off(self, request: web.Request) -> web.StreamResponse:
+        state = self._bridge.peers_by_name(request.match_info["name"])
+        ended = self._bridge.sessions.end_hold_off(state, "by an operator")
+        text = f"{state.name} may connect again" if ended else f"{state.name} was not held off"
+        return _json({"ended": ended, "text": text})
 
     def _switch(self, *, on: bool) -> Handler:
         async def handler(_: web.Request) -> web.StreamResponse:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from bgpbridge.api.client import Client
-from bgpbridge.cli.commands import JSON, Asking, Command, pass_asking
+from bgpbridge.cli.commands import JSON, Asking, Command, pass_asking, say
 from bgpbridge.cli.text.counters import counters_text, rates_text
 from bgpbridge.cli.text.events import event_text
 from bgpbridge.cli.text.explain import explain_text
@@ -45,11 +45,16 @@ def status(asking: Asking, as_json: bool) -> None:
 
 @click.command(cls=Command)
 @click.argument("name", required=False, shell_complete=_peer_names)
+@click.option("--clear-hold-off", is_flag=True, help="Let NAME, held off after a reset of ours, connect again now.")
 @JSON
 @pass_asking
-def peers(asking: Asking, name: str | None, as_json: bool) -> None:
+def peers(asking: Asking, name: str | None, clear_hold_off: bool, as_json: bool) -> None:
     """All peers, or everything about the one called NAME."""
-    if name is None:
+    if clear_hold_off:
+        if name is None:
+            raise click.UsageError("--clear-hold-off needs the NAME of a peer")
+        say(asking.client.post(f"/v1/peers/{name}/clear-hold-off"), as_json, lambda answer: [answer["text"]])
+    elif name is None:
         asking.show("/v1/peers", {}, as_json, lambda answer: peers_text(answer, time.time()))
     else:
         asking.show(f"/v1/peers/{name}", {}, as_json, lambda answer: peer_text(answer, time.time()))

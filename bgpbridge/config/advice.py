@@ -17,6 +17,8 @@ from bgpbridge.types import Family
 
 __all__ = ["advise", "missing_passwords"]
 
+SHARED_USER = "nobody"
+
 
 def advise(config: Config) -> list[Oddity]:
     """Things to look at again, in the order of the file, then those of the policy files."""
@@ -68,6 +70,9 @@ def _whole(config: Config) -> Iterator[Oddity]:
         yield Oddity(place, "there are no peers: nothing will be learned", "add one under `peers`")
     if not config.datapath.interfaces and not config.kernel.enabled:
         yield Oddity(place, "neither XDP nor the kernel gets routes", "name `datapath.interfaces`")
+    if config.speaker.user == SHARED_USER and any(peer.password for peer in config.peers):
+        text = f"ExaBGP's file with the passwords is readable by whatever else runs as `{SHARED_USER}`"
+        yield Oddity(place, text, "useradd --system bgpbridge, and `speaker: {user: bgpbridge}`")
     if config.metrics and not ip_address(config.metrics.listen).is_loopback:
         text = f"metrics are open to everybody who reaches {config.metrics.listen}"
         yield Oddity(place, text, "listen on 127.0.0.1, or keep a firewall in front")

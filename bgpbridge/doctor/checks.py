@@ -38,6 +38,7 @@ def examine(
         lambda: check_sysctls(interfaces),
         lambda: check_netfilter(allowed=allow_netfilter_bypass),
         lambda: check_memory(max_routes),
+        check_signatures,
         lambda: check_links(interfaces),
     )
     return [finding for check in checks for finding in check()]
@@ -197,6 +198,28 @@ def check_memory(max_routes: int) -> Iterator[Finding]:
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < 256:
         yield Finding("files", Level.WARN, f"{soft} open files allowed", "ulimit -n 1024")
+
+
+MD5_COUNTERS = {
+    "TCPMD5Failure": "signed with another password than ours",
+    "TCPMD5NotFound": "not signed though their sender has a password here",
+    "TCPMD5Unexpected": "signed though nobody has a password for their sender",
+}
+
+
+def check_signatures(netstat: Path = Path("/proc/self/net/netstat")) -> Iterator[Finding]:
+    """Segments of TCP MD5 (RFC 2385) that the kernel dropped: neither side hears of it."""
+    try:
+        lines = netstat.read_text().splitlines()
+    except OSError:
+        return
+    counts: dict[str, str] = {}
+    for names, values in zip(lines[::2], lines[1::2], strict=False):
+        counts.update(zip(names.split(), values.split(), strict=False))
+    found = [f"{count} {words}" for key, words in MD5_COUNTERS.items() if (count := int(counts.get(key, 0)))]
+    if found:
+        mend = "compare the passwords of both sides (`bgpbridge peers`); old counts stay until the next boot"
+        yield Finding("tcp-md5", Level.WARN, f"segments dropped here: {', '.join(found)}", mend)
 
 
 def _sysctl(key: str) -> str | None:

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 
 from bgpbridge.config import Config, Peer
 from bgpbridge.errors import CapacityError
-from bgpbridge.feed.frames import Notice, SessionDown
+from bgpbridge.feed.frames import Notice, NoticeKind, SessionDown
+from bgpbridge.pipeline.hold_off import HoldOff
 from bgpbridge.types import Family, Session
 from bgpbridge.wire.verdicts import Finding
 
@@ -22,6 +23,7 @@ __all__ = ["PeerState", "PeerTable", "Phase", "lanes_for", "number_peers"]
 
 KEEP_NOTICES = 16
 KEEP_FINDINGS = 64
+WHY_NOT_UP = frozenset({NoticeKind.CONNECT_FAILED, NoticeKind.OPEN_REFUSED, NoticeKind.SIGNATURE_REFUSED})
 
 
 class Phase(enum.StrEnum):
@@ -48,6 +50,8 @@ class PeerState:
     octets: int = 0
     last_update: float = 0.0
     last_down: SessionDown | None = None
+    ended: float = 0.0  # when that was
+    hold_off: HoldOff = field(default_factory=HoldOff)
     end_of_rib: set[Family] = field(default_factory=set)
     disabled: set[Family] = field(default_factory=set)
     refreshing: set[Family] = field(default_factory=set)
@@ -70,9 +74,14 @@ class PeerState:
         if phase is not self.phase:
             self.phase, self.since = phase, now
 
+    def session_ended(self, record: SessionDown, now: float) -> None:
+        """Note why, and when."""
+        self.last_down, self.ended = record, now
+
     def session_began(self, session: Session, now: float, *, resync: bool) -> None:
         """A session is up; what belonged to the last one is forgotten, the counts stay."""
         self.session = session
+        self.hold_off.over()
         self.end_of_rib.clear()
         self.disabled.clear()
         self.refreshing.clear()
@@ -80,6 +89,15 @@ class PeerState:
         self.enter(Phase.ESTABLISHED, now)
         if not resync:
             self.established += 1
+
+    def is_past(self, at: float) -> bool:
+        """True when a session came up after that time: what went wrong then is over."""
+        return self.session is not None or at < self.ended
+
+    @property
+    def last_error(self) -> tuple[float, Notice] | None:
+        """What last kept a session from coming up, and when."""
+        return next((kept for kept in reversed(self.notices) if kept[1].kind in WHY_NOT_UP), None)
 
     @property
     def families(self) -> frozenset[Family]:

@@ -98,6 +98,7 @@ def _changed(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str,
         state = bridge.peers_by_name(item.new.name)
         state.config, state.local_asn = item.new, new.local_asn(item.new)
         bridge.tell_rib(state)
+        bridge.sessions.end_hold_off(state, "its configuration changed")
         weights |= "weight" in item.keys
         how = "session reset" if item.resets_session else "session goes on"
         lines.append(f"peer {item.new.name}: {', '.join(sorted(item.keys))} ({how})")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.errors import CapacityError
 from bgpbridge.events import EventLog, Severity
-from bgpbridge.feed.control import Command, Teardown
+from bgpbridge.feed.control import Command, Hold, Teardown
 from bgpbridge.feed.frames import DownReason, Notice, NoticeKind, Refresh, RefreshKind, SessionDown, SessionUp
 from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
 from bgpbridge.pipeline.planes import Committer
@@ -38,7 +39,15 @@ OUR_SIDE = frozenset({DownReason.SPEAKER_DIED, DownReason.SHUTDOWN})  # not the 
 CEASE_OUT_OF_RESOURCES = (6, 8)
 RESET_AGAIN_S = 10.0  # a reset that the speaker has not carried out by then is ordered anew
 QUIET_S = 5.0  # a peer that marks no end of its table is taken to be through after so long without an UPDATE
-LOUD = frozenset({NoticeKind.OPEN_REFUSED, NoticeKind.FLAPPING, NoticeKind.LISTEN_FAILED, NoticeKind.RELOAD_REFUSED})
+LOUD = frozenset(
+    {
+        NoticeKind.OPEN_REFUSED,
+        NoticeKind.SIGNATURE_REFUSED,
+        NoticeKind.FLAPPING,
+        NoticeKind.LISTEN_FAILED,
+        NoticeKind.RELOAD_REFUSED,
+    }
+)
 
 
 @dataclass(slots=True)
@@ -95,7 +104,7 @@ class Sessions:
     def down(self, peer: PeerState, record: SessionDown) -> None:
         """A session is over."""
         session, now = peer.session, self.peers.clock()
-        peer.last_down = record
+        peer.session_ended(record, now)
         if session is None:
             return
         keep = self._keep_stale(peer, session, record)
@@ -205,16 +214,37 @@ class Sessions:
         """End a session with the NOTIFICATION that the finding names; what follows in the lane is not read."""
         if peer.phase is not Phase.ESTABLISHED or peer.session is None:
             return
-        peer.enter(Phase.RESETTING, self.peers.clock())
+        now = self.peers.clock()
+        hold_s = peer.hold_off.begin(finding.reason, now - peer.since)
+        peer.enter(Phase.RESETTING, now)
         code, subcode = finding.notification or (3, 1)
-        self._tear_down(peer, peer.session, Teardown(peer.index, code, subcode, finding.reason))
-        self.events.add("session-reset", peer.name, f"{finding.reason} (NOTIFICATION {code}/{subcode})", Severity.ERROR)
+        self._tear_down(peer, peer.session, Teardown(peer.index, code, subcode, finding.reason, hold_s=hold_s))
+        text = f"{finding.reason} (NOTIFICATION {code}/{subcode}); no new session for {hold_s} s"
+        self.events.add("session-reset", peer.name, text, Severity.ERROR)
 
     def _tear_down(self, peer: PeerState, session: Session, order: Teardown) -> None:
         """Orders get lost with a speaker that hangs; the session must not stay up unread for ever."""
         if peer.session is session and peer.phase is Phase.RESETTING:
+            peer.hold_off.until = self.peers.clock() + order.hold_s
             self.send(order)
             asyncio.get_running_loop().call_later(RESET_AGAIN_S, self._tear_down, peer, session, order)
+
+    def end_hold_off(self, peer: PeerState, why: str) -> bool:
+        """The reason of a hold-off is gone: the next session may begin now, and a further reset begins with the
+        shortest one. False: there was none."""
+        held = peer.hold_off.left(self.peers.clock()) > 0
+        peer.hold_off.forget()
+        if held:
+            self.send(Hold(peer.index, 0))
+            self.events.add("hold-off-ended", peer.name, why, Severity.NOTICE)
+        return held
+
+    def _hold_again(self) -> None:
+        """A new speaker knows of no hold-off."""
+        now = self.peers.clock()
+        for peer in self.peers:
+            if left := math.ceil(peer.hold_off.left(now)):
+                self.send(Hold(peer.index, left))
 
     def no_room(self, peer: PeerState, error: CapacityError) -> None:
         """A table is full: what this peer still sends cannot be kept, and half a table would be a lie. End its
@@ -239,6 +269,8 @@ class Sessions:
         peer = self.peers.at(record.peer)
         if peer is not None:
             peer.notices.append((self.peers.clock(), record))
+        if record.kind is NoticeKind.STARTED:
+            self._hold_again()
         severity = Severity.WARNING if record.kind in LOUD else Severity.INFO
         times = f" ({record.repeated} more like it)" if record.repeated else ""
         kind = record.kind.value.replace(" ", "-")

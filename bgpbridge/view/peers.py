@@ -4,13 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bgpbridge.feed.frames import SessionDown
+from bgpbridge.feed.frames import Notice, SessionDown
 from bgpbridge.pipeline.bridge import Bridge
-from bgpbridge.pipeline.peers import PeerState
+from bgpbridge.pipeline.peers import PeerState, Phase
 from bgpbridge.rib.peers import PeerCounts
 from bgpbridge.types import Family, Verdict
 
-__all__ = ["FindingView", "NoticeView", "PeerView", "SessionView", "peer", "peers"]
+__all__ = [
+    "IDLE",
+    "STATES",
+    "FindingView",
+    "HoldOffView",
+    "NoticeView",
+    "PeerView",
+    "SessionView",
+    "peer",
+    "peers",
+    "state_of",
+    "why_not_up",
+]
+
+IDLE = "idle"
+STATES = (*(phase.value for phase in Phase), IDLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +57,20 @@ class FindingView:
 
 @dataclass(frozen=True, slots=True)
 class NoticeView:
-    """Something the speaker noticed about the peer. `at` is Unix time."""
+    """Something the speaker noticed about the peer. `at` is Unix time; `past`: a session came up after it."""
 
     at: float
     kind: str
     text: str
+    past: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HoldOffView:
+    """After a reset of our own making no session begins for `left_s` more seconds."""
+
+    left_s: float
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +94,9 @@ class PeerView:
     octets: int
     last_update: float
     last_down: str
+    last_down_at: float
+    last_error: NoticeView | None
+    hold_off: HoldOffView | None
     end_of_rib: tuple[str, ...]
     disabled: tuple[str, ...]
     routes: dict[Family, PeerCounts]
@@ -91,7 +118,8 @@ def peer(bridge: Bridge, name: str) -> PeerView:
 
 
 def _view(bridge: Bridge, state: PeerState) -> PeerView:
-    config, down = state.config, state.last_down
+    config, down, error = state.config, state.last_down, state.last_error
+    left_s = _left(bridge, state)
     return PeerView(
         name=state.name,
         description=config.description or "",
@@ -100,7 +128,7 @@ def _view(bridge: Bridge, state: PeerState) -> PeerView:
         local_asn=state.local_asn,
         ebgp=state.ebgp,
         families=tuple(family.label for family in config.families),
-        state=state.phase.value,
+        state=state_of(bridge, state),
         since=state.since,
         established=state.established,
         import_policy=config.import_policy or ("none (RFC 8212)" if state.ebgp else "accept"),
@@ -109,13 +137,39 @@ def _view(bridge: Bridge, state: PeerState) -> PeerView:
         octets=state.octets,
         last_update=state.last_update,
         last_down="" if down is None else _why(down),
+        last_down_at=state.ended,
+        last_error=None if error is None else _notice(state, *error),
+        hold_off=HoldOffView(round(left_s, 1), state.hold_off.why) if left_s else None,
         end_of_rib=_labels(state.end_of_rib),
         disabled=_labels(state.disabled),
         routes=bridge.rib.counts(state.index),
         session=_session(state),
         findings=_findings(state),
-        notices=tuple(NoticeView(at, notice.kind.value, notice.text) for at, notice in state.notices),
+        notices=tuple(_notice(state, at, notice) for at, notice in state.notices),
     )
+
+
+def state_of(bridge: Bridge, state: PeerState) -> str:
+    """The phase; `idle` (RFC 4271 s8.2.2) for a peer that is down because we hold it off."""
+    return IDLE if state.phase is Phase.DOWN and _left(bridge, state) else state.phase.value
+
+
+def why_not_up(bridge: Bridge, state: PeerState) -> str:
+    """What keeps a session from coming up, in words; empty while nothing is known."""
+    left_s, error = _left(bridge, state), state.last_error
+    if left_s:
+        return f"held off for {left_s:.0f} s more after a reset: {state.hold_off.why}"
+    if error is not None and not state.is_past(error[0]):
+        return error[1].text
+    return "" if state.last_down is None else _why(state.last_down)
+
+
+def _left(bridge: Bridge, state: PeerState) -> float:
+    return state.hold_off.left(bridge.peers.clock())
+
+
+def _notice(state: PeerState, at: float, notice: Notice) -> NoticeView:
+    return NoticeView(at, notice.kind.value, notice.text, state.is_past(at))
 
 
 def _why(down: SessionDown) -> str:

@@ -14,8 +14,11 @@ from bgpbridge.fib.xdp import XdpStatus
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.peers import Phase
 from bgpbridge.types import Family
+from bgpbridge.view.peers import STATES, state_of, why_not_up
 
-__all__ = ["InterfaceView", "MemoryView", "StatusView", "status"]
+__all__ = ["InterfaceView", "MemoryView", "StatusView", "WaitingView", "status"]
+
+WAITING = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +28,15 @@ class InterfaceView:
     name: str
     mode: str
     note: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaitingView:
+    """A peer that is not established, and why as far as it is known."""
+
+    name: str
+    state: str
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,7 @@ class StatusView:
     loader_note: str
     interfaces: tuple[InterfaceView, ...]
     peers: dict[str, int]
+    waiting: tuple[WaitingView, ...]
     routes: dict[Family, int]
     groups: int
     next_hops: int
@@ -84,7 +97,8 @@ def status(bridge: Bridge) -> StatusView:
         loader=program.loader.value if program is not None else "none",
         loader_note=program.note if program is not None else "",
         interfaces=_interfaces(bridge),
-        peers={phase.value: sum(peer.phase is phase for peer in bridge.peers) for phase in Phase},
+        peers={state: sum(state_of(bridge, peer) == state for peer in bridge.peers) for state in STATES},
+        waiting=_waiting(bridge),
         routes={family: tables.routes for family, tables in bridge.rib.families.items()},
         groups=len(bridge.rib.groups),
         next_hops=len(bridge.rib.next_hops),
@@ -100,6 +114,12 @@ def status(bridge: Bridge) -> StatusView:
         foreign_repairs=bridge.kernel_events.repairs,
         memory=MemoryView(_resident(), memory_estimate(sizes) if datapath is not None else 0),
     )
+
+
+def _waiting(bridge: Bridge) -> tuple[WaitingView, ...]:
+    """The first of them."""
+    found = [peer for peer in bridge.peers if peer.phase is not Phase.ESTABLISHED]
+    return tuple(WaitingView(one.name, state_of(bridge, one), why_not_up(bridge, one)) for one in found[:WAITING])
 
 
 def _interfaces(bridge: Bridge) -> tuple[InterfaceView, ...]:

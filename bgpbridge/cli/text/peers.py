@@ -22,6 +22,7 @@ HEADS = (
     "best",
     "stale",
     "wrong",
+    "note",
 )
 FIGURES = ("AS", "for", "received", "accepted", "rejected", "best", "stale", "wrong")
 COUNTS = ("received", "accepted", "rejected", "best", "stale")
@@ -32,6 +33,7 @@ CAPABILITIES = {
     "route_refresh": "route refresh",
     "enhanced_refresh": "enhanced refresh",
 }
+NOTE = 60
 COLOURS = {"established": good, "down": bad}
 
 
@@ -45,11 +47,23 @@ def peers_text(peers: Sequence[Json], now: float) -> list[str]:
 def _rows(peer: Json, now: float) -> Iterator[tuple[str, ...]]:
     wrong = sum(finding["count"] for finding in peer["findings"])
     first = (peer["name"], peer["address"], str(peer["asn"]), _state(peer), _since(peer, now))
-    last = warn(f"{wrong:,}") if wrong else ""
+    last = warn(f"{wrong:,}") if wrong else "", _note(peer)
     for family in _families(peer):
         counts = peer["routes"][family]
-        yield (*first, family, *(f"{counts[key]:,}" for key in COUNTS), last)
-        first, last = ("",) * 5, ""
+        yield (*first, family, *(f"{counts[key]:,}" for key in COUNTS), *last)
+        first, last = ("",) * 5, ("", "")
+
+
+def _note(peer: Json) -> str:
+    """How long it is still held off, or what keeps it from coming up, as far as a line takes it."""
+    hold_off, error = peer["hold_off"], peer["last_error"]
+    if hold_off is not None:
+        return _short(f"for {duration(hold_off['left_s'])} more: {hold_off['why']}")
+    return _short(error["text"]) if error is not None and not error["past"] else ""
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= NOTE else f"{text[: NOTE - 3]}..."
 
 
 def _families(peer: Json) -> list[str]:
@@ -87,7 +101,8 @@ def peer_text(peer: Json, now: float) -> list[str]:
         heads = ("wrong in UPDATEs", "attribute", "verdict", "times")
         found = [(f["reason"], str(f["attribute"] or ""), f["verdict"], f"{f['count']:,}") for f in peer["findings"]]
         lines += ["", *columns(heads, found, right=("attribute", "times"))]
-    notices = [f"{clock_time(notice['at'])}  {notice['kind']}: {notice['text']}" for notice in peer["notices"]]
+    present = [notice for notice in peer["notices"] if not notice["past"] and notice != peer["last_error"]]
+    notices = [f"{clock_time(notice['at'])}  {notice['kind']}: {notice['text']}" for notice in present]
     return [*lines, *([""] if notices else []), *labelled("noticed", notices)]
 
 
@@ -99,7 +114,13 @@ def _facts(peer: Json, now: float) -> Iterator[tuple[str, str]]:
     since = f" for {_since(peer, now)}" if peer["since"] else ""
     times = f", {counted(peer['established'], 'session')} since the bridge started" if peer["established"] > 1 else ""
     yield "state", f"{_state(peer)}{since}{times}"
-    yield "last down", peer["last_down"]
+    if peer["hold_off"] is not None:
+        left_s, why = peer["hold_off"]["left_s"], peer["hold_off"]["why"]
+        yield "held off", f"for {duration(left_s)} more after a reset: {why} (`--clear-hold-off` ends it)"
+    if peer["last_down"]:
+        yield "last down", f"{clock_time(peer['last_down_at'])}  {peer['last_down']}"
+    if peer["last_error"] is not None:
+        yield "last error", _error(peer["last_error"])
     yield "import", peer["import_policy"]
     yield "announced", counted(peer["announced"], "prefix", "prefixes") if peer["announced"] else "nothing"
     session = peer["session"]
@@ -114,6 +135,11 @@ def _facts(peer: Json, now: float) -> Iterator[tuple[str, str]]:
         f"{counted(peer['updates'], 'UPDATE')}, {octets(peer['octets'])}, the last {ago(peer['last_update'], now)}"
     )
     yield "received", received if peer["updates"] else "no UPDATE"
+
+
+def _error(error: Json) -> str:
+    over = " (over: a session came up after it)" if error["past"] else ""
+    return f"{clock_time(error['at'])}  {error['text']}{over}"
 
 
 def _agreed(peer: Json) -> str:

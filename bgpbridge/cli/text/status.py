@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from bgpbridge.cli.text.words import Json, columns, counted, duration, facts, good, octets, warn
 
 __all__ = ["status_text"]
+
+PEERS = 5
 
 
 def status_text(seen: Json) -> list[str]:
@@ -70,7 +72,7 @@ def _attention(seen: Json) -> Iterator[str]:
         yield f"program by {seen['loader']}: {seen['loader_note']}"
     waiting = sum(count for state, count in seen["peers"].items() if state != "established")
     if waiting:
-        yield f"{counted(waiting, 'peer')} not established (`bgpbridge peers`)"
+        yield from _waiting(seen["waiting"], waiting)
     if seen["next_hops_unreachable"]:
         yield f"{counted(seen['next_hops_unreachable'], 'next hop')} unreachable (`bgpbridge groups`)"
     if seen["adjacencies_down"]:
@@ -83,6 +85,15 @@ def _attention(seen: Json) -> Iterator[str]:
             yield f"{name} refuses {counted(refused, 'route')}, each tried again (`bgpbridge fib ADDRESS`)"
     if kernel is not None:
         yield from _kernel_attention(kernel)
+
+
+def _waiting(peers: Sequence[Json], count: int) -> Iterator[str]:
+    """The first few with their reasons."""
+    for peer in peers[:PEERS]:
+        why = f": {peer['why']}" if peer["why"] else ""
+        yield f"{peer['name']} is {peer['state']}{why} (`bgpbridge peers {peer['name']}`)"
+    if count > PEERS:
+        yield f"{counted(count - PEERS, 'more peer')} not established (`bgpbridge peers`)"
 
 
 def _kernel_attention(kernel: Json) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from bgpbridge.feed.control import Reload, Teardown
+from bgpbridge.feed.control import Hold, Reload, Teardown
 from bgpbridge.feed.frames import DownReason, NoticeKind, Refresh, SessionDown, SessionUp
 from bgpbridge.lab import namespaces
 
@@ -72,6 +72,37 @@ def test_teardown_sends_the_malformed_attribute_with_an_update_error(session: An
     rig.sender.send(Teardown(n, 3, 5, data=bytes.fromhex("c00801ff")))
     assert router.expect(3) == bytes.fromhex("0305c00801ff")
     assert rig.down(f"p{n}").code == 3
+
+
+def test_no_session_begins_while_a_peer_is_held_off(session: Any) -> None:
+    rig, router, name, n = session
+    rig.sender.send(Teardown(n, 6, 8, "full", hold_s=600))
+    assert router.expect(3)[:2] == b"\x06\x08"
+    rig.down(f"p{n}")
+    again = rig.raw(name, f"10.9.{n}.2", f"10.9.{n}.1")
+    assert again.expect(3)[:2] == b"\x06\x05"
+    rig.sender.send(Hold(n, 0))
+    token = rig.sender.send(Teardown(9, 6, 2))  # its refusal tells that the order before it was heard
+    rig.until(lambda: [x for x in rig.notices() if x.token == token])
+    third = rig.raw(name, f"10.9.{n}.2", f"10.9.{n}.1")
+    third.open(65001)
+    rig.up(f"p{n}")
+    rig.sender.send(Hold(n, 600))  # one that is up stays up
+    rig.sender.send(Teardown(n, 6, 4))
+    assert third.expect(3)[:2] == b"\x06\x04"
+
+
+def test_another_as_number_is_no_removal(rig: Any) -> None:
+    name, n = rig.router()
+    rig.speaker({"peers": [peer(n)]})
+    router = rig.raw(name, f"10.9.{n}.2", f"10.9.{n}.1")
+    router.open(65001)
+    rig.up(f"p{n}")
+    rig.process.configure(rig.render({"peers": [peer(n, asn=64999)]}))
+    rig.sender.send(Reload())
+    assert router.expect(3)[:2] == b"\x06\x06"
+    down = rig.down(f"p{n}")
+    assert (down.reason, down.text) == (DownReason.CONFIGURATION, "its AS number 65001 is now 64999")
 
 
 def test_a_command_about_a_session_that_is_not_up_is_refused_by_a_notice(session: Any) -> None:

@@ -55,3 +55,13 @@ def test_a_pin_path_outside_any_bpffs_is_named() -> None:
 def test_tables_beyond_memory_fail() -> None:
     (finding, *_) = checks.check_memory(10**12)
     assert finding.level is Level.FAIL
+
+
+def test_segments_that_md5_dropped_are_counted_in_words(tmp_path: Path) -> None:
+    file = tmp_path / "netstat"
+    file.write_text("TcpExt: A TCPMD5NotFound TCPMD5Unexpected TCPMD5Failure\nTcpExt: 1 0 2 7\nIpExt: B\nIpExt: 3\n")
+    (finding,) = checks.check_signatures(file)
+    assert finding.level is Level.WARN
+    assert "7 signed with another password than ours, 2 signed though nobody has a password" in finding.seen
+    file.write_text("TcpExt: A TCPMD5Failure\nTcpExt: 1 0\n")
+    assert list(checks.check_signatures(file)) == list(checks.check_signatures(tmp_path / "none")) == []

@@ -248,7 +248,7 @@ def reset(world, name="a"):
 
 def test_after_a_reset_nothing_more_is_read_until_the_session_has_ended(both):
     reset(both)
-    assert both.commands() == [Teardown(both.peer("a").index, 3, 1, RESET.reason, token=1)]
+    assert both.commands() == [Teardown(both.peer("a").index, 3, 1, RESET.reason, hold_s=30, token=1)]
     both.says("a", both.route("a", "192.0.2.0/24"))
     both.says("a", both.route("a", "192.0.2.0/24"), bulk=True)
     assert "192.0.2.0/24" not in both.ways()

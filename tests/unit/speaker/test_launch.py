@@ -11,7 +11,7 @@ import pytest
 
 from bgpbridge.errors import LaneError, SpeakerError
 from bgpbridge.feed.lane import Layout
-from bgpbridge.speaker import main
+from bgpbridge.speaker import launch, main
 from bgpbridge.speaker.launch import HANDLES_VARIABLE, Handles, SpeakerProcess, replace_file
 
 
@@ -97,3 +97,12 @@ def test_an_exabgp_that_does_not_fit_is_refused_in_words(
     said = capsys.readouterr().err
     assert "does not fit: ExaBGP is 6.0.1" in said
     assert "pip install" in said
+
+
+def test_the_speaker_hears_nothing_of_passwords_in_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRANSIT_PASSWORD", "s3cret")
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
+    passed_on = launch._environment()
+    assert "s3cret" not in passed_on.values()
+    assert passed_on["PYTHONUNBUFFERED"] == "1"
+    assert passed_on["PATH"] == os.environ["PATH"]

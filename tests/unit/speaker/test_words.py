@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bgpbridge.errors import SpeakerError
-from bgpbridge.speaker.words import PeerWords, last_line, whole
+from bgpbridge.speaker.words import PeerWords, changed, last_line, whole
 from bgpbridge.types import Family
 
 
@@ -29,3 +29,24 @@ def test_the_last_line_tells_a_whole_file_from_a_cut_one() -> None:
     assert whole(last_line(0)) == 0
     for cut in range(len(text) - 1):
         assert whole(text[:cut]) is None
+
+
+class Neighbor(dict[str, object]):
+    """As much of ExaBGP's as is compared."""
+
+    def __init__(self, **changes: object) -> None:
+        keys = ("peer-as", "peer-address", "connect", "local-as", "local-address", "router-id", "hold-time", "passive")
+        super().__init__(dict.fromkeys((*keys, "md5-password", "incoming-ttl", "outgoing-ttl", "capability"), 1))
+        self.update({key.replace("_", "-"): value for key, value in changes.items()})
+
+    @staticmethod
+    def families() -> list[tuple[int, int]]:
+        return [(1, 1)]
+
+
+def test_what_changed_is_said_with_values_but_never_a_password() -> None:
+    assert changed(Neighbor(), Neighbor()) == ""
+    assert changed(Neighbor(), Neighbor(peer_as=64999)) == "its AS number 1 is now 64999"
+    text = changed(Neighbor(md5_password="old"), Neighbor(md5_password="new", hold_time=9))
+    assert text == "hold time 1 is now 9, another password"
+    assert changed(Neighbor(local_address=None), Neighbor()) == ""  # the kernel has chosen it meanwhile

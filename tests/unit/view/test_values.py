@@ -28,7 +28,7 @@ def test_status_counts_what_is_there(rig):
     rig.announce("isp-a", ["198.51.100.0/24", "10.1.0.0/16"], [64601])
     seen = status(rig.bridge)
     assert (seen.name, seen.asn, seen.forwarding, seen.xdp, seen.kernel) == ("edge", 64700, False, None, None)
-    assert seen.peers == {"down": 2, "established": 1, "stale": 0, "resetting": 0}
+    assert seen.peers == {"down": 2, "established": 1, "stale": 0, "resetting": 0, "idle": 0}
     assert seen.routes == {Family.IPV4: 1, Family.IPV6: 0}
     assert (seen.groups, seen.next_hops, seen.next_hops_unreachable) == (1, 1, 0)
     assert seen.memory.resident > 1 << 20

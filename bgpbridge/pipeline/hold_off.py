@@ -1,0 +1,47 @@
+"""How long a peer is left alone after a reset of our own making (DampPeerOscillations, RFC 4271 s8.1).
+
+A table that does not fit, or an UPDATE that must end the session, comes again with the next session. So the next one
+begins after IdleHoldTime: half a minute, twice as long after each further reset, ten minutes at most. A session that
+lasted for ten minutes makes it begin anew. What the peer ends, what TCP loses and what an operator does is not held
+against it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["FIRST_S", "LONGEST_S", "STEADY_S", "HoldOff"]
+
+FIRST_S = 30
+LONGEST_S = 600
+STEADY_S = 600.0
+
+
+@dataclass(slots=True)
+class HoldOff:
+    """One peer's. `until` is Unix time in seconds, `why` the reason of the last reset."""
+
+    until: float = 0.0
+    why: str = ""
+    resets: int = 0
+
+    def begin(self, why: str, lasted_s: float) -> int:
+        """Another reset, of a session that lasted so long: how many seconds to leave the peer alone."""
+        if lasted_s >= STEADY_S:
+            self.resets = 0
+        self.why = why
+        seconds = min(FIRST_S << min(self.resets, 16), LONGEST_S)
+        self.resets += 1
+        return seconds
+
+    def left(self, now: float) -> float:
+        """Seconds that are left of it; 0 when there is none."""
+        return max(0.0, self.until - now)
+
+    def over(self) -> None:
+        """A session came up: what comes next counts on."""
+        self.until = 0.0
+
+    def forget(self) -> None:
+        """An operator says that the reason is gone."""
+        self.until, self.why, self.resets = 0.0, "", 0
