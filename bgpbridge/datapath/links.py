@@ -74,9 +74,10 @@ def link_update(link: int, program: int) -> None:
 
 
 def link_detach(link: int) -> None:
-    """Detach whatever pins the link still has. Fine when the interface has gone already."""
+    """Detach at once, whatever pins and handles the link still has. Fine when the interface has gone already, or when
+    this is no link at all (EINVAL)."""
     _, _, code = try_bpf(Command.LINK_DETACH, struct.pack("=I", link))
-    if code not in (0, errno.ENOLINK):
+    if code not in (0, errno.ENOLINK, errno.EINVAL):
         raise error_of(Command.LINK_DETACH, code)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgpbridge.datapath.abi import LAYOUT
-from bgpbridge.datapath.links import link_detach, link_info
+from bgpbridge.datapath.links import link_detach
 from bgpbridge.datapath.syscalls import object_get
 from bgpbridge.errors import LayoutError
 
@@ -82,8 +82,7 @@ def unpin_link(pin: Path) -> None:
     unlinked pin after an RCU grace period, and the link behind it later still, in a work queue
     (kernel/bpf/inode.c, bpf_free_inode; kernel/bpf/syscall.c, bpf_link_put)."""
     with closing(os.fdopen(object_get(pin), "rb", buffering=0)) as link:
-        if link_info(link.fileno()) is not None:
-            link_detach(link.fileno())
+        link_detach(link.fileno())
     pin.unlink()
 
 

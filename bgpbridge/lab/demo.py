@@ -6,11 +6,12 @@ name of its own, so it does not get in the way of one that is up; it is taken do
 
 from __future__ import annotations
 
+import argparse
 import json
 import re
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,11 +145,11 @@ class Demo:
             time.sleep(LOOK_S)
 
 
-def tell(console: Console) -> None:
-    """The whole story."""
+def tell(console: Console, name: str) -> None:
+    """The whole story, in a lab of this name."""
     began = time.monotonic()
     telling.opening(console, TOPOLOGY)
-    with runner.running(TOPOLOGY, NAME) as lab:
+    with runner.running(TOPOLOGY, name) as lab:
         api = Client(lab.node_folder("edge") / "control.sock")
         demo = Demo(console, lab, api, began)
         for scene in (demo.sessions, demo.tables, demo.explain, demo.packets, demo.cable):
@@ -156,12 +157,15 @@ def tell(console: Console) -> None:
     telling.closing(console, time.monotonic() - began)
 
 
-def main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Tell it on this terminal; the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m bgpbridge.lab.demo", description="Tell what bgpbridge does.")
+    parser.add_argument("--name", default=NAME, help=f"the name of the lab ({NAME}); another one runs beside it")
+    name = parser.parse_args(words).name
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     try:
         with interruptible():
-            tell(console)
+            tell(console, name)
     except KeyboardInterrupt:
         console.print("\ninterrupted; the lab is taken down, nothing is left")
         return 130

@@ -31,13 +31,14 @@ NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @dataclass(slots=True)
 class _Ear:
-    """What has been heard, and whether it may be said. There is one: signals belong to the process."""
+    """What has been heard, and whether it may be said: for the time of one outermost block. A block keeps the ear it
+    began with, so one whose `__exit__` comes late (a generator that is collected) changes nothing for the next."""
 
     heard: int = 0  # the number of the first signal that has come
     blocks: int = 0  # `interruptible` blocks that we are in
     holds: int = 0  # `held` blocks that we are in
     raised: bool = False
-    kept: dict[int, Any] = field(default_factory=dict)  # the handlers from before; empty while we do not listen
+    kept: dict[int, Any] = field(default_factory=dict)  # the handlers from before
     undo: list[Callable[[], None]] = field(default_factory=list)
 
     def hear(self, number: int, frame: FrameType | None) -> None:
@@ -60,115 +61,107 @@ class _Ear:
 
     def leave(self) -> None:
         """Signals go where they went before; one that has come and was not said goes there now."""
-        kept, self.kept = self.kept, {}
-        for number, handler in reversed(kept.items()):  # SIGINT last: its own handler may raise as soon as it is back
+        for number, handler in reversed(self.kept.items()):  # SIGINT last: its own handler may raise at once
             signal.signal(number, handler)
-        number, self.heard = 0 if self.raised else self.heard, 0
-        self.raised = False
-        if number:
-            signal.raise_signal(number)
+        if self.heard and not self.raised:
+            signal.raise_signal(self.heard)
 
 
-_EAR = _Ear()
+_EARS: list[_Ear] = []  # the one that listens, if any does: signals belong to the process
 
 
 def asked() -> bool:
     """True when a signal has come that asks us to end: for those who wait in a `held` block."""
-    return _EAR.heard != 0
+    return any(ear.heard for ear in _EARS)
 
 
 def forget() -> None:
     """What came by now came too late: the work is done and was told."""
-    _EAR.heard = 0
+    for ear in _EARS:
+        ear.heard = 0
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[bool]:
-    """Our handlers are in place; gives False in a thread that hears nothing."""
+def _ear() -> Iterator[_Ear | None]:
+    """The ear that listens, put in place by the outermost block; None in a thread that hears nothing."""
     if threading.current_thread() is not threading.main_thread():
-        yield False
-        return
-    outermost = not _EAR.kept
-    if outermost:
-        _EAR.listen()
-    try:
-        yield True
-    finally:
-        if outermost:
-            _EAR.leave()
+        yield None
+    elif _EARS:
+        yield _EARS[0]
+    else:
+        ear = _Ear()
+        _EARS.append(ear)
+        try:
+            ear.listen()
+            yield ear
+        finally:
+            _EARS.remove(ear)
+            ear.leave()
 
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
     """SIGTERM and SIGHUP end the block as Ctrl-C does: by one KeyboardInterrupt, so that what it holds is undone."""
-    with _listening() as here:
-        if not here:
+    with _ear() as ear:
+        if ear is None:
             yield
             return
-        blocks, holds = _EAR.blocks, _EAR.holds
+        blocks, holds = ear.blocks, ear.holds
         try:
-            _EAR.blocks = blocks + 1
+            ear.blocks = blocks + 1
             yield
         finally:
-            _EAR.holds = holds + 1  # from here on a signal is noted only
+            ear.holds = holds + 1  # from here on a signal is noted only
             try:
-                _undo_rest(blocks)
+                while not blocks and ear.undo:  # the outermost does what those who were to have not done
+                    ear.undo.pop()()
             finally:
-                _EAR.blocks, _EAR.holds = blocks, holds
-
-
-def _undo_rest(outer_blocks: int) -> None:
-    """In the outermost block: what those who were to undo it have not."""
-    while not outer_blocks and _EAR.undo:
-        _EAR.undo.pop()()
+                ear.blocks, ear.holds = blocks, holds
 
 
 @contextlib.contextmanager
 def held() -> Iterator[None]:
     """Nothing is raised in the block; a signal that came meanwhile is heard at its end, unless it was nested."""
-    with _listening() as here:
-        if not here:
+    with _ear() as ear:
+        if ear is None:
             yield
             return
-        holds = _EAR.holds
-        _EAR.holds = holds + 1
+        holds = ear.holds
+        ear.holds = holds + 1
         try:
             yield
         finally:
-            _EAR.holds = holds
-            _EAR.say()
+            ear.holds = holds
+            ear.say()
 
 
 @contextlib.contextmanager
 def released() -> Iterator[None]:
     """Inside a `held` block that is not nested: signals are heard for a while, first the one that has come."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    holds = _EAR.holds
-    try:
-        _EAR.holds = holds - 1
-        _EAR.say()
-        yield
-    finally:
-        _EAR.holds = holds
+    with _ear() as ear:
+        if ear is None:
+            yield
+            return
+        holds = ear.holds
+        try:
+            ear.holds = holds - 1
+            ear.say()
+            yield
+        finally:
+            ear.holds = holds
 
 
 @contextlib.contextmanager
 def undone(undo: Callable[[], None]) -> Iterator[None]:
     """Inside a `held` block: `undo` is called when the block ends, however that comes about."""
-    if threading.current_thread() is not threading.main_thread():
+    with _ear() as ear:
+        open_ones = [] if ear is None else ear.undo
+        open_ones.append(undo)
         try:
             yield
         finally:
-            undo()
-        return
-    _EAR.undo.append(undo)
-    try:
-        yield
-    finally:
-        try:
-            undo()
-        finally:
-            with contextlib.suppress(ValueError):  # the outermost block was first
-                _EAR.undo.remove(undo)
+            try:
+                undo()
+            finally:
+                with contextlib.suppress(ValueError):  # the outermost block was first
+                    open_ones.remove(undo)

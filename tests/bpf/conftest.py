@@ -20,11 +20,12 @@ Test runs come in by ifindex 1 (loopback's number stands in for "no interface gi
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,7 @@ from bgpbridge.datapath.specs import Sizes
 from bgpbridge.datapath.testrun import Outcome, run
 from bgpbridge.types import Family, Prefix
 
+NUMBERS = itertools.count()
 LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 LOOPBACK = 1
@@ -158,17 +160,15 @@ class Namespace:
 @pytest.fixture
 def namespaces() -> Iterator[Callable[[str], Namespace]]:
     """Makes namespaces by a short name; all of them go at the end."""
-    made: list[str] = []
+    with ExitStack() as last:
 
-    def make(short: str) -> Namespace:
-        name = f"bb{os.getpid()}{short}"
-        subprocess.run(["ip", "netns", "add", name], check=True)
-        made.append(name)
-        return Namespace(name)
+        def make(short: str) -> Namespace:
+            name = f"bb{os.getpid()}p{next(NUMBERS)}{short}"
+            subprocess.run(["ip", "netns", "add", name], check=True)
+            last.callback(subprocess.run, ["ip", "netns", "del", name], check=True)
+            return Namespace(name)
 
-    yield make
-    for name in made:
-        subprocess.run(["ip", "netns", "del", name], check=True)
+        yield make
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from bgpbridge.datapath.links import Mode
 from bgpbridge.datapath.loader import Loader, load
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
+from bgpbridge.datapath.syscalls import object_pin
 from bgpbridge.errors import DatapathError, NetlinkError
 
 pytestmark = pytest.mark.root
@@ -99,6 +100,34 @@ def test_removing_the_pins_detaches(programs, veth: int, pin_path: Path) -> None
     attach.attach(programs[0].fd, veth, pin_path)
     pins.remove(pin_path)
     assert links.holders(veth) == ()
+
+
+def test_a_pin_whose_interface_has_gone_is_removed_too(programs, namespace, veth: int, pin_path: Path) -> None:
+    attach.attach(programs[0].fd, veth, pin_path)
+    namespace.ip("link del v0")
+    pins.remove(pin_path)
+    assert not pins.links_folder(pin_path).exists()
+
+
+def test_an_interface_that_moved_away_under_another_index_is_given_back(
+    programs, namespaces, namespace, veth: int, pin_path: Path
+) -> None:
+    attach.attach(programs[0].fd, veth, pin_path)
+    other = namespaces("o")
+    taken = f"link add x0 index {veth} type veth peer name x1"
+    other.ip(taken)
+    namespace.ip(f"link set v0 netns {other.name}")
+    assert attach.attached(pin_path) == []
+    with other.inside():
+        assert links.holders(other.index("v0")) == ()
+
+
+def test_a_stranger_among_the_link_pins_is_unpinned(programs, pin_path: Path) -> None:
+    folder = pins.links_folder(pin_path)
+    folder.mkdir()
+    object_pin(programs[0].fd, folder / "7")
+    pins.remove(pin_path)
+    assert not folder.exists()
 
 
 def test_who_sits_on_an_interface_is_named_and_stays(programs, veth: int, pin_path: Path) -> None:

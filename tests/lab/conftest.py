@@ -1,4 +1,7 @@
-"""Namespaces for tests of the kernel's doings: a pair joined by a veth, and code that runs inside one."""
+"""Namespaces for tests of the kernel's doings: a pair joined by a veth, and code that runs inside one. Names for labs.
+
+Every name is used once, and what a test has left in its namespaces ends with it: a failure stays its own.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,13 @@ import os
 import subprocess
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from bgpbridge.lab import namespaces, runner, state
+from bgpbridge.lab.sweep import sweep
 
 NUMBERS = itertools.count()
 CLONE_NEWNET = 0x40000000
@@ -72,6 +79,7 @@ class Pair:
             thread.submit(body).result()
 
     def remove(self) -> None:
+        sweep([self.near, self.far])
         for name in (self.near, self.far):
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
@@ -85,3 +93,42 @@ def pair() -> Iterator[Pair]:
         yield made
     finally:
         made.remove()
+
+
+@pytest.fixture
+def lab_name() -> Iterator[str]:
+    """A lab's name that no other test has. Whatever bears it afterwards is cleared, known to a state or not."""
+    name = f"bb{os.getpid()}n{next(NUMBERS)}"
+    yield name
+    if state.read(name):
+        runner.down(name)
+    left = [path.name for path in Path("/run/netns").glob(f"bb-{name}-*")]
+    sweep(left)
+    for namespace in left:
+        namespaces.delete(namespace)
+
+
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start(lab_name: str) -> Iterator[Start]:
+    """Starts runners in processes of their own, with pipes; those that still run at the end are ended, and get the
+    time to clear what they have made."""
+    del lab_name  # is cleared after them
+    children: list[subprocess.Popen[str]] = []
+
+    def begin(argv: list[str], **more: Any) -> subprocess.Popen[str]:
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
+        children.append(subprocess.Popen(argv, **{**pipes, **more}))
+        return children[-1]
+
+    yield begin
+    for child in children:
+        if child.poll() is None:
+            child.terminate()
+            try:
+                child.communicate(timeout=60)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        child.communicate()

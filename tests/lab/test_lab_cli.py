@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from bgpbridge.lab import runner, state
 
 pytestmark = pytest.mark.root
 
@@ -20,19 +17,11 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def name() -> Iterator[str]:
-    name = f"bbc{os.getpid()}"
-    yield name
-    if state.read(name):
-        runner.down(name)
-
-
-@pytest.fixture
-def topology(tmp_path: Path, name: str) -> Path:
+def topology(tmp_path: Path, lab_name: str) -> Path:
     """Two hosts and a cable: nothing to wait for."""
     path = tmp_path / "two.clab.yml"
     path.write_text(
-        f"name: {name}\ntopology:\n  defaults: {{kind: linux}}\n  nodes:\n"
+        f"name: {lab_name}\ntopology:\n  defaults: {{kind: linux}}\n  nodes:\n"
         "    a: {exec: [ip address add 10.0.0.1/24 dev eth1]}\n    b: {exec: [ip address add 10.0.0.2/24 dev eth1]}\n"
         '  links:\n    - endpoints: ["a:eth1", "b:eth1"]\n'
     )
@@ -48,26 +37,26 @@ def lab() -> Run:
     return run
 
 
-def test_up_list_exec_down(lab: Run, topology: Path, name: str) -> None:
+def test_up_list_exec_down(lab: Run, topology: Path, lab_name: str) -> None:
     up = lab("up", topology)
     assert up.returncode == 0, up.stderr
-    assert f"lab {name} is up: a, b" in up.stdout
+    assert f"lab {lab_name} is up: a, b" in up.stdout
     listed = {item["name"]: item for item in json.loads(lab("list", "--json").stdout)}
-    assert listed[name]["up"]
-    assert set(listed[name]["nodes"]) == {"a", "b"}
-    ping = lab("exec", name, "a", "--", "ping", "-c", "1", "-W", "2", "10.0.0.2")
+    assert listed[lab_name]["up"]
+    assert set(listed[lab_name]["nodes"]) == {"a", "b"}
+    ping = lab("exec", lab_name, "a", "--", "ping", "-c", "1", "-W", "2", "10.0.0.2")
     assert " 0% packet loss" in ping.stdout
-    assert lab("exec", name, "a", "sh", "-c", "exit 7").returncode == 7
+    assert lab("exec", lab_name, "a", "sh", "-c", "exit 7").returncode == 7
     assert lab("down", topology).returncode == 0
-    assert name not in lab("list").stdout
+    assert lab_name not in lab("list").stdout
 
 
-def test_refusals_are_sentences_with_exit_codes(lab: Run, topology: Path, name: str) -> None:
+def test_refusals_are_sentences_with_exit_codes(lab: Run, topology: Path, lab_name: str) -> None:
     absent = lab("up", topology.parent / "absent.clab.yml")
     assert (absent.returncode, "there is no such file" in absent.stderr) == (2, True)
-    nothing = lab("down", name)
-    assert (nothing.returncode, f"there is no lab {name}" in nothing.stderr) == (1, True)
-    assert lab("exec", name, "a", "ls").returncode == 1
+    nothing = lab("down", lab_name)
+    assert (nothing.returncode, f"there is no lab {lab_name}" in nothing.stderr) == (1, True)
+    assert lab("exec", lab_name, "a", "ls").returncode == 1
     for said in (absent, nothing):
         assert "Traceback" not in said.stderr
         assert "mend:" in said.stderr

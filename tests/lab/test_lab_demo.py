@@ -8,33 +8,30 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from bgpbridge.lab import state
-from bgpbridge.lab.demo import NAME
 
 pytestmark = pytest.mark.root
 
 ROOT = Path(__file__).parents[2]
 
 
-def started() -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bgpbridge.lab.demo"],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
-    )
+@pytest.fixture
+def started(start: Callable[..., subprocess.Popen[str]], lab_name: str) -> Callable[[], subprocess.Popen[str]]:
+    """A demo in a lab of the test's own."""
+    argv = [sys.executable, "-m", "bgpbridge.lab.demo", "--name", lab_name]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    return lambda: start(argv, cwd=ROOT, stdin=None, stderr=subprocess.STDOUT, env=environment)
 
 
-def left() -> list[str]:
+def left(name: str) -> list[str]:
     """Namespaces, mounts, folders and processes of the demo's lab."""
-    mark = f"{state.RUN}/{NAME}"
-    found = [path.name for path in Path("/run/netns").glob(f"bb-{NAME}-*")]
+    mark = f"{state.RUN}/{name}"
+    found = [path.name for path in Path("/run/netns").glob(f"bb-{name}-*")]
     found += [line for line in Path("/proc/self/mounts").read_text().splitlines() if mark in line]
     found += [mark] if Path(mark).exists() else []
     for entry in Path("/proc").glob("[0-9]*"):
@@ -52,7 +49,7 @@ def figure(pattern: str, text: str) -> float:
     return float(found[1].replace(",", ""))
 
 
-def test_the_demo_tells_its_story_and_leaves_nothing() -> None:
+def test_the_demo_tells_its_story_and_leaves_nothing(started, lab_name: str) -> None:
     began = time.monotonic()
     child = started()
     told = child.communicate(timeout=120)[0]
@@ -69,13 +66,13 @@ def test_the_demo_tells_its_story_and_leaves_nothing() -> None:
     assert ours < 100
     assert theirs > 3000
     assert "\x1b[" not in told, "no colours where there is no terminal"
-    assert left() == []
+    assert left(lab_name) == []
 
 
 @pytest.mark.parametrize(
     ("number", "scene"), [(signal.SIGINT, "bgpbridge demo"), (signal.SIGINT, "2. "), (signal.SIGTERM, "4. ")]
 )
-def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, scene: str) -> None:
+def test_an_interrupted_demo_leaves_nothing(started, lab_name: str, number: signal.Signals, scene: str) -> None:
     child = started()
     assert child.stdout is not None
     assert any(line.startswith(scene) for line in child.stdout)
@@ -85,4 +82,4 @@ def test_an_interrupted_demo_leaves_nothing(number: signal.Signals, scene: str) 
     assert child.returncode == 130, said
     assert "nothing is left" in said
     assert "Traceback" not in said
-    assert left() == []
+    assert left(lab_name) == []

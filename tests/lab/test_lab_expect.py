@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -16,9 +15,9 @@ LABS = sorted((Path(__file__).parents[2] / "lab").glob("*.clab.yml"))
 
 
 @pytest.mark.parametrize("topology", LABS, ids=lambda path: path.name.partition(".")[0])
-def test_the_lab_shows_what_it_must(topology: Path) -> None:
+def test_the_lab_shows_what_it_must(topology: Path, lab_name: str) -> None:
     heard: list[Outcome] = []
-    steps.check(topology, None, f"bbe{os.getpid()}", say=lambda text: None, heard=heard.append)
+    steps.check(topology, None, lab_name, say=lambda text: None, heard=heard.append)
     story = "\n".join(f"{outcome.step.title}: {outcome.wrong or 'ok'} {outcome.report or ''}" for outcome in heard)
     assert heard, "no step was taken"
     assert not heard[-1].wrong, story

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -77,16 +78,13 @@ with interruptible(), runner.running(Path(sys.argv[1]), say=lambda text: print(t
 
 
 @pytest.fixture
-def topology(tmp_path: Path) -> Iterator[Path]:
-    """A small lab with a name of its own; what a failing test leaves is cleared."""
-    name = f"bb{os.getpid()}"
-    path = tmp_path / f"{name}.clab.yml"
-    path.write_text(TOPOLOGY.format(name=name))
+def topology(tmp_path: Path, lab_name: str) -> Path:
+    """A small lab with a name of its own."""
+    path = tmp_path / f"{lab_name}.clab.yml"
+    path.write_text(TOPOLOGY.format(name=lab_name))
     for file, text in (("frr.conf", FRR), ("bird.conf", BIRD), ("gobgpd.yaml", GOBGP)):
         (tmp_path / file).write_text(text)
-    yield path
-    if state.read(name):
-        runner.down(name)
+    return path
 
 
 def traces(topology: Path) -> list[str]:
@@ -188,15 +186,11 @@ def test_a_command_of_the_topology_that_fails_is_told(topology: Path) -> None:
     assert traces(topology) == []
 
 
-def started(topology: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(topology)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(runner.__file__).parents[2])},
-    )
+@pytest.fixture
+def started(start: Callable[..., subprocess.Popen[str]]) -> Callable[[Path], subprocess.Popen[str]]:
+    """A runner of its own for a lab."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(runner.__file__).parents[2])}
+    return lambda topology: start([sys.executable, "-c", RUN, str(topology)], env=environment)
 
 
 def wait_for(child: subprocess.Popen[str], word: str) -> None:
@@ -206,7 +200,9 @@ def wait_for(child: subprocess.Popen[str], word: str) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("word", ["3 namespaces", "daemons", "up"])
-def test_a_runner_that_is_interrupted_takes_its_lab_down(topology: Path, word: str, number: signal.Signals) -> None:
+def test_a_runner_that_is_interrupted_takes_its_lab_down(
+    topology: Path, started, word: str, number: signal.Signals
+) -> None:
     child = started(topology)
     wait_for(child, word)
     child.send_signal(number)
@@ -214,8 +210,39 @@ def test_a_runner_that_is_interrupted_takes_its_lab_down(topology: Path, word: s
     assert traces(topology) == []
 
 
+@pytest.mark.parametrize("numbers", itertools.product([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], repeat=2))
+def test_a_second_signal_does_not_stop_the_clearing(
+    topology: Path, started, numbers: tuple[signal.Signals, signal.Signals]
+) -> None:
+    child = started(topology)
+    wait_for(child, "daemons")
+    for number in numbers:
+        child.send_signal(number)
+        time.sleep(0.02)  # two that come at the same moment may be heard as one
+    child.communicate(timeout=30)
+    assert traces(topology) == []
+
+
+def test_a_command_that_hangs_does_not_keep_a_runner_from_ending(topology: Path, started) -> None:
+    topology.write_text(topology.read_text().replace("exec: [ip address", "exec: [sleep 1000, ip address"))
+    child = started(topology)
+    wait_for(child, "3 namespaces")
+    name = topology.name.removesuffix(".clab.yml")
+    assert until(lambda: any("sleep" in processes.words(pid) for pid in processes.in_namespace(f"bb-{name}-b")))
+    child.send_signal(signal.SIGTERM)
+    child.communicate(timeout=30)
+    assert traces(topology) == []
+
+
+def test_what_was_killed_before_its_state_was_written_is_cleared_by_down(topology: Path, lab_name: str) -> None:
+    (state.folder(lab_name) / "f").mkdir(parents=True)
+    assert [lab.alive for lab in runner.labs() if lab.name == lab_name] == [False]
+    runner.down(lab_name)
+    assert traces(topology) == []
+
+
 @pytest.mark.parametrize("word", ["3 namespaces", "daemons", "up"])
-def test_what_a_killed_runner_left_is_cleared_by_the_next_run(topology: Path, word: str) -> None:
+def test_what_a_killed_runner_left_is_cleared_by_the_next_run(topology: Path, started, word: str) -> None:
     child = started(topology)
     wait_for(child, word)
     child.kill()
@@ -226,7 +253,7 @@ def test_what_a_killed_runner_left_is_cleared_by_the_next_run(topology: Path, wo
     assert traces(topology) == []
 
 
-def test_what_a_killed_runner_left_is_listed_and_cleared_by_down(topology: Path) -> None:
+def test_what_a_killed_runner_left_is_listed_and_cleared_by_down(topology: Path, started) -> None:
     child = started(topology)
     wait_for(child, "up")
     child.kill()

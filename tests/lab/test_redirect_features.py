@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 import subprocess
@@ -14,18 +15,19 @@ from bgpbridge.lab import namespaces
 
 pytestmark = pytest.mark.root
 
-NAME = f"bb{os.getpid()}rf"
+NUMBERS = itertools.count()
 
 
 @pytest.fixture
 def cable() -> Iterator[str]:
-    namespaces.create(NAME)
+    name = f"bb{os.getpid()}rf{next(NUMBERS)}"
     try:
+        namespaces.create(name)
         commands = "link add a0 type veth peer name b0\nlink set a0 up\nlink set b0 up\n"
-        subprocess.run(["ip", "-n", NAME, "-batch", "-"], input=commands, text=True, check=True)
-        yield NAME
+        subprocess.run(["ip", "-n", name, "-batch", "-"], input=commands, text=True, check=True)
+        yield name
     finally:
-        namespaces.delete(NAME)
+        namespaces.delete(name)
 
 
 def test_a_veth_takes_redirects_while_its_peer_has_gro(cable: str) -> None:

@@ -26,6 +26,7 @@ from bgpbridge.feed.frames import Notice, Record, SessionDown, SessionUp, Update
 from bgpbridge.feed.lane import Layout
 from bgpbridge.feed.reader import LaneReader
 from bgpbridge.lab import namespaces, processes
+from bgpbridge.lab.sweep import sweep
 from bgpbridge.pipeline.peers import number_peers
 from bgpbridge.speaker.launch import SpeakerProcess
 from bgpbridge.speaker.render import render
@@ -48,7 +49,6 @@ class Rig:
         self.reader: LaneReader | None = None
         self.told: dict[int, list[Record]] = {}
         self.here = f"{self.stem}s"
-        namespaces.create(self.here)
 
     # networks and daemons
 
@@ -56,8 +56,8 @@ class Rig:
         """A new namespace with a cable to the speaker's: its name and its number n."""
         number = len(self.routers) + 1
         name = f"{self.stem}r{number}"
-        namespaces.create(name)
         self.routers.append(name)
+        namespaces.create(name)
         self.sh(f"ip link add name s{number} netns {self.here} type veth peer name r0 netns {name}")
         for where, link, last in ((self.here, f"s{number}", 1), (name, "r0", 2)):
             self.sh(f"ip -n {where} addr add 10.9.{number}.{last}/24 dev {link}")
@@ -214,19 +214,22 @@ class Rig:
         return found[0]
 
     def remove(self) -> None:
-        for router in self.raws:
-            router.close()
-        if self.process is not None:
-            self.process.stop(3)
-        processes.end(self.started)
-        if self.reader is not None:
-            self.reader.close()
-            self.sender.close()
-        if self.process is not None:
-            self.process.close()
-        for name in [*self.routers, self.here]:
-            namespaces.delete(name)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """All of it, also where a part of that fails."""
+        names = [*self.routers, self.here]
+        with contextlib.ExitStack() as last:
+            last.callback(shutil.rmtree, self.folder, ignore_errors=True)
+            for name in names:
+                last.callback(namespaces.delete, name)
+            if self.process is not None:
+                last.callback(self.process.close)
+            last.callback(sweep, names)
+            if self.reader is not None:
+                last.callback(self.reader.close)
+                last.callback(self.sender.close)
+            if self.process is not None:
+                last.callback(self.process.stop, 3)
+            for router in self.raws:
+                last.callback(router.close)
 
 
 class RawRouter:
@@ -300,6 +303,7 @@ class RawRouter:
 def rig() -> Iterator[Rig]:
     made = Rig()
     try:
+        namespaces.create(made.here)
         yield made
     finally:
         made.remove()
