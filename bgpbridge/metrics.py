@@ -59,14 +59,14 @@ def _counter(name: str, text: str, value: float) -> Metric:
 
 
 def _gauges(name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> Metric:
-    family = GaugeMetricFamily(f"bgpbridge_{name}", text, labels=labels)
-    for values, number in rows:
-        family.add_metric(values, number)
-    return family
+    return _labelled(GaugeMetricFamily(f"bgpbridge_{name}", text, labels=labels), rows)
 
 
 def _counters(name: str, text: str, labels: Sequence[str], rows: Iterable[tuple[Sequence[str], float]]) -> Metric:
-    family = CounterMetricFamily(f"bgpbridge_{name}", text, labels=labels)
+    return _labelled(CounterMetricFamily(f"bgpbridge_{name}", text, labels=labels), rows)
+
+
+def _labelled(family: GaugeMetricFamily | CounterMetricFamily, rows: Iterable[tuple[Sequence[str], float]]) -> Metric:
     for values, number in rows:
         family.add_metric(values, number)
     return family

@@ -7,16 +7,17 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from bgpbridge.bench.feeds import Feed, made
 from bgpbridge.bench.plan import Plan, Tell
 from bgpbridge.bench.probe import Prober
 from bgpbridge.bench.records import Row
 from bgpbridge.bench.results import Figure, Results
-from bgpbridge.bench.rig import Rig
+from bgpbridge.bench.rig import Rig, uplink
 from bgpbridge.bench.subjects import Subject, running
 from bgpbridge.lab.topology import Daemon
 from bgpbridge.types import IPAddress
 
-__all__ = ["LOAD_S", "ROUND_S", "SETTLE_S", "Bench", "Stand", "measure"]
+__all__ = ["LOAD_S", "ROUND_S", "SETTLE_S", "Bench", "Stand", "measure", "whole_table"]
 
 LOAD_S = 60.0  # a table that has not arrived by then is told as too late
 ROUND_S = 0.02  # between two rounds of probes while a table loads
@@ -57,6 +58,11 @@ class Bench(Generic[Case]):
     cases: Callable[[Plan], Iterable[Case]]
     one: Callable[[Stand, Case], Sequence[Figure]]
     note: Callable[[Plan], str]
+
+
+def whole_table(plan: Plan) -> list[Feed]:
+    """The one case of many suites: the large table from uplink `a`."""
+    return [made(plan.prefixes, uplink("a").origin())]
 
 
 def measure(bench: Bench[Case], place: Rig, plan: Plan, tell: Tell) -> tuple[Row, ...]:

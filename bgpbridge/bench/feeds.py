@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bgpbridge.types import Family, IPAddress, Prefix
 from bgpbridge.wire.message import MessageType, build_update
 from bgpbridge.wire.mrt import MessageRecord, read_mrt
+from bgpbridge.wire.nlri import encode_nlri
 
 __all__ = ["Feed", "Origin", "made", "replayed", "update", "withdrawal"]
 
@@ -181,7 +182,7 @@ def update(family: Family, nlri: bytes, origin: Origin, path: tuple[int, ...] = 
 
 def withdrawal(prefix: Prefix) -> bytes:
     """An UPDATE that withdraws one IPv4 prefix."""
-    return build_update(withdrawn=bytes([prefix.length]) + prefix.octets[: prefix.length + 7 >> 3])
+    return build_update(withdrawn=encode_nlri([(prefix, 0)]))
 
 
 # --- recorded feeds --------------------------------------------------------------------------------------------

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from bgpbridge.bench.driver import LOAD_S, Bench, Stand
-from bgpbridge.bench.feeds import Feed, made
+from bgpbridge.bench.driver import LOAD_S, Bench, Stand, whole_table
+from bgpbridge.bench.feeds import Feed
 from bgpbridge.bench.plan import Plan
 from bgpbridge.bench.results import Figure
-from bgpbridge.bench.rig import uplink
 
 __all__ = ["BENCH"]
-
-WINDOW_S = 5.0
-
-
-def _cases(plan: Plan) -> Iterator[Feed]:
-    yield made(plan.prefixes, uplink("a").origin())
 
 
 def _one(stand: Stand, feed: Feed) -> list[Figure]:
@@ -24,16 +15,16 @@ def _one(stand: Stand, feed: Feed) -> list[Figure]:
     with stand.place.tester("a", table=feed.octets) as a:
         a.until_up()
         loaded = stand.loaded(feed.alone(stand.plan.samples))
-        share = stand.subject.cpu_share(WINDOW_S) * 100 if loaded else None
+        share = stand.subject.cpu_share(stand.plan.idle_s) * 100 if loaded else None
         memory = stand.subject.pss_octets() / 2**20 if loaded else None
     return [Figure("idle, processor", "% of a core", share), Figure("memory", "MiB", memory)]
 
 
 def _note(plan: Plan) -> str:
     return (
-        f"All processes of the subject, {plan.prefixes:,} prefixes loaded, over {WINDOW_S:.0f} s with one session and "
+        f"All processes of the subject, {plan.prefixes:,} prefixes loaded, over {plan.idle_s:.0f} s with one session and "
         "no traffic. Memory is PSS of the processes; the kernel's own (routes, BPF maps) is not in it."
     )
 
 
-BENCH = Bench("idle", LOAD_S, _cases, _one, _note)
+BENCH = Bench("idle", LOAD_S, whole_table, _one, _note)

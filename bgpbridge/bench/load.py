@@ -12,20 +12,15 @@ import threading
 import time
 from collections.abc import Iterator
 
-from bgpbridge.bench.driver import LOAD_S, ROUND_S, Bench, Stand
-from bgpbridge.bench.feeds import Feed, made
+from bgpbridge.bench.driver import LOAD_S, ROUND_S, Bench, Stand, whole_table
+from bgpbridge.bench.feeds import Feed
 from bgpbridge.bench.plan import Plan
 from bgpbridge.bench.results import Figure
-from bgpbridge.bench.rig import uplink
 from bgpbridge.bench.watch import KernelRoutes
 from bgpbridge.lab import namespaces
 from bgpbridge.lab.topology import Daemon
 
 __all__ = ["BENCH"]
-
-
-def _cases(plan: Plan) -> Iterator[Feed]:
-    yield made(plan.prefixes, uplink("a").origin())
 
 
 def _one(stand: Stand, feed: Feed) -> list[Figure]:
@@ -69,4 +64,4 @@ def _note(plan: Plan) -> str:
     )
 
 
-BENCH = Bench("load", LOAD_S, _cases, _one, _note)
+BENCH = Bench("load", LOAD_S, whole_table, _one, _note)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bgpbridge.bench.records import OURS, Suite, ratio_to_best_peer
-from bgpbridge.bench.terminal import digits, figure, subjects_of
+from bgpbridge.bench.records import OURS, Suite
+from bgpbridge.bench.terminal import digits, subjects_of, table_of
 from bgpbridge.errors import LabError
 
 __all__ = ["BEGIN", "CHOSEN", "END", "block", "page", "replaced", "write_pages"]
@@ -46,26 +46,22 @@ def page(suites: Sequence[Suite]) -> str:
 
 def _machine(one: Suite, suites: Sequence[Suite]) -> str:
     """The machine, and how much others used it."""
-    most = max(max(suite.load) for suite in suites)
     lines = [f"| {name} | {value} |" for name, value in one.machine.items()]
     lines.append(f"| measured | {one.when} |")
-    lines.append(f"| load average around the runs | up to {most:.1f}, the runs' own included |")
+    lines.append(f"| load average around the runs | up to {_busiest(suites)}, the runs' own included |")
     return "\n".join(["| machine | |", "|---|---|", *lines, ""])
 
 
 def _section(suite: Suite) -> str:
-    subjects = subjects_of(suite.rows)
-    compared = len(subjects) > 1
-    head = ["metric", "unit", *subjects, *(["best peer / ours"] if compared else [])]
-    lines = [f"## {TITLES.get(suite.name, suite.name)}", "", suite.note, "", _line(head)]
-    lines.append(_line(["---", "---", *["---:"] * (len(head) - 2)]))
-    for metric in dict.fromkeys(row.metric for row in suite.rows):
-        rows = {row.subject: row for row in suite.rows if row.metric == metric}
-        ratio = ratio_to_best_peer(suite.rows, metric)
-        last = [digits(ratio) if ratio else ""] if compared else []
-        cells = [figure(rows.get(subject)) for subject in subjects]
-        lines.append(_line([metric, next(iter(rows.values())).unit, *cells, *last]))
-    return "\n".join([*lines, ""])
+    head, lines = table_of(suite)
+    rule = ["---", "---", *["---:"] * (len(head) - 2)]
+    title = TITLES.get(suite.name, suite.name)
+    return "\n".join([f"## {title}", "", suite.note, "", *map(_line, [head, rule, *lines]), ""])
+
+
+def _busiest(suites: Sequence[Suite]) -> str:
+    """The highest load average before or after a suite."""
+    return f"{max(max(suite.load) for suite in suites):.1f}"
 
 
 def block(suites: Sequence[Suite]) -> str:
@@ -84,8 +80,7 @@ def block(suites: Sequence[Suite]) -> str:
             lines.append(_line([words, *cells]))
     names = {"bird": "BIRD", "frr": "FRR"}
     head = _line(["measured by `make bench`", OURS, *[names.get(peer, peer) for peer in peers]])
-    most = max(max(suite.load) for suite in suites)
-    where = f"{suites[0].machine.get('processors', '')}; load average up to {most:.1f} while it was measured"
+    where = f"{suites[0].machine.get('processors', '')}; load average up to {_busiest(suites)} while it was measured"
     rule = _line(["---", *["---:"] * (len(peers) + 1)])
     return "\n".join([head, rule, *lines, "", f"({where}; more in [docs/benchmarks.md](docs/benchmarks.md))"])
 

@@ -7,7 +7,7 @@ from rich.table import Table
 
 from bgpbridge.bench.records import OURS, Row, Suite, ratio_to_best_peer
 
-__all__ = ["digits", "figure", "show", "subjects_of"]
+__all__ = ["digits", "figure", "show", "subjects_of", "table_of"]
 
 
 def figure(row: Row | None) -> str:
@@ -33,16 +33,26 @@ def subjects_of(rows: tuple[Row, ...]) -> list[str]:
     return [OURS, *[subject for subject in found if subject != OURS]]
 
 
-def show(console: Console, suite: Suite) -> None:
-    """One suite."""
+def table_of(suite: Suite) -> tuple[list[str], list[list[str]]]:
+    """The head and the lines, a metric each; the last column compares where there are peers."""
     subjects = subjects_of(suite.rows)
-    table = Table(title=f"{suite.name}: median (least to most of the runs)", title_justify="left")
-    for name in ("metric", "unit", *subjects, *(["best peer / ours"] if len(subjects) > 1 else [])):
-        table.add_column(name, justify="left" if name in ("metric", "unit") else "right")
+    compared = len(subjects) > 1
+    lines = []
     for metric in dict.fromkeys(row.metric for row in suite.rows):
         rows = {row.subject: row for row in suite.rows if row.metric == metric}
         ratio = ratio_to_best_peer(suite.rows, metric)
-        unit = next(iter(rows.values())).unit
+        last = [digits(ratio) if ratio else ""] if compared else []
         cells = [figure(rows.get(subject)) for subject in subjects]
-        table.add_row(metric, unit, *cells, *([digits(ratio) if ratio else ""] if len(subjects) > 1 else []))
+        lines.append([metric, next(iter(rows.values())).unit, *cells, *last])
+    return ["metric", "unit", *subjects, *(["best peer / ours"] if compared else [])], lines
+
+
+def show(console: Console, suite: Suite) -> None:
+    """One suite."""
+    head, lines = table_of(suite)
+    table = Table(title=f"{suite.name}: median (least to most of the runs)", title_justify="left")
+    for number, name in enumerate(head):
+        table.add_column(name, justify="left" if number < 2 else "right")
+    for line in lines:
+        table.add_row(*line)
     console.print(table)

@@ -21,6 +21,7 @@ from bgpbridge.bench.rig import uplink
 from bgpbridge.bench.tester import Tester
 from bgpbridge.errors import LabError
 from bgpbridge.types import Family, IPAddress, Prefix
+from bgpbridge.wire.nlri import encode_nlri
 
 __all__ = ["BENCH"]
 
@@ -80,7 +81,7 @@ class Table:
 
 
 def _nlri(prefix: Prefix) -> bytes:
-    return bytes([prefix.length]) + prefix.octets[: prefix.length + 7 >> 3]
+    return encode_nlri([(prefix, 0)])
 
 
 def _covering(feed: Feed, address: IPAddress) -> Prefix:

@@ -16,6 +16,7 @@ from bgpbridge.config.peer import Peer, PeerDefaults
 from bgpbridge.config.values import Asn, FilePath, InterfaceName, ListenAddress, Name, Port, RouterId
 from bgpbridge.documents import Strict, refuse
 from bgpbridge.policy.model import PolicySet
+from bgpbridge.rib.decision import MedMode, MissingMed
 
 __all__ = [
     "Config",
@@ -25,7 +26,7 @@ __all__ = [
     "Kernel",
     "Loader",
     "Log",
-    "MedRule",
+    "MedMode",
     "Metrics",
     "MissingMed",
     "Mode",
@@ -36,21 +37,6 @@ __all__ = [
 ]
 
 NEXTHOP_ID_BASE = 1_650_000_000  # far above the ids that people and other daemons pick
-
-
-class MedRule(enum.StrEnum):
-    """Between which routes MULTI_EXIT_DISC is compared (RFC 4271 s9.1.2.2 c)."""
-
-    SAME_NEIGHBOR = "same-neighbor"
-    ALWAYS = "always"
-    IGNORE = "ignore"
-
-
-class MissingMed(enum.StrEnum):
-    """What a route without MED counts as: 0 (best, RFC 4271) or the highest value (worst)."""
-
-    BEST = "best"
-    WORST = "worst"
 
 
 class Loader(enum.StrEnum):
@@ -96,7 +82,7 @@ class Multipath(Strict):
 class Decision(Strict):
     """How the best route is found (RFC 4271 s9.1)."""
 
-    med: MedRule = MedRule.SAME_NEIGHBOR
+    med: MedMode = MedMode.SAME_NEIGHBOR
     """Compare MED between routes of the same neighbour AS, always, or ignore it."""
     missing_med: MissingMed = MissingMed.BEST
     """A route without MED counts as 0 (best) or as the highest value (worst)."""

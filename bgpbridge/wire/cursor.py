@@ -31,12 +31,16 @@ class Cursor:
 
     def take(self, octets: int) -> bytes:
         """The next `octets` octets. Raises WireError when fewer are left."""
+        start = self._skip(octets)
+        return self.data[start : self.position]
+
+    def _skip(self, octets: int) -> int:
+        """Go on behind the next `octets` octets; where they start."""
         start = self.position
-        stop = start + octets
-        if octets < 0 or stop > self.end:
+        if octets < 0 or start + octets > self.end:
             raise WireError(f"{octets} octets wanted at {start}, {self.end - start} left")
-        self.position = stop
-        return self.data[start:stop]
+        self.position = start + octets
+        return start
 
     def integer(self, octets: int) -> int:
         """The next `octets` octets as an unsigned integer."""
@@ -64,12 +68,8 @@ class Cursor:
 
     def sub(self, octets: int) -> Cursor:
         """A cursor over the next `octets` octets, which this one skips."""
-        start = self.position
-        stop = start + octets
-        if octets < 0 or stop > self.end:
-            raise WireError(f"{octets} octets wanted at {start}, {self.end - start} left")
-        self.position = stop
-        return Cursor(self.data, start, stop)
+        start = self._skip(octets)
+        return Cursor(self.data, start, self.position)
 
     def finish(self) -> None:
         """Raises WireError when octets are left over."""

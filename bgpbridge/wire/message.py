@@ -28,6 +28,7 @@ __all__ = [
     "iter_messages",
     "notification_text",
     "parse_notification",
+    "require",
 ]
 
 MARKER = b"\xff" * 16
@@ -66,6 +67,13 @@ def header_problem(data: bytes, position: int, maximum: int) -> tuple[str, tuple
     if kind == MessageType.KEEPALIVE and length != HEADER_OCTETS:
         return "header: length", (1, 2)
     return None
+
+
+def require(message: bytes, kind: MessageType) -> None:
+    """Raises WireError unless this begins with the header of such a message, right in itself."""
+    problem = header_problem(message, 0, MAXIMUM_EXTENDED)
+    if problem or message[18] != kind:
+        raise WireError(f"no {kind.name.replace('_', '-')}: {problem[0] if problem else 'another type'}")
 
 
 def iter_messages(data: bytes, maximum: int = MAXIMUM_EXTENDED) -> Iterator[bytes]:
@@ -129,9 +137,7 @@ def build_notification(code: int, subcode: int, data: bytes = b"") -> bytes:
 
 def parse_notification(message: bytes) -> Notification:
     """A whole NOTIFICATION message. Raises WireError."""
-    problem = header_problem(message, 0, MAXIMUM_EXTENDED)
-    if problem or message[18] != MessageType.NOTIFICATION:
-        raise WireError(f"not a NOTIFICATION: {problem[0] if problem else 'another type'}")
+    require(message, MessageType.NOTIFICATION)
     return Notification(message[19], message[20], message[21:])
 
 

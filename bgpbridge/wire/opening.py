@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from bgpbridge.errors import WireError
 from bgpbridge.types import Family
 from bgpbridge.wire.cursor import Cursor
-from bgpbridge.wire.message import MAXIMUM_EXTENDED, MessageType, build_message, header_problem
+from bgpbridge.wire.message import MessageType, build_message, require
 from bgpbridge.wire.segments import AS_TRANS
 
 __all__ = [
@@ -102,9 +102,7 @@ def _family(afi: bytes) -> Family:
 
 def parse_open(message: bytes) -> Open:
     """A whole OPEN message. Raises WireError; the answer to that is NOTIFICATION 2/0 (RFC 4271 s6.2)."""
-    problem = header_problem(message, 0, MAXIMUM_EXTENDED)
-    if problem or message[18] != MessageType.OPEN:
-        raise WireError(f"not an OPEN: {problem[0] if problem else 'another type'}")
+    require(message, MessageType.OPEN)
     cursor = Cursor(message, 19)
     version, my_as, hold = cursor.u8(), cursor.u16(), cursor.u16()
     router_id = ipaddress.IPv4Address(cursor.take(4))
@@ -184,9 +182,7 @@ def build_route_refresh(family: Family, kind: RefreshKind = RefreshKind.REQUEST)
 
 def parse_route_refresh(message: bytes) -> RouteRefresh:
     """A whole ROUTE-REFRESH message. Raises WireError (NOTIFICATION 7/1, RFC 7313 s5)."""
-    problem = header_problem(message, 0, MAXIMUM_EXTENDED)
-    if problem or message[18] != MessageType.ROUTE_REFRESH:
-        raise WireError(f"not a ROUTE-REFRESH: {problem[0] if problem else 'another type'}")
+    require(message, MessageType.ROUTE_REFRESH)
     afi, kind, safi = int.from_bytes(message[19:21], "big"), message[21], message[22]
     if kind in {1, 2} and len(message) != 23:
         raise WireError(f"a ROUTE-REFRESH demarcation of {len(message)} octets; 23 expected")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bgpbridge.config import Config, advise, loads_config, missing_passwords, read_password
-from bgpbridge.config.model import Loader, MedRule
+from bgpbridge.config.model import Loader, MedMode
 from bgpbridge.errors import DocumentError
 from bgpbridge.types import Family, Prefix
 
@@ -25,7 +25,7 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert (peer.port, peer.listen_port, peer.hold_time_s, peer.families) == (179, 179, 90, (Family.IPV4,))
     assert (peer.extended_message, peer.route_refresh, peer.graceful_restart_s) == (True, True, 120)
     assert (peer.announce, peer.import_policy, peer.passive, peer.weight) == ((), None, False, 0)
-    assert loaded.decision.med is MedRule.SAME_NEIGHBOR
+    assert loaded.decision.med is MedMode.SAME_NEIGHBOR
     assert loaded.datapath.loader is Loader.AUTO
     assert (loaded.kernel.table, loaded.kernel.protocol, loaded.kernel.metric) == (254, 203, 200)
     assert loaded.metrics is not None
