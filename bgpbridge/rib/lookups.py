@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 SCAN = 65_536  # rows looked at by columns between two waits
-SLICE = 50  # rows, or paths, that are read between two waits: deciding a row takes some 50 us
+SLICE = 25  # rows, or paths, that are read between two waits: to decide and to show them takes some 2 ms
 
 
 class Status(enum.Enum):

@@ -63,7 +63,7 @@ def test_a_peer_that_is_not_there_is_told_before_anything_is_listed(filled):
 def test_the_limit_holds_across_slices_and_ends_the_listing(rig):
     rig.session("isp-a")
     rig.announce("isp-a", [f"100.64.{n}.0/24" for n in range(120)], [64601])
-    assert [len(part) for part in routes(rig.bridge, Filter(limit=70))] == [50, 20]
+    assert [len(part) for part in routes(rig.bridge, Filter(limit=70))] == [25, 25, 20]
     assert len(listed(rig, limit=50)) == 50
 
 
