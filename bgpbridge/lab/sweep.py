@@ -2,8 +2,8 @@
 
 A lab's own list of processes is not the whole: daemons fork, a runner may be killed between a start and its note,
 and people run things by `lab exec`. What belongs to a namespace is known by two signs: it is in there, or it was
-started for it (`namespaces.marked`) and is still on its way. Several looks are needed, since whoever is found may have
-forked since.
+started for it (`namespaces.marked`) and is still on its way. Several looks are needed, and each goes on to the
+processes that were made while it was taken: whoever is found may have forked since.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -27,16 +27,15 @@ __all__ = ["sweep"]
 def sweep(names: Collection[str]) -> None:
     """End everything that belongs to these namespaces, but ourselves and those who started us. SIGTERM first, SIGKILL
     after GRACE_S and for whoever appears later. Raises LabError when something does not end even so."""
-    deadline, grace_s, quiet = time.monotonic() + GRACE_S + KILLED_S, GRACE_S, 0
-    while quiet < 2:  # a process that forks and ends behind our back is seen by the second look
-        with _gripped(_Belonging.to(names)) as handles:
-            quiet = 0 if handles else quiet + 1
-            if handles and time.monotonic() > deadline:
-                raise LabError(
-                    f"processes do not end: {', '.join(map(str, handles))}", mend="end them, then `bgpbridge lab down`"
-                )
-            _end(handles, grace_s)
-        grace_s = 0.0 if handles else grace_s
+    deadline, belonging, quiet = time.monotonic() + GRACE_S + KILLED_S, _Belonging.to(names), 0
+    _signalled(belonging, signal.SIGTERM, GRACE_S)
+    while quiet < 2:  # no process can be made unseen between two looks that find nobody
+        found = _signalled(belonging, signal.SIGKILL, KILLED_S)
+        quiet = 0 if found else quiet + 1
+        if found and time.monotonic() > deadline:
+            raise LabError(
+                f"processes do not end: {', '.join(map(str, found))}", mend="end them, then `bgpbridge lab down`"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,26 +62,51 @@ class _Belonging:
             return not self.marks.isdisjoint(Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"))
         return False
 
+    def grip(self, pid: int) -> int | None:
+        """A pidfd of a process that is to go. It is looked at once more when it is gripped: by then its pid may have
+        been given to somebody else."""
+        if not self.holds(pid):
+            return None
+        try:
+            handle = os.pidfd_open(pid)
+        except OSError:  # it has ended, or is a thread of one that is seen as well
+            return None
+        if self.holds(pid):
+            return handle
+        os.close(handle)
+        return None
 
-@contextlib.contextmanager
-def _gripped(belonging: _Belonging) -> Iterator[dict[int, int]]:
-    """All that belong, each held by a pidfd: what is ended by it is the very process that was looked at."""
+
+def _signalled(belonging: _Belonging, number: signal.Signals, wait_s: float) -> list[int]:
+    """Signal all that belong, each as soon as it is seen, and wait for their end; who they were."""
     handles: dict[int, int] = {}
     spared = _ancestry()
     try:
-        for pid in pids():
-            if pid not in spared and belonging.holds(pid):
+        for pid in _everybody():
+            if pid not in spared and pid not in handles and (handle := belonging.grip(pid)) is not None:
+                handles[pid] = handle
                 with contextlib.suppress(ProcessLookupError):
-                    handle = os.pidfd_open(pid)
-                    if belonging.holds(pid):  # the pid may have been given to somebody else by the time it was gripped
-                        handles[pid] = handle
-                    else:
-                        os.close(handle)
-        yield handles
+                    signal.pidfd_send_signal(handle, number)
+        living(handles, wait_s)
     finally:
         for pid, handle in handles.items():
             os.close(handle)
             exit_code(pid)
+    return list(handles)
+
+
+def _everybody() -> Iterator[int]:
+    """All processes, then those made since, until no more come."""
+    last = _last_pid()
+    yield from pids()
+    while (now := _last_pid()) != last:
+        yield from range(last + 1, now + 1) if now > last else pids()  # numbers begin anew at pid_max
+        last = now
+
+
+def _last_pid() -> int:
+    """The pid given out last on this machine (proc(5), loadavg)."""
+    return int(Path("/proc/loadavg").read_text().split()[4])
 
 
 def _ancestry() -> set[int]:
@@ -93,17 +117,3 @@ def _ancestry() -> set[int]:
             found.add(pid)
             pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     return found
-
-
-def _end(handles: Mapping[int, int], grace_s: float) -> None:
-    if grace_s:
-        _signal(handles.values(), signal.SIGTERM)
-    left = living(handles, grace_s)
-    _signal([handles[pid] for pid in left], signal.SIGKILL)
-    living({pid: handles[pid] for pid in left}, KILLED_S)
-
-
-def _signal(handles: Collection[int], number: signal.Signals) -> None:
-    for handle in handles:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(handle, number)

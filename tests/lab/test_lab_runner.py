@@ -210,7 +210,7 @@ def test_a_runner_that_is_interrupted_takes_its_lab_down(
     assert traces(topology) == []
 
 
-@pytest.mark.parametrize("numbers", itertools.product([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], repeat=2))
+@pytest.mark.parametrize("numbers", list(itertools.product([signal.SIGINT, signal.SIGTERM, signal.SIGHUP], repeat=2)))
 def test_a_second_signal_does_not_stop_the_clearing(
     topology: Path, started, numbers: tuple[signal.Signals, signal.Signals]
 ) -> None:
