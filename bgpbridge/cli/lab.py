@@ -38,7 +38,7 @@ def up(file: Path, name: str | None, as_json: bool) -> None:
     with interrupts.interruptible(), interrupts.held():
         made = runner.up(file, name, say=_silent if as_json else _tell)
         say(_as_json(made), as_json, _up_text)
-        interrupts.forget()  # it is up and that was said: a signal comes too late to take it down
+        interrupts.too_late()  # it is up and that was said
 
 
 @lab.command()

@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
-__all__ = ["asked", "forget", "held", "interruptible", "released", "undone"]
+__all__ = ["asked", "held", "interruptible", "released", "too_late", "undone"]
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -75,10 +75,14 @@ def asked() -> bool:
     return any(ear.heard for ear in _EARS)
 
 
-def forget() -> None:
-    """What came by now came too late: the work is done and was told."""
+def too_late() -> None:
+    """The work is done and was told, and the process about to end: what has come is forgotten, and what comes until
+    then is ignored, so that the exit code says what became of the work."""
     for ear in _EARS:
         ear.heard = 0
+        for number in ear.kept:
+            signal.signal(number, signal.SIG_IGN)
+        ear.kept.clear()
 
 
 @contextlib.contextmanager

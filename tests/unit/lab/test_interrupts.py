@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -11,7 +13,7 @@ from functools import partial
 import pytest
 
 from bgpbridge.lab import interrupts
-from bgpbridge.lab.interrupts import asked, forget, held, interruptible, released, undone
+from bgpbridge.lab.interrupts import asked, held, interruptible, released, undone
 
 interrupted = partial(pytest.raises, KeyboardInterrupt)
 NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
@@ -108,10 +110,21 @@ def test_an_exit_that_was_never_entered_is_made_good_by_the_outermost_block() ->
         block.__exit__(None, None, None)
 
 
-def test_what_came_too_late_is_forgotten() -> None:
-    with interruptible(), held():
-        signal.raise_signal(signal.SIGINT)
-        forget()
+TOO_LATE = """
+import signal
+from bgpbridge.lab.interrupts import held, interruptible, too_late
+with interruptible(), held():
+    signal.raise_signal(signal.SIGINT)
+    print("done")
+    too_late()
+    signal.raise_signal(signal.SIGHUP)
+signal.raise_signal(signal.SIGTERM)
+"""
+
+
+def test_what_comes_too_late_changes_nothing() -> None:
+    ended = subprocess.run([sys.executable, "-c", TOO_LATE], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (0, "done\n"), ended.stderr
 
 
 def test_without_an_interruptible_block_a_held_signal_goes_to_who_had_it() -> None:
