@@ -47,6 +47,8 @@ class BridgeCollector(Collector):
         yield from _peers(peers(self._bridge))
         yield from _packets(counters(self._bridge))
         yield from _adjacencies(adjacencies(self._bridge))
+        repairs = [(words, float(count)) for words, count in self._bridge.self_audit.repaired.items()]
+        yield _counters("audit_repairs", "What an audit found changed and put back", ["plane", "kind"], repairs)
         yield _counter("events", "Things that happened (`bgpbridge events`)", self._bridge.events.total)
 
 

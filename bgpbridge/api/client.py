@@ -44,9 +44,9 @@ class Client:
         """Ask for a value."""
         return self._ask("GET", _target(path, query or {}))
 
-    def post(self, path: str) -> Any:
+    def post(self, path: str, query: Mapping[str, str] | None = None) -> Any:
         """Ask for something to be done."""
-        return self._ask("POST", _target(path, {}))
+        return self._ask("POST", _target(path, query or {}))
 
     def follow(self, path: str, query: Mapping[str, str]) -> Iterator[Any]:
         """Values as they come, until the caller stops. Raises UnreachableError when the bridge ends."""

@@ -127,8 +127,8 @@ class ControlApi:
             await response.write(_line(event))
         return response
 
-    async def _audit(self, _: web.Request) -> web.StreamResponse:
-        return _json(await audit(self._bridge))
+    async def _audit(self, request: web.Request) -> web.StreamResponse:
+        return _json(await audit(self._bridge, repair=request.query.get("repair") == "1"))
 
     async def _reload(self, _: web.Request) -> web.StreamResponse:
         return _json(self._take_over_file())

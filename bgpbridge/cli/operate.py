@@ -47,12 +47,16 @@ def off(asking: Asking, as_json: bool) -> None:
 
 
 @click.command(cls=Command)
+@click.option("--repair", is_flag=True, help="Bring in line what differs, then compare again.")
 @JSON
 @pass_asking
 @click.pass_context
-def audit(context: click.Context, asking: Asking, as_json: bool) -> None:
-    """Compare Loc-RIB, XDP and kernel over all prefixes; exit code 1 on a difference."""
-    report = asking.client.post("/v1/audit")
+def audit(context: click.Context, asking: Asking, repair: bool, as_json: bool) -> None:
+    """Compare Loc-RIB, XDP and kernel over all prefixes; exit code 1 on a difference.
+
+    With --repair it is one that is left when what differed was brought in line.
+    """
+    report = asking.client.post("/v1/audit", {"repair": "1"} if repair else {})
     say(report, as_json, audit_text)
     context.exit(0 if report["clean"] else 1)
 

@@ -20,7 +20,7 @@ __all__ = ["ConfigDiff", "PeerChange", "diff"]
 LIVE_PEER_KEYS = frozenset(
     {"import_policy", "announce", "weight", "description", "add_path_limit", "route_reflector_client"}
 )
-LIVE_KEYS = frozenset({"peers", "peer_defaults", "policies", "decision", "log", "graceful_restart"})
+LIVE_KEYS = frozenset({"peers", "peer_defaults", "policies", "decision", "log", "graceful_restart", "audit"})
 IN_OPEN = frozenset({"router.asn", "router.router_id"})  # change peer by peer, as sessions are reset
 
 

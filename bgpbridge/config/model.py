@@ -19,6 +19,7 @@ from bgpbridge.policy.model import PolicySet
 from bgpbridge.rib.decision import MedMode, MissingMed
 
 __all__ = [
+    "Audit",
     "Config",
     "Datapath",
     "Decision",
@@ -176,6 +177,13 @@ class GracefulRestart(Strict):
     """Seconds that stale routes are kept when no End-of-RIB comes."""
 
 
+class Audit(Strict):
+    """XDP and kernel are compared with the Loc-RIB in the background, and brought in line."""
+
+    cpu_percent: float = Field(default=0.1, ge=0, le=10)
+    """The share of one CPU that it may use; 0 for never."""
+
+
 class Log(Strict):
     """What is logged."""
 
@@ -221,6 +229,8 @@ class Config(Strict):
     """Prometheus metrics; null for none."""
     graceful_restart: GracefulRestart = GracefulRestart()
     """Stale routes."""
+    audit: Audit = Audit()
+    """The comparison in the background."""
     log: Log = Log()
     """Log lines."""
 

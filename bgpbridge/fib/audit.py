@@ -4,7 +4,8 @@ is compared (DESIGN section 10, invariant 1).
 The planes are read from the kernel itself, not from what we think we wrote, in a thread while routing goes on.
 So three things are no divergence but are counted by name: what changed or was waiting while we looked
 (`pending`), and what a plane has refused and will be tried again (`refused`). A prefix that a foreign route
-holds is wanted as PUNT in XDP. The rest differs, and should not.
+holds is wanted as PUNT in XDP. The rest differs, and should not. `audit_part` looks at one family in one plane, and
+with `mend` brings it in line, in the turn of the loop in which it was found to differ.
 """
 
 from __future__ import annotations
@@ -24,10 +25,28 @@ from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.rib.groups import BLACKHOLE
 from bgpbridge.types import Family, Prefix
 
-__all__ = ["AuditReport", "Desired", "Divergence", "audit", "differences"]
+__all__ = [
+    "GROUP",
+    "AuditReport",
+    "Desired",
+    "Divergence",
+    "Mend",
+    "Part",
+    "Tally",
+    "audit",
+    "audit_part",
+    "differences",
+    "parts",
+]
 
 Desired = Callable[[Family], tuple[Keys, U32]]
 """The Loc-RIB's prefixes of a family with their groups (0 = no route), as copies: a thread reads them."""
+
+Mend = Callable[[list[int]], None]
+"""Fills these XDP groups anew."""
+
+Part = tuple[str, Family]
+"""What is compared at a time: plane (`xdp`, `kernel`) and family."""
 
 EXAMPLES = 20
 MISSING, EXTRA, OTHER, GROUP = "missing", "extra", "other group", "group"
@@ -44,16 +63,13 @@ class Divergence:
     have: int
     want: int
 
-    def __str__(self) -> str:
-        return f"{self.plane} {self.prefix}: {self.kind} (have {self.have}, want {self.want})"
-
 
 @dataclass(frozen=True, slots=True)
 class AuditReport:
     """`checked` prefixes per plane and family label; `divergent` counts by (plane, kind)."""
 
     checked: Mapping[tuple[str, str], int]
-    divergent: Mapping[tuple[str, str], int]
+    divergent: dict[tuple[str, str], int]
     examples: tuple[Divergence, ...]
     pending: int
     refused: int
@@ -117,7 +133,7 @@ def _with_overlay(want: tuple[Keys, U32], punted: list[Prefix]) -> tuple[Keys, U
     )
 
 
-class _Tally:
+class Tally:
     """Sorts what differs into divergent, pending and refused."""
 
     def __init__(self) -> None:
@@ -127,8 +143,8 @@ class _Tally:
         self.pending = 0
         self.refused = 0
 
-    def add(self, plane: str, found: Differences, moving: Keys, refused: Keys) -> None:
-        """What differs in one plane and family."""
+    def add(self, plane: str, found: Differences, moving: Keys, refused: Keys) -> Differences:
+        """What differs in one plane and family; gives what of it has no reason to."""
         in_motion = KeyTable(moving).find(found.keys) >= 0
         named = (KeyTable(refused).find(found.keys) >= 0) & ~in_motion
         self.pending += int(in_motion.sum())
@@ -142,6 +158,7 @@ class _Tally:
             for index in which[: max(0, EXAMPLES - len(self.examples))].tolist():
                 have, want = int(rest.have[index]), int(rest.want[index])
                 self.examples.append(Divergence(plane, kind, rest.keys.prefix(index), have, want))
+        return rest
 
     def add_groups(self, plane: str, groups: list[int], example: Callable[[int], Prefix | None]) -> None:
         """Groups that stand otherwise than wanted."""
@@ -151,16 +168,21 @@ class _Tally:
                 self.examples.append(Divergence(plane, GROUP, example(group), group, group))
 
 
-async def audit(desired: Desired, xdp: XdpFib | None, kernel: KernelFib | None) -> AuditReport:
+def parts(xdp: XdpFib | None, kernel: KernelFib | None) -> list[Part]:
+    """All that there is to compare."""
+    planes = [name for name, plane in (("xdp", xdp), ("kernel", kernel)) if plane is not None]
+    return [(plane, family) for family in Family for plane in planes]
+
+
+async def audit(
+    desired: Desired, xdp: XdpFib | None, kernel: KernelFib | None, mend: Mend | None = None
+) -> AuditReport:
     """Compare both planes with the Loc-RIB. Call it in the event loop: the tables are snapped there, the long
-    parts run in a thread."""
+    parts run in a thread. With `mend` all that differs is brought in line."""
     began = time.monotonic()
-    tally = _Tally()
-    for family in Family:
-        if xdp is not None:
-            await _audit_xdp(family, desired, xdp, tally)
-        if kernel is not None:
-            await _audit_kernel(family, desired, kernel, tally)
+    tally = Tally()
+    for part in parts(xdp, kernel):
+        await audit_part(part, desired, xdp, kernel, tally, mend)
     return AuditReport(
         checked=tally.checked,
         divergent=tally.divergent,
@@ -171,7 +193,20 @@ async def audit(desired: Desired, xdp: XdpFib | None, kernel: KernelFib | None) 
     )
 
 
-async def _audit_xdp(family: Family, desired: Desired, xdp: XdpFib, tally: _Tally) -> None:
+async def audit_part(
+    part: Part, desired: Desired, xdp: XdpFib | None, kernel: KernelFib | None, tally: Tally, mend: Mend | None = None
+) -> None:
+    """One family in one plane."""
+    plane, family = part
+    if plane == "xdp":
+        assert xdp is not None
+        await _audit_xdp(family, desired, xdp, tally, mend)
+    else:
+        assert kernel is not None
+        await _audit_kernel(family, desired, kernel, tally, mend)
+
+
+async def _audit_xdp(family: Family, desired: Desired, xdp: XdpFib, tally: Tally, mend: Mend | None) -> None:
     xdp.watch(family, on=True)
     want, punted = desired(family), xdp.punted(family)
     try:
@@ -179,13 +214,16 @@ async def _audit_xdp(family: Family, desired: Desired, xdp: XdpFib, tally: _Tall
     finally:
         moving, refused = xdp.watch(family, on=False)
     tally.checked["xdp", family.label] = int((want[1] != 0).sum())
-    tally.add("xdp", found, moving, refused)
+    wrong = tally.add("xdp", found, moving, refused)
     used = np.unique(want[1])
     groups = [g for g in used.tolist() if g >= abi.GROUP_FIRST_FREE and not xdp.flags(g) & GroupFlag.VALID]
     tally.add_groups("xdp", groups, lambda group: _behind(want, group))
+    if mend is not None:
+        mend(groups)  # before the prefixes that point at them
+        xdp.believe(wrong.keys, wrong.have)
 
 
-async def _audit_kernel(family: Family, desired: Desired, kernel: KernelFib, tally: _Tally) -> None:
+async def _audit_kernel(family: Family, desired: Desired, kernel: KernelFib, tally: Tally, mend: Mend | None) -> None:
     kernel.watch(on=True)
     keys, groups = desired(family)
     want = keys, np.where(groups == abi.GROUP_PUNT, np.uint32(0), groups)  # the kernel knows its own prefixes
@@ -195,9 +233,13 @@ async def _audit_kernel(family: Family, desired: Desired, kernel: KernelFib, tal
     finally:
         moving, refused = kernel.watch(on=False)[family]
     tally.checked["kernel", family.label] = int((want[1] != 0).sum())
-    tally.add("kernel", found, moving, refused)
+    wrong = tally.add("kernel", found, moving, refused)
     used = set(np.unique(groups).tolist()) - {0, abi.GROUP_PUNT, BLACKHOLE}
-    tally.add_groups("kernel", [group for group in crooked if group in used], lambda group: _behind(want, group))
+    bent = [group for group in crooked if group in used]
+    tally.add_groups("kernel", bent, lambda group: _behind(want, group))
+    if mend is not None and (bent or len(wrong.keys)):
+        kernel.audit_soon()  # it compares all, and mends what differs
+        await asyncio.wrap_future(kernel.settled())
 
 
 def _behind(table: tuple[Keys, U32], group: int) -> Prefix | None:

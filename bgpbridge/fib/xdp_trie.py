@@ -260,6 +260,20 @@ class Trie:
         if self._lone_refused:
             return self._lone_due_s if due is None else min(due, self._lone_due_s)
         return due
+    def believe(self, keys: Keys, have: U32, now_s: float) -> None:
+        """Somebody else changed the map: under these keys it holds `have` (0 = nothing). Bring it in line again."""
+        found = np.array(self.columns.find([keys.prefix(index) for index in range(len(keys))]), np.int64)
+        mine = found > 0
+        rows, stands = found[mine], have[mine]
+        self.entries += int((stands != 0).sum()) - int((self._written.cells[rows] != 0).sum())
+        self._written.cells[rows] = stands
+        self.write(rows, now_s)
+        others = [keys.prefix(index) for index in np.flatnonzero(~mine).tolist()]
+        punted = [prefix for prefix in others if prefix in self.overlay]
+        self.entries -= len(punted)  # counted again when they are stored
+        self._store_lone(punted, now_s)
+        xdp_map.remove(self.map, Keys.of(self.family, [prefix for prefix in others if prefix not in self.overlay]))
+
 
     def refused(self, limit: int, now_s: float) -> list[RouteState]:
         """Routes that the trie would not take, as values."""

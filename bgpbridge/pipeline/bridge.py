@@ -43,6 +43,7 @@ from bgpbridge.pipeline.overlay import Overlay
 from bgpbridge.pipeline.paths import Paths
 from bgpbridge.pipeline.peers import PeerState, PeerTable, number_peers
 from bgpbridge.pipeline.planes import Committer, Planes
+from bgpbridge.pipeline.self_audit import SelfAudit
 from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.work import Work
 from bgpbridge.policy.judge import PolicyJudge
@@ -216,6 +217,16 @@ class Bridge:
             memory,
         )
 
+        self.self_audit = SelfAudit(
+            self.rib,
+            self.planes,
+            self.committer,
+            self.events,
+            self.peers.name,
+            lambda: self.adoption.active,
+            self.config.audit.cpu_percent,
+        )
+
     def _job_refused(self, cause: Cause, error: CapacityError) -> None:
         self.housekeeping.job_refused(cause, error)
 
@@ -327,6 +338,7 @@ class Bridge:
             group.create_task(self.work.run(), name="work")
             group.create_task(self.watcher.run(), name="kernel watcher")
             group.create_task(self.housekeeping.keep(), name="housekeeping")
+            group.create_task(self.self_audit.keep(), name="audit")
             group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
 
     def _put_speaker_in_step(self) -> None:

@@ -6,8 +6,9 @@ then the groups over them are filled again (stores), then the kernel's groups; n
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.events import EventLog, Severity
@@ -34,6 +35,8 @@ from bgpbridge.types import IPAddress
 
 __all__ = ["KernelEvents"]
 
+GATHER_S = 0.1
+
 
 @dataclass(slots=True)
 class KernelEvents(KernelListener):
@@ -53,6 +56,7 @@ class KernelEvents(KernelListener):
     live: bool = False
     missed: bool = False
     repairs: int = 0
+    deleted: list[Nexthop] = field(default_factory=list)  # told of together, a moment later
 
     def go_live(self) -> None:
         """Everything is in place: carry on what comes from now on. Next hops and overlay are made of the state
@@ -118,10 +122,22 @@ class KernelEvents(KernelListener):
         self.events.add("foreign-hand", str(change.prefix), by, Severity.WARNING)
 
     def on_nexthop(self, nexthop: Nexthop, present: bool) -> None:
-        """A nexthop object of ours that somebody removed takes routes along: look for what is missing."""
+        """A nexthop object of ours that somebody removed takes routes along: look for what is missing. Those of a
+        link that goes down the kernel removes without a word."""
         self.missed |= not present
         if self.live and not present and nexthop.protocol == self.own_protocol and self.kernel is not None:
             self.kernel.audit_soon()
+            if not self.deleted:
+                asyncio.get_running_loop().call_later(GATHER_S, self._tell_deleted)
+            self.deleted.append(nexthop)
+
+    def _tell_deleted(self) -> None:
+        """One event for those that went together: a hop takes its groups along."""
+        gone, self.deleted = self.deleted, []
+        what = "group" if gone[0].group else f"to {gone[0].hop.gateway}" if gone[0].hop is not None else "blackhole"
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        text = f"{what}{more}: deleted by somebody else; made again, with the routes that it took along"
+        self.events.add("nexthop-deleted", f"id {gone[0].id}", text, Severity.WARNING)
 
     def on_resync(self, resync: Resync) -> None:
         """Events were lost: our own routes may have been touched without our hearing of it."""

@@ -69,6 +69,8 @@ class Sessions:
 
     def up(self, peer: PeerState, record: SessionUp) -> None:
         """A session is established, or told of again after our own restart."""
+        if record.resync and peer.phase is Phase.RESETTING:
+            return  # told before the speaker came to our order: it ends all the same
         session = record.session
         kept = self._kept(peer, record)
         had = {family for (index, family) in self._timers if index == peer.index}

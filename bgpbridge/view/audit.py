@@ -1,49 +1,49 @@
-"""`audit`: Loc-RIB, XDP and kernel compared over all prefixes."""
+"""`audit`: Loc-RIB, XDP and kernel compared over all prefixes, and brought in line where one asks for it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from bgpbridge.fib.audit import AuditReport
-from bgpbridge.fib.audit import audit as compare
-from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.pipeline.bridge import Bridge
-from bgpbridge.rib.lookups import installed
-from bgpbridge.types import Family
 
 __all__ = ["AuditView", "audit"]
 
 
 @dataclass(frozen=True, slots=True)
 class AuditView:
-    """`checked` prefixes by plane and family; `divergent` those that differ without a reason, by plane and kind;
-    `pending` and `refused` differ and have one."""
+    """`checked` prefixes by plane and family; `divergent` those that differ without a reason, by plane and kind, with
+    `examples`; `pending` and `refused` differ and have one. After a repair `repaired` is what was brought in line, and
+    `clean` and `divergent` are what a look after it found."""
 
     clean: bool
     checked: dict[str, int]
     divergent: dict[str, int]
+    repaired: dict[str, int]
     examples: tuple[str, ...]
     pending: int
     refused: int
     took_s: float
 
 
-async def audit(bridge: Bridge) -> AuditView:
+async def audit(bridge: Bridge, *, repair: bool = False) -> AuditView:
     """Compare everything now; the loop goes on meanwhile."""
-
-    def desired(family: Family) -> tuple[Keys, U32]:
-        found = installed(bridge.rib, family)
-        return Keys(family, found.hi, found.lo, found.length), found.group.astype(np.uint32)
-
-    report: AuditReport = await compare(desired, bridge.planes.xdp, bridge.planes.kernel)
+    mended: AuditReport | None = None
+    if repair:
+        mended, report = await bridge.self_audit.repair()
+    else:
+        report = await bridge.self_audit.compare()
     return AuditView(
         clean=report.clean,
         checked={f"{plane} {family}": count for (plane, family), count in report.checked.items()},
-        divergent={f"{plane} {kind}": count for (plane, kind), count in report.divergent.items()},
-        examples=tuple(str(example) for example in report.examples),
+        divergent=_by_name(report),
+        repaired=_by_name(mended) if mended is not None else {},
+        examples=tuple(bridge.self_audit.tell(one) for one in (mended or report).examples),
         pending=report.pending,
         refused=report.refused,
-        took_s=round(report.took_s, 3),
+        took_s=round(report.took_s + (mended.took_s if mended is not None else 0.0), 3),
     )
+
+
+def _by_name(report: AuditReport) -> dict[str, int]:
+    return {f"{plane} {kind}": count for (plane, kind), count in report.divergent.items()}

@@ -272,6 +272,42 @@ def test_the_audit_finds_a_flipped_a_lost_and_an_added_entry(maps: Maps) -> None
     assert found == {(flipped, 17, 16), (added, 18, 0), (lost, 0, 16)}
 
 
+def test_an_audit_that_mends_leaves_the_trie_as_it_should_be_and_the_count_right(maps: Maps) -> None:
+    fib = XdpFib(maps)
+    fib.set_members(16, [(1, 1)])
+    both = [many(family, 3000, 16) for family in Family]
+    for change in both:
+        fib.apply(change)
+    punted = [one("192.0.2.0/24"), one("198.51.100.0/24"), one("0.0.7.0/24")]  # the last has a route as well
+    fib.set_punt(punted)
+    before = {family: fib.table(family) for family in Family}
+    desired = desired_of(*both)
+
+    flipped, lost, added = one("0.0.1.0/24"), one("2a00:0:5::/48"), one("10.0.0.0/8")
+    overwritten = Keys.of(Family.IPV4, [flipped, added, punted[0], punted[2]])
+    xdp_map.store(maps.lpm4, overwritten, np.array([17, 18, 19, 16], np.uint32))
+    xdp_map.remove(maps.lpm4, Keys.of(Family.IPV4, [punted[1]]))
+    xdp_map.remove(maps.lpm6, Keys.of(Family.IPV6, [lost]))
+    fib.free_group(16)
+
+    def fill(groups: list[int]) -> None:
+        for group in set(groups):
+            fib.set_members(group, [(1, 1)])
+
+    report = asyncio.run(audit(desired.__getitem__, fib, None, fill))
+    assert sum(report.divergent.values()) == 7
+    assert asyncio.run(audit(desired.__getitem__, fib, None)).clean
+    for family, (keys, values) in before.items():
+        found, stands = fib.table(family)
+        assert fib.tries[family].entries == len(found) == len(keys)
+        assert set(zip(keys.hi, keys.lo, keys.length, values, strict=True)) == set(
+            zip(found.hi, found.lo, found.length, stands, strict=True)
+        )
+    fib.clear_punt(punted)
+    assert asyncio.run(audit(desired.__getitem__, fib, None)).clean
+    assert fib.tries[Family.IPV4].entries == 3000
+
+
 # -- anything in any order --------------------------------------------------------------------------
 
 PREFIXES = [one(f"10.{i}.0.0/{16 + i % 3}") for i in range(0, 12, 2)] + [one("0.0.0.0/0"), one("10.0.0.0/8")]

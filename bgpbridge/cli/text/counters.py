@@ -81,15 +81,16 @@ def audit_text(report: Json) -> list[str]:
     lines += columns(
         ("plane", "family", "compared"), [(*name.split(), f"{n:,}") for name, n in kinds], right=("compared",)
     )
-    if report["divergent"]:
-        found = [(plane, kind, f"{count:,}") for plane, kind, count in _divergent(report)]
-        lines += ["", *columns(("plane", "difference", "routes"), found, right=("routes",)), ""]
-        lines += [bad(example) for example in report["examples"]]
+    for key, head in (("repaired", "brought in line"), ("divergent", "difference")):
+        if report[key]:
+            lines += ["", *columns(("plane", head, "routes"), _kinds(report[key]), right=("routes",))]
+    if report["examples"]:
+        lines += ["", *(bad(example) for example in report["examples"])]
     for key, text in (("pending", "changed while we looked"), ("refused", "refused by a plane, tried again")):
         if report[key]:
             lines += [warn(f"{counted(report[key], 'route')} {text}")]
     return lines
 
 
-def _divergent(report: Json) -> list[tuple[str, str, int]]:
-    return [(*name.split(" ", 1), count) for name, count in report["divergent"].items()]
+def _kinds(counts: Json) -> list[tuple[str, ...]]:
+    return [(*name.split(" ", 1), f"{count:,}") for name, count in counts.items()]

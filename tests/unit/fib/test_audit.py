@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bgpbridge.fib.audit import _Tally, _with_overlay, differences
+from bgpbridge.fib.audit import Tally, _with_overlay, differences
 from bgpbridge.fib.keys import Keys
 from bgpbridge.types import Family, Prefix
 
@@ -33,7 +33,7 @@ def test_equal_tables_do_not_differ() -> None:
 def test_missing_extra_and_other_are_told_apart() -> None:
     have, want = table(a=16, b=17, x=18), table(a=16, b=16, c=19)
     assert found(have, want) == {prefix("b"): (17, 16), prefix("c"): (0, 19), prefix("x"): (18, 0)}
-    tally = _Tally()
+    tally = Tally()
     nothing = Keys.of(Family.IPV4, [])
     tally.add("xdp", differences(have, want), nothing, nothing)
     assert tally.divergent == {("xdp", "missing"): 1, ("xdp", "extra"): 1, ("xdp", "other group"): 1}
@@ -41,7 +41,7 @@ def test_missing_extra_and_other_are_told_apart() -> None:
 
 
 def test_what_moves_or_was_refused_has_a_name_of_its_own() -> None:
-    tally = _Tally()
+    tally = Tally()
     moving, refused = Keys.of(Family.IPV4, [prefix("a")]), Keys.of(Family.IPV4, [prefix("a"), prefix("b")])
     tally.add("kernel", differences(table(), table(a=16, b=16)), moving, refused)
     assert (tally.pending, tally.refused, tally.divergent) == (1, 1, {})

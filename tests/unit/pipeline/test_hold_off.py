@@ -82,6 +82,17 @@ def test_a_new_speaker_is_told_what_is_left_of_it(world):
     assert [(order.peer, order.seconds) for order in world.commands()] == [(world.peer("a").index, 20)]
 
 
+def test_a_session_that_is_told_of_again_while_it_is_being_reset_does_not_come_back(world):
+    world.up("a")
+    with world.running():
+        world.bridge.sessions.reset(world.peer("a"), FULL)
+    world.up("a", resync=True)
+    world.says("a", world.route("a", "198.51.100.0/24"))
+    world.down("a", DownReason.NOTIFICATION_SENT)
+    assert view_of(world.bridge, "a").hold_off.left_s == FIRST_S
+    assert len([command for command in world.commands() if isinstance(command, Teardown)]) == 1
+
+
 def test_what_the_peer_does_is_not_held_against_it(world):
     for reason in (DownReason.HOLD_TIMER, DownReason.NOTIFICATION_RECEIVED, DownReason.TCP_CLOSED):
         world.up("a")

@@ -156,8 +156,13 @@ def test_lost_events_and_removed_nexthops_ask_for_a_comparison(both):
     protocol = both.bridge.config.kernel.protocol
     both.bridge.kernel_events.on_nexthop(Nexthop(5, protocol + 1), present=False)
     assert both.kernel.audits == 1
-    both.bridge.kernel_events.on_nexthop(Nexthop(5, protocol), present=False)
-    assert both.kernel.audits == 2
+    with both.running():
+        both.bridge.kernel_events.on_nexthop(Nexthop(5, protocol, Hop(ip_address("10.0.1.2"), 11)), present=False)
+        both.bridge.kernel_events.on_nexthop(Nexthop(6, protocol, group=((5, 1),)), present=False)
+    assert both.kernel.audits == 3
+    both.wait(1)
+    (told,) = [event for event in both.bridge.events.tail() if event.kind == "nexthop-deleted"]
+    assert (told.subject, told.text.partition(":")[0]) == ("id 5", "to 10.0.1.2 and 1 more")
 
 
 def test_a_foreign_hand_is_answered_and_told_of(both):
