@@ -196,6 +196,11 @@ class XdpFib:
         since, prefixes that are refused)."""
         return self.tries[family].watch(on=on)
 
+    def believe(self, keys: Keys, have: U32) -> None:
+        """An audit found that the trie holds `have` under these keys, though it should not: bring it in line."""
+        if len(keys):
+            self.tries[keys.family].believe(keys, have, time.monotonic())
+
     def status(self) -> XdpStatus:
         """The plane in figures."""
         tries = self.tries
@@ -203,11 +208,6 @@ class XdpFib:
             enabled=self.enabled,
             entries={family: trie.entries for family, trie in tries.items()},
             capacity={family: trie.map.max_entries for family, trie in tries.items()},
-    def believe(self, keys: Keys, have: U32) -> None:
-        """An audit found that the trie holds `have` under these keys, though it should not: bring it in line."""
-        if len(keys):
-            self.tries[keys.family].believe(keys, have, time.monotonic())
-
             refused={family: trie.refused_count for family, trie in tries.items()},
             punted={family: len(trie.overlay) for family, trie in tries.items()},
             leftovers={family: trie.leftovers.unconfirmed if trie.leftovers else 0 for family, trie in tries.items()},

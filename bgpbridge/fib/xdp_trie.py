@@ -253,13 +253,6 @@ class Trie:
             self._store_lone(lone, now_s)
         return len(rows) + len(lone)
 
-    @property
-    def next_retry(self) -> float | None:
-        """When `retry` has something to do; None when nothing is refused."""
-        due = self.refusals.next_due()
-        if self._lone_refused:
-            return self._lone_due_s if due is None else min(due, self._lone_due_s)
-        return due
     def believe(self, keys: Keys, have: U32, now_s: float) -> None:
         """Somebody else changed the map: under these keys it holds `have` (0 = nothing). Bring it in line again."""
         found = np.array(self.columns.find([keys.prefix(index) for index in range(len(keys))]), np.int64)
@@ -274,6 +267,13 @@ class Trie:
         self._store_lone(punted, now_s)
         xdp_map.remove(self.map, Keys.of(self.family, [prefix for prefix in others if prefix not in self.overlay]))
 
+    @property
+    def next_retry(self) -> float | None:
+        """When `retry` has something to do; None when nothing is refused."""
+        due = self.refusals.next_due()
+        if self._lone_refused:
+            return self._lone_due_s if due is None else min(due, self._lone_due_s)
+        return due
 
     def refused(self, limit: int, now_s: float) -> list[RouteState]:
         """Routes that the trie would not take, as values."""
