@@ -180,8 +180,8 @@ class GracefulRestart(Strict):
 class Audit(Strict):
     """XDP and kernel are compared with the Loc-RIB in the background, and brought in line."""
 
-    cpu_percent: float = Field(default=0.1, ge=0, le=10)
-    """The share of one CPU that it may use; 0 for never."""
+    cpu_permille: int = Field(default=1, ge=0, le=100)
+    """Thousandths of one CPU that it may use; 0 for never."""
 
 
 class Log(Strict):

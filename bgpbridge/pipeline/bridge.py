@@ -224,7 +224,7 @@ class Bridge:
             self.events,
             self.peers.name,
             lambda: self.adoption.active,
-            self.config.audit.cpu_percent,
+            self.config.audit.cpu_permille,
         )
 
     def _job_refused(self, cause: Cause, error: CapacityError) -> None:

@@ -133,7 +133,7 @@ def _decision(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str
 def _live(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
     del numbers
     bridge.sessions.stale_time_s = new.graceful_restart.stale_time_s
-    bridge.self_audit.percent = new.audit.cpu_percent
+    bridge.self_audit.permille = new.audit.cpu_permille
     logging.getLogger("bgpbridge").setLevel(new.log.level.upper())
     return [f"{key} taken over" for key in change.live]
 

@@ -35,8 +35,8 @@ RESERVED = {0: "nothing", LOCAL: "punt (left to the kernel)", BLACKHOLE: "blackh
 
 @dataclass(slots=True)
 class SelfAudit:
-    """`name` gives a peer's name by index, `adopting` whether leftovers of an earlier run still stand; `percent` is the
-    share of one CPU, 0 for no comparison in the background."""
+    """`name` gives a peer's name by index, `adopting` whether leftovers of an earlier run still stand; `permille` is the
+    share of one CPU in thousandths, 0 for no comparison in the background."""
 
     rib: Rib
     planes: Planes
@@ -44,7 +44,7 @@ class SelfAudit:
     events: EventLog
     name: Callable[[int], str]
     adopting: Callable[[], bool]
-    percent: float
+    permille: int
     repaired: Counter[tuple[str, str]] = field(default_factory=Counter)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -65,10 +65,10 @@ class SelfAudit:
         pause = LEAST_PAUSE_S
         for part in itertools.cycle(parts(self.planes.xdp, self.planes.kernel)):
             await asyncio.sleep(pause)
-            if self.percent and not self.adopting():
+            if self.permille and not self.adopting():
                 began = time.monotonic()
                 await self.part(*part)
-                pause = max(LEAST_PAUSE_S, (time.monotonic() - began) * 100 / self.percent)
+                pause = max(LEAST_PAUSE_S, (time.monotonic() - began) * 1000 / self.permille)
 
     async def part(self, plane: str, family: Family) -> None:
         """Compare one family in one plane, and bring it in line."""
