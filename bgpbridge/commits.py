@@ -30,6 +30,10 @@ LOW64 = (1 << 64) - 1
 class RouteChanges(Protocol):
     """The rows of a commit, as columns of equal length; group id 0 means no route."""
 
+    def __len__(self) -> int:
+        """How many rows."""
+        ...
+
     @property
     def family(self) -> Family:
         """Address family of all rows."""
@@ -125,7 +129,7 @@ class CommitLog:
 
     def append(self, cause: Cause, changes: RouteChanges | None = None, groups: tuple[int, ...] = ()) -> Commit:
         """Number a batch and keep it. Raises nothing; old commits make room."""
-        rows = 0 if changes is None else len(changes.length)
+        rows = 0 if changes is None else len(changes)
         self.number += 1
         self.rows_total += rows
         commit = Commit(self.number, self.clock(), cause, rows, groups, changes)

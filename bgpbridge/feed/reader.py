@@ -120,14 +120,18 @@ class LaneReader:
         """Those to be served whole, now."""
         return [lane for lane in self.lanes if 0 < lane.backlog() <= SHORT]
 
+    def bulk_waits(self, but: ReadLane | None) -> bool:
+        """True when another long lane than `but` waits."""
+        return any(lane.backlog() > SHORT for lane in self.lanes if lane is not but)
+
     def next_bulk(self) -> ReadLane | None:
         """The long lane whose turn it is."""
         count = len(self.lanes)
         for step in range(count):
-            index = (self._turn + step) % count
-            if self.lanes[index].backlog() > SHORT:
-                self._turn = (index + 1) % count
-                return self.lanes[index]
+            lane = self.lanes[(self._turn + step) % count]
+            if lane.backlog() > SHORT:
+                self._turn = (lane.index + 1) % count
+                return lane
         return None
 
     def others_busy(self, lane: ReadLane) -> bool:
@@ -164,31 +168,57 @@ class Consumer(Protocol):
 
 
 class Pump:
-    """Serves a consumer fairly, for ever."""
+    """Serves a consumer fairly, for ever. Short lanes are served where the loop hears the bell, without a task that
+    would have to be woken first; long ones by a coroutine that gives way at each point."""
 
     def __init__(self, reader: LaneReader, consumer: Consumer) -> None:
         self.reader = reader
         self._consumer = consumer
+        self._busy: ReadLane | None = None  # its records go by a run that is under way
+        self._long = asyncio.Event()
+        self._failure: Exception | None = None
 
     async def serve(self) -> None:
-        """Run until cancelled. LaneError ends it: the memory is not to be trusted any more."""
-        while True:
-            await self.reader.wait()
-            await self._drain()
+        """Run until cancelled. LaneError, or what the consumer raises, ends it."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self.reader.bell, self._rung)
+        try:
+            self._rung()
+            while True:
+                await self._long.wait()
+                self._long.clear()
+                await self._drain()
+        finally:
+            loop.remove_reader(self.reader.bell)
+
+    def _rung(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self.reader.bell)  # before the lanes are looked at: what comes later rings again
+        try:
+            self._short_ones()
+        except Exception as error:  # noqa: BLE001  (a callback has nobody above it: `serve` raises it)
+            self._failure = error
+            self._long.set()
+        if self.reader.bulk_waits(self._busy):
+            self._long.set()
 
     async def _drain(self) -> None:
         while True:
-            self._short_ones(None)
+            if self._failure is not None:
+                raise self._failure
             lane = self.reader.next_bulk()
             if lane is None:
-                if not self.reader.pending():
-                    return
-                continue
-            await self._bulk(lane)
+                return
+            self._busy = lane
+            try:
+                await self._bulk(lane)
+            finally:
+                self._busy = None
+            self._short_ones()
 
-    def _short_ones(self, busy: ReadLane | None) -> None:
+    def _short_ones(self) -> None:
         for lane in self.reader.short_lanes():
-            if lane is not busy:
+            if lane is not self._busy:
                 self._whole(lane)
 
     def _whole(self, lane: ReadLane) -> None:
@@ -205,7 +235,7 @@ class Pump:
                 self._consumer.one(lane.index, record)
                 continue
             for _ in self._consumer.run(lane.index, record.data):
-                self._short_ones(lane)
+                self._short_ones()
                 await _point()
 
 

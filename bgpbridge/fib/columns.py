@@ -23,10 +23,11 @@ SCAN_UP_TO = 16  # a scan of a million rows is 1 ms; sorting them for KeyTable 1
 
 
 class Column:
-    """A column that grows by doubling; `cells` is replaced when it does."""
+    """A column that grows by doubling; `cells` and `view` are replaced when it does."""
 
     def __init__(self, dtype: Any, rows: int = FIRST_ROWS) -> None:
         self.cells: npt.NDArray[Any] = zeros(rows, dtype)
+        self.view = self.cells.data  # the quick way to one cell
 
     def reserve(self, rows: int) -> None:
         """Room for row numbers below `rows`."""
@@ -34,6 +35,7 @@ class Column:
             grown = zeros(1 << (rows - 1).bit_length(), self.cells.dtype)
             grown[: len(self.cells)] = self.cells
             self.cells = grown
+            self.view = grown.data
 
 
 class RouteColumns:
@@ -87,9 +89,15 @@ class RouteColumns:
 
     def holds(self, row: int, hi: int, lo: int, length: int) -> bool:
         """True when the row is known and stands for this prefix: one UPDATE's short way round `put`."""
-        if row >= self.end or not self.seen[row] or self._lo.cells[row] != lo or self._length.cells[row] != length:
+        if row >= self.end or not self._seen.view[row]:
             return False
-        return self.family is Family.IPV4 or bool(self._hi.cells[row] == hi)
+        if self._lo.view[row] != lo or self._length.view[row] != length:
+            return False
+        return self.family is Family.IPV4 or bool(self._hi.view[row] == hi)
+
+    def ask(self, row: int, group: int) -> None:
+        """Note what the Loc-RIB wants of one row that is known."""
+        self._want.view[row] = group
 
     def _reserve(self, rows: int) -> None:
         if rows > self.end:

@@ -56,8 +56,9 @@ class ForeignTable:
         self.main: PrefixMap[tuple[ForeignRoute, ...]] = PrefixMap()
         self.local: PrefixMap[tuple[ForeignRoute, ...]] = PrefixMap()
         self._hiding: dict[Family, list[Prefix]] = {f: [] for f in Family}
+        self._hiding_numbers: dict[Family, list[tuple[int, int, int]]] = {f: [] for f in Family}
         for prefix in NEVER_FORWARDED:
-            self._hiding[prefix.family].append(prefix)
+            self._hide(prefix)
         self._keys: dict[Family, U64 | None] = dict.fromkeys(Family)
 
     def __len__(self) -> int:
@@ -85,7 +86,14 @@ class ForeignTable:
         """True when packets to `prefix`, for which we have a route of `our_metric`, are the kernel's: an equal
         or lower foreign metric, or a local prefix around it."""
         rank = self._rank(prefix)
-        return (rank is not None and rank <= our_metric) or any(h.covers(prefix) for h in self._hiding[prefix.family])
+        return (rank is not None and rank <= our_metric) or self.hides(prefix.family, prefix.value, prefix.length)
+
+    def hides(self, family: Family, value: int, length: int) -> bool:
+        """True when a local prefix around this one makes its packets the kernel's."""
+        for shortest, shift, network in self._hiding_numbers[family]:
+            if value >> shift == network and length >= shortest:
+                return True
+        return False
 
     def mask(
         self, family: Family, hi: U64, lo: U64, length: npt.NDArray[np.uint8], our_metric: int
@@ -152,8 +160,16 @@ class ForeignTable:
         wanted = self.local.get(prefix) is not None
         if wanted == (prefix in hiding):
             return False
-        (hiding.append if wanted else hiding.remove)(prefix)
+        if wanted:
+            self._hide(prefix)
+        else:
+            hiding.remove(prefix)
+            self._hiding_numbers[prefix.family].remove(_numbers(prefix))
         return True
+
+    def _hide(self, prefix: Prefix) -> None:
+        self._hiding[prefix.family].append(prefix)
+        self._hiding_numbers[prefix.family].append(_numbers(prefix))
 
     def _sorted_keys(self, family: Family) -> U64:
         keys = self._keys[family]
@@ -165,6 +181,12 @@ class ForeignTable:
                 parts.append(_keys(hi, lo, np.full(len(values), length, np.uint8)))
             keys = self._keys[family] = np.unique(np.concatenate(parts))
         return keys
+
+
+def _numbers(prefix: Prefix) -> tuple[int, int, int]:
+    """(length, how far to shift an address, what it must be then)."""
+    shift = prefix.family.bits - prefix.length
+    return prefix.length, shift, prefix.value >> shift
 
 
 def _host(address: IPAddress) -> Prefix:

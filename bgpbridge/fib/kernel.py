@@ -33,7 +33,7 @@ from bgpbridge.fib.kernel_table import KernelTable
 from bgpbridge.fib.kernel_worker import KernelOptions, KernelWorker, dump_routes
 from bgpbridge.fib.keys import U32, Keys, Rows
 from bgpbridge.fib.refusals import RouteState
-from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.rib.groups import BLACKHOLE
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, Prefix
@@ -158,11 +158,25 @@ class KernelFib:
             return
         with self._lock:
             self.check()
-            if (changes.new == BLACKHOLE).any() and BLACKHOLE not in self._worker.objects.want:
-                self._worker.groups[BLACKHOLE] = ((BLACKHOLE_WAY, 1),)
+            if (changes.new == BLACKHOLE).any():
+                self._want_blackhole()
             self._tables[changes.family].apply(changes)
             if not self._worker.gathering:
                 self._lock.notify()
+
+    def apply_few(self, few: FewChanges) -> None:
+        """The same for the prefixes of a single UPDATE."""
+        with self._lock:
+            self.check()
+            if any(move[5] == BLACKHOLE for move in few.moves):
+                self._want_blackhole()
+            self._tables[few.family].apply_few(few)
+            if not self._worker.gathering:
+                self._lock.notify()
+
+    def _want_blackhole(self) -> None:
+        if BLACKHOLE not in self._worker.objects.want:
+            self._worker.groups[BLACKHOLE] = ((BLACKHOLE_WAY, 1),)
 
     def repair(self, prefix: Prefix, *, overwritten: bool = True) -> bool:
         """Somebody else overwrote or deleted our route: put it back. One who keeps at it is answered with

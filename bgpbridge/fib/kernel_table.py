@@ -23,7 +23,7 @@ from bgpbridge.fib.kernel_wire import DELETE, INSERT, REPLACE, Reply, RouteDump
 from bgpbridge.fib.keys import U8, U32, Keys, KeyTable, Rows
 from bgpbridge.fib.leftovers import Leftovers
 from bgpbridge.fib.refusals import Refusals
-from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.changes import Changes, FewChanges, Move
 from bgpbridge.rib.groups import LIMIT, LOCAL
 from bgpbridge.types import Family
 
@@ -72,6 +72,7 @@ class KernelTable:
         self._installed = Column(np.uint32)
         self._dirty = Column(np.bool_)
         self._express: deque[Rows] = deque()
+        self._lone: list[int] = []  # rows of single UPDATEs: they go with the express
         self._storm: list[Rows] = []
         self._ready: Rows = NO_ROWS
         self._random = np.random.default_rng()
@@ -85,8 +86,6 @@ class KernelTable:
 
     def apply(self, changes: Changes) -> None:
         """Remember what is wanted, and queue it."""
-        if len(changes) == 1 and self._apply_one(changes):
-            return
         rows = changes.rows
         keys = Keys(self.family, changes.hi, changes.lo, changes.length)
         other = self.columns.rekeyed(rows, keys)
@@ -98,17 +97,21 @@ class KernelTable:
         self.columns.want[rows] = changes.new
         self.queue(rows)
 
-    def _apply_one(self, changes: Changes) -> bool:
-        """The short way for one known prefix. False: take the long way."""
-        row = int(changes.rows[0])
-        prefix = int(changes.hi[0]), int(changes.lo[0]), int(changes.length[0])
-        if self.watched is not None or not self.columns.holds(row, *prefix):
+    def apply_few(self, few: FewChanges) -> None:
+        """The same for the prefixes of a single UPDATE, most of which are known and need no more than a note."""
+        rest = [move for move in few.moves if not self._apply_one(move)]
+        if rest:
+            self.apply(Changes.of(self.family, rest))
+
+    def _apply_one(self, move: Move) -> bool:
+        row, hi, lo, length, _, group = move
+        if self.watched is not None or not self.columns.holds(row, hi, lo, length):
             return False
-        self.columns.want[row] = changes.new[0]
-        if not self._dirty.cells[row]:
-            self._dirty.cells[row] = True
+        self.columns.ask(row, group)
+        if not self._dirty.view[row]:
+            self._dirty.view[row] = True
             self.waiting += 1
-            self._express.append(changes.rows)
+            self._lone.append(row)
         return True
 
     def _let_go(self, rows: Rows) -> None:
@@ -191,9 +194,11 @@ class KernelTable:
         """The next routes to write: single ones first, else a slice of the storm. Rows that stand right are
         done by being looked at. None when nothing is left to send."""
         while self.waiting:
-            if self._express:
-                rows = np.concatenate(self._express)  # none twice: `_dirty` says who is in already
+            if self._express or self._lone:
+                lone = np.array(self._lone, np.int64)
+                rows = np.concatenate([lone, *self._express])  # none twice: `_dirty` says who is in already
                 self._express.clear()
+                self._lone.clear()
             else:
                 rows, self._ready = self._ready[:SLICE], self._ready[SLICE:]
             if not len(rows):

@@ -25,7 +25,7 @@ from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.plan import SLOTS, Slots, fill_slots
 from bgpbridge.fib.refusals import RouteState
 from bgpbridge.fib.xdp_trie import Trie
-from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = ["Adopted", "XdpFib", "XdpStatus"]
@@ -104,6 +104,13 @@ class XdpFib:
         """Follow a change of the Loc-RIB. The groups in `changes.new` must stand already."""
         if len(changes):
             self.tries[changes.family].apply(changes, time.monotonic())
+
+    def apply_few(self, few: FewChanges) -> None:
+        """The same for the prefixes of a single UPDATE."""
+        trie = self.tries[few.family]
+        rest = [move for move in few.moves if not trie.apply_one(move)]
+        if rest:
+            trie.apply(Changes.of(few.family, rest), time.monotonic())
 
     def set_punt(self, prefixes: Iterable[Prefix]) -> None:
         """Prefixes of foreign routes and of this machine: their packets go to the kernel, whatever BGP says."""

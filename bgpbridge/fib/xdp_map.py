@@ -6,6 +6,7 @@ out and the rest goes on, up to a few refusals; then the rest counts as refused 
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,7 @@ from bgpbridge.errors import BpfSyscallError
 from bgpbridge.fib.keys import U8, U32, Keys, Rows
 from bgpbridge.types import Family
 
-__all__ = ["Refused", "dump", "lookup", "remove", "store"]
+__all__ = ["Refused", "dump", "key_of", "lookup", "remove", "store"]
 
 BATCH = 1024
 SINGLES = 4
@@ -45,17 +46,11 @@ def store(bpf_map: BpfMap, keys: Keys, values: U32) -> Refused:
     return _batches(order, lambda part: bpf_map.update_batch(packed[part], values[part]))
 
 
-def write_one(bpf_map: BpfMap, family: Family, prefix: tuple[int, int, int], value: int, have: int) -> None:
-    """Bring one entry, (hi, lo, length), from `have` to `value` (0 = none). Raises BpfSyscallError."""
-    if value == have:
-        return
-    hi, lo, length = prefix
-    address = lo.to_bytes(4, "big") if family is Family.IPV4 else hi.to_bytes(8, "big") + lo.to_bytes(8, "big")
-    key = np.frombuffer(length.to_bytes(4, "little") + address, bpf_map.key)
-    if value:
-        bpf_map.update(key, value)
-    else:
-        bpf_map.delete(key)
+def key_of(family: Family, hi: int, lo: int, length: int) -> bytes:
+    """One key as the map wants it (struct bpf_lpm_trie_key: length in the machine's order, address in the wire's)."""
+    if family is Family.IPV4:
+        return length.to_bytes(4, sys.byteorder) + lo.to_bytes(4, "big")
+    return length.to_bytes(4, sys.byteorder) + hi.to_bytes(8, "big") + lo.to_bytes(8, "big")
 
 
 def remove(bpf_map: BpfMap, keys: Keys) -> Refused:

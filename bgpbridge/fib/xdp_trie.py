@@ -16,13 +16,14 @@ import numpy as np
 
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.elements import BpfMap
+from bgpbridge.datapath.pen import Pen
 from bgpbridge.errors import BpfSyscallError
 from bgpbridge.fib import xdp_map
 from bgpbridge.fib.columns import Column, RouteColumns
 from bgpbridge.fib.keys import U32, Keys, KeyTable, Rows
 from bgpbridge.fib.leftovers import Leftovers
 from bgpbridge.fib.refusals import Refusals, RouteState
-from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.changes import Changes, Move
 from bgpbridge.types import Family, Prefix
 
 __all__ = ["Trie"]
@@ -39,6 +40,7 @@ class Trie:
     def __init__(self, family: Family, bpf_map: BpfMap) -> None:
         self.family = family
         self.map = bpf_map
+        self._pen = Pen(bpf_map)
         self.entries = 0
         self.columns = RouteColumns(family)
         self.refusals = Refusals()
@@ -55,8 +57,6 @@ class Trie:
 
     def apply(self, changes: Changes, now_s: float) -> None:
         """Make the trie follow a change of the Loc-RIB."""
-        if len(changes) == 1 and self._apply_one(changes):
-            return
         rows = changes.rows
         keys = Keys(self.family, changes.hi, changes.lo, changes.length)
         other = self.columns.rekeyed(rows, keys)
@@ -70,21 +70,28 @@ class Trie:
             self._meet_overlay(new)
         self.write(rows, now_s)
 
-    def _apply_one(self, changes: Changes) -> bool:
-        """The short way for one prefix that is known and has nothing odd about it: 20 us instead of 100.
-        False: take the long way."""
-        row, group = int(changes.rows[0]), int(changes.new[0])
-        hi, lo, length = int(changes.hi[0]), int(changes.lo[0]), int(changes.length[0])
-        odd = self.leftovers is not None or self.watched is not None or self.refusals.count or not self.room
-        if odd or not self.columns.holds(row, hi, lo, length) or self._punted.cells[row]:
+    def apply_one(self, move: Move) -> bool:
+        """The short way for one prefix that is known and has nothing odd about it. False: nothing was done, take
+        `apply`."""
+        row, hi, lo, length, _, group = move
+        odd = self.leftovers is not None or self.watched is not None or self.refusals.count
+        if odd or not self.columns.holds(row, hi, lo, length) or self._punted.view[row]:
             return False
-        have = int(self._written.cells[row])
+        have = self._written.view[row]
+        if not have and not self.room:
+            return False
         try:
-            xdp_map.write_one(self.map, self.family, (hi, lo, length), group, have)
+            if group == have:
+                pass
+            elif group:
+                self._pen.update(xdp_map.key_of(self.family, hi, lo, length), group)
+            else:
+                self._pen.delete(xdp_map.key_of(self.family, hi, lo, length))
         except BpfSyscallError:
             return False
-        self.columns.want[row] = self._written.cells[row] = group
-        self.entries += bool(group) - bool(have)
+        self.columns.ask(row, group)
+        self._written.view[row] = group
+        self.entries += (group != 0) - (have != 0)
         return True
 
     def _let_go(self, rows: Rows, now_s: float) -> None:

@@ -18,7 +18,7 @@ from bgpbridge.fib.foreign import ForeignTable
 from bgpbridge.fib.keys import Keys, KeyTable
 from bgpbridge.fib.observed import PuntChange
 from bgpbridge.fib.xdp import XdpFib
-from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.types import Family, Prefix
 
 __all__ = ["Overlay"]
@@ -43,12 +43,14 @@ class Overlay:
         self._own: set[Prefix] = set()  # prefixes with a foreign route of their own
         self._weak: set[Prefix] = set()  # those of them that a BGP route beats
         self._hidden: set[Prefix] = set()  # BGP prefixes under a local one
+        self._named: dict[Family, set[int]] = {family: set() for family in Family}  # own and hidden ones, as numbers
         self._weak_tables: dict[Family, KeyTable | None] = {}
 
     def start(self) -> None:
         """Punt everything that is foreign now: before the first prefix, so that none is ever hijacked."""
         for prefix in self._foreign.prefixes():
             self._own.add(prefix)
+            self._name(prefix)
             if not self._beaten(prefix):
                 self._weak.add(prefix)
         self._weak_tables.clear()
@@ -58,6 +60,7 @@ class Overlay:
         """The foreign routes of a prefix are others than before."""
         prefix = change.prefix
         (self._own.add if change.punt else self._own.discard)(prefix)
+        self._name(prefix)
         weak = change.punt and not self._beaten(prefix)
         if weak != (prefix in self._weak):
             (self._weak.add if weak else self._weak.discard)(prefix)
@@ -70,6 +73,22 @@ class Overlay:
         if change.subtree:
             for inner in list(self._inside(prefix)):
                 self._settle(inner, routed=True)
+
+    def _name(self, prefix: Prefix) -> None:
+        """Keep `_named` in line with `_own` and `_hidden`."""
+        number = prefix.value << 8 | prefix.length
+        named = self._named[prefix.family]
+        (named.add if prefix in self._own or prefix in self._hidden else named.discard)(number)
+
+    def touches(self, few: FewChanges) -> bool:
+        """Whether any of these may have to do with the overlay: then `before` and `after` are to be called."""
+        family, hides = few.family, self._foreign.hides
+        named = self._named[family]
+        for _, hi, lo, length, _, _ in few.moves:
+            value = hi << 64 | lo
+            if value << 8 | length in named or hides(family, value, length):
+                return True
+        return False
 
     def before(self, changes: Changes) -> None:
         """Prefixes are about to get or lose a group: punts that must stand first are set."""
@@ -97,9 +116,11 @@ class Overlay:
         if self._stands(prefix, routed=routed):
             if prefix not in self._own:
                 self._hidden.add(prefix)
+                self._name(prefix)
             self._xdp.set_punt([prefix])
         else:
             self._hidden.discard(prefix)
+            self._name(prefix)
             self._xdp.clear_punt([prefix])
 
     def _concerned(self, changes: Changes) -> list[tuple[Prefix, bool]]:

@@ -25,6 +25,7 @@ from bgpbridge.errors import CapacityError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.adjacency import AdjacencyTable
 from bgpbridge.fib.resolve import Resolver
+from bgpbridge.rib.changes import FewChanges
 from bgpbridge.rib.groups import GroupTable, Member
 from bgpbridge.rib.next_hops import Hop, NextHop, NextHopTable, Resolution
 from bgpbridge.types import IPAddress
@@ -77,6 +78,7 @@ class Paths:
         self.planes, self.events, self.peer_link = planes, events, peer_link
         self.adjacencies: AdjacencyTable | None = None  # set once, by the bridge: the table calls us back
         self.written = np.zeros(groups.limit + 1, np.bool_)
+        self._written_view = self.written.data
         self._state = _State()
 
     # -- next hops ------------------------------------------------------------------------------------
@@ -239,6 +241,12 @@ class Paths:
         missing = new.compress(~self.written.take(new))
         if len(missing):
             self.fill(np.unique(missing).tolist())
+
+    def prepare_few(self, few: FewChanges) -> None:
+        """The same for the prefixes of a single UPDATE."""
+        for move in few.moves:
+            if move[5] and not self._written_view[move[5]]:
+                self.fill([move[5]])
 
     def freed(self, groups: Iterable[int]) -> None:
         """Group ids went back to the table: clear them below."""

@@ -15,7 +15,7 @@ from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.pipeline.overlay import Overlay
 from bgpbridge.pipeline.paths import Paths
-from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.rib.next_hops import Hop
 
 __all__ = ["Committer", "Planes"]
@@ -67,12 +67,31 @@ class Committer:
     overlay: Overlay | None = None
     deferred: bool = False
 
-    def routes(self, changes: Changes, cause: Cause) -> None:
+    def routes(self, changes: Changes | FewChanges, cause: Cause) -> None:
         """One batch of prefixes with new groups. One without any may still have brought next hops that cannot
         be reached yet: they are watched from now on, so that their routes come up when they can."""
-        self.paths.watch_fresh()
+        if self.paths.next_hops.fresh:
+            self.paths.watch_fresh()
         if self.deferred or not len(changes):
             return
+        if isinstance(changes, FewChanges):
+            self._few(changes)
+        else:
+            self._columns(changes)
+        self.log.append(cause, changes)
+
+    def _few(self, few: FewChanges) -> None:
+        """The prefixes of a single UPDATE, the short way where nothing about them is odd."""
+        if self.overlay is not None and self.overlay.touches(few):
+            self._columns(few.columns())
+            return
+        self.paths.prepare_few(few)
+        if self.planes.xdp is not None:
+            self.planes.xdp.apply_few(few)
+        if self.planes.kernel is not None:
+            self.planes.kernel.apply_few(few)
+
+    def _columns(self, changes: Changes) -> None:
         self.paths.prepare(changes.new)
         if self.planes.xdp is not None:
             if self.overlay is not None:
@@ -82,7 +101,6 @@ class Committer:
                 self.overlay.after(changes)
         if self.planes.kernel is not None:
             self.planes.kernel.apply(changes)
-        self.log.append(cause, changes)
 
     def groups(self, groups: set[int], cause: Cause) -> None:
         """Groups whose members changed; every prefix behind them follows by pointing."""

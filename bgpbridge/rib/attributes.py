@@ -41,6 +41,7 @@ MOST_KINDS = 0x7FFF
 LONGEST_PATH = 0x3FFF  # AS numbers of four octets that fit an extended message
 WORDS_PER_BLOCK = 12
 DECODED_KEPT = 8_192
+RECENT_KEPT = 4_096
 
 COLUMNS: dict[str, Any] = {
     "rank": np.uint64,  # steps 1 to 4 as one integer, the lowest wins; NO_RANK = cannot be used
@@ -95,6 +96,8 @@ class AttributeTable:
         self.rank[0] = NO_RANK
         self.blocks = BlockStore(self.pool, words=capacity * WORDS_PER_BLOCK)
         self.marks: Any = None  # set while a collection runs: whatever is handed out is in use
+        self._recent: dict[tuple[SessionKind, bool], dict[bytes, int]] = {}  # blocks of single UPDATEs: routes that
+        # come and go do so with the same few attributes
         self._kinds: list[SessionKind] = []
         self._kind_numbers: dict[SessionKind, int] = {}
         self._derived: dict[AttributeChanges, dict[int, int]] = {}
@@ -162,10 +165,16 @@ class AttributeTable:
 
     def intern(self, block: bytes, mp: bool, kind: SessionKind) -> int:
         """The id of one block."""
-        number, new = self.blocks.intern_one(block, self._kind(kind) << 1 | mp)
-        if new:
-            decoded = decode_attributes(block, kind, mp=mp)
-            self._fill_one(number, decoded, fields_of(decoded))
+        seen = self._recent.setdefault((kind, mp), {})
+        number = seen.get(block, 0)
+        if not number:
+            number, new = self.blocks.intern_one(block, self._kind(kind) << 1 | mp)
+            if new:
+                decoded = decode_attributes(block, kind, mp=mp)
+                self._fill_one(number, decoded, fields_of(decoded))
+            if len(seen) >= RECENT_KEPT:
+                seen.clear()
+            seen[block] = number
         if self.marks is not None:
             self.marks[number] = True
         return number
@@ -360,6 +369,7 @@ class AttributeTable:
 
     def release(self, ids: Ids) -> None:
         """Forget ids that nothing uses."""
+        self._recent.clear()
         stored = self.blocks.present.take(ids)
         self.blocks.forget(ids.compress(stored))
         for number in ids.compress(~stored).tolist():

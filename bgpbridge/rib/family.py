@@ -7,7 +7,6 @@ same for one row by the scalar decision. Both leave best paths, groups and their
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,8 @@ from bgpbridge.rib.tables import Ids, zeros
 from bgpbridge.types import Family
 
 __all__ = ["FamilyRib"]
+
+LONE_MEMBER = member_word(0, 0)  # the one active path: its weight says nothing
 
 
 class FamilyRib:
@@ -117,13 +118,6 @@ class FamilyRib:
             yield first, min(first + size, self.top + 1)
             first += size
 
-    def changes_of(self, moved: list[tuple[int, int, int]]) -> Changes:
-        """The same for a few rows: (row, old group, new group) each."""
-        if not moved:
-            return Changes.none(self.family)
-        rows, old, new = (np.array(column, np.int64) for column in zip(*moved, strict=True))
-        return self.changes(rows, old, new)
-
     def changes(self, rows: Ids, old: Ids, new: Ids) -> Changes:
         """Rows with another group, spelled out."""
         prefixes = self.prefixes
@@ -142,8 +136,9 @@ class FamilyRib:
         try:
             new = self.groups.intern_rows(outcome.words, outcome.active)
         except CapacityError:
-            moved = [(row, *self.settle_one(row, options)) for row in rows.tolist()]
-            return self.changes_of([entry for entry in moved if entry[1] != entry[2]])
+            pairs = np.array([self.settle_one(row, options) for row in rows.tolist()], np.int64)
+            other = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
+            return self.changes(rows.take(other), pairs[other, 0], pairs[other, 1])
         size = len(self._best_counts)
         self.best[rows] = outcome.best
         self._best_counts += np.bincount(outcome.best, minlength=size) - np.bincount(current, minlength=size)
@@ -209,9 +204,10 @@ class FamilyRib:
         ranked = self._ranked(row)
         if not ranked:
             return (), 0, 0
-        if len(ranked) > 1 and (options.multipath or _ties(ranked, options.backups + 1)):
+        places = options.backups + 1
+        if len(ranked) > 1 and (options.multipath or _ties(ranked, places)):
             return self._choose_by_steps(row, options)
-        words = tuple(member_word(source.peer, hop) for _, hop, source in ranked[: options.backups + 1])
+        words = tuple([LONE_MEMBER | source.peer << 16 | hop for _, hop, source in ranked[:places]])
         return words, 1, ranked[0][2].plane.slot
 
     def _ranked(self, row: int) -> list[tuple[int, int, PathSource]]:
@@ -221,7 +217,9 @@ class FamilyRib:
         for source in self.sources:
             number = source.plane.effective_view[row]
             if number:
-                hop = hops.scoped_one(cell.next_hop[number], source.peer)
+                hop = cell.next_hop[number]
+                if hops.any_template:
+                    hop = hops.scoped_one(hop, source.peer)
                 if hops.reachable_view[hop]:
                     rank = cell.rank[number]
                     if source.weight and not cell.flags[number] & WEIGHT_SET:
@@ -300,7 +298,12 @@ def _by_rank(entry: tuple[int, int, PathSource]) -> int:
 
 def _ties(ranked: list[tuple[int, int, PathSource]], places: int) -> bool:
     """True when two paths have one rank and one of them is among the first `places`."""
-    return any(before[0] == after[0] for before, after in pairwise(ranked[: places + 1]))
+    last = -1
+    for rank, _, _ in ranked[: places + 1]:
+        if rank == last:
+            return True
+        last = rank
+    return False
 
 
 def _source(plane: Plane, state: PeerState) -> PathSource:

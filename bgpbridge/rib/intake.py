@@ -11,16 +11,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgpbridge.rib.adj_rib_in import NOWHERE, AdjRibIn
-from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.changes import Changes, FewChanges, Move
 from bgpbridge.rib.decision import DecisionOptions
 from bgpbridge.rib.family import FamilyRib
 from bgpbridge.rib.peers import Judge, PeerState
 from bgpbridge.rib.tables import MASK64, Ids, Lengths, Words
 from bgpbridge.types import Prefix
 
-__all__ = ["Intake", "Paths"]
+__all__ = ["Intake", "Paths", "Said", "said_of"]
 
 MANY = 32  # from so many prefixes of one message on, columns are quicker
+Said = tuple[int, int, int, int, int]
+"""Of one prefix: hi, lo, length, path id, attribute id as received (0 = withdrawn)."""
 
 
 @dataclass(slots=True)
@@ -132,34 +134,38 @@ class Intake:
 
     # -- one by one ---------------------------------------------------------------------------------
 
-    def apply_few(self, said: list[tuple[Prefix, int, int]]) -> Changes:
-        """(prefix, path id, attribute id or 0 = withdrawn) of one message, withdrawals first."""
+    def apply_few(self, said: list[Said]) -> Changes | FewChanges:
+        """What one message says, withdrawals first."""
         if len(said) >= MANY:
             return self.apply(_columns(said))
-        table = self.family.prefixes
-        adj = self.family.adj_of(self.state)
-        last: dict[tuple[int, int], tuple[int, int, int, int]] = {}  # (row, path id) -> the last word on it
-        for prefix, path_id, number in said:
-            hi, lo, length = prefix.value >> 64, prefix.value & MASK64, prefix.length
+        family = self.family
+        table, adj = family.prefixes, family.adj_of(self.state)
+        last: dict[tuple[int, int], Said] = {}  # (row, path id) -> the last word on it
+        for word in said:
+            hi, lo, length, path_id, number = word
             row = table.intern_one(hi, lo, length) if number else table.find_one(hi, lo, length)
             if row:
-                last[row, path_id if adj.add_path else 0] = (number, hi, lo, length)
-        touched = {
-            row: None
-            for (row, path_id), (number, *_) in last.items()
-            if not number and self._withdraw_one(adj, row, path_id)
-        }
-        for (row, path_id), (number, hi, lo, length) in last.items():
-            if number and self._announce_one(adj, row, path_id, number, hi, lo, length):
-                touched[row] = None
-        settled = [(row, *self.family.settle_one(row, self.options)) for row in touched]
-        return self.family.changes_of([entry for entry in settled if entry[1] != entry[2]])
+                last[row, path_id if adj.add_path else 0] = word
+        touched: dict[int, Said] = {}
+        for (row, path_id), word in last.items():
+            if not word[4] and self._withdraw_one(adj, row, path_id):
+                touched[row] = word
+        for (row, path_id), word in last.items():
+            if word[4] and self._announce_one(adj, row, path_id, word):
+                touched[row] = word
+        moves: list[Move] = []
+        for row, (hi, lo, length, _, _) in touched.items():
+            old, new = family.settle_one(row, self.options)
+            if old != new:
+                moves.append((row, hi, lo, length, old, new))
+        return FewChanges(family.family, moves)
 
     def _withdraw_one(self, adj: AdjRibIn, row: int, path_id: int) -> bool:
         plane = adj.locate_one(row, path_id)
         return plane != NOWHERE and adj.store_one(plane, row, 0, 0, 0, self.now)
 
-    def _announce_one(self, adj: AdjRibIn, row: int, path_id: int, number: int, hi: int, lo: int, length: int) -> bool:
+    def _announce_one(self, adj: AdjRibIn, row: int, path_id: int, word: Said) -> bool:
+        hi, lo, length, _, number = word
         effective = self.judge.judge_one(self.state.info.index, self.family.family, number, hi, lo, length)
         self.family.attributes.keep_one(effective)
         plane = adj.locate_one(row, path_id)
@@ -183,12 +189,18 @@ def _last_of_each_pair(rows: Ids, path_ids: Ids) -> Ids:
     return np.sort(order.compress(last))
 
 
-def _columns(said: list[tuple[Prefix, int, int]]) -> Paths:
+def said_of(prefix: Prefix, path_id: int, number: int) -> Said:
+    """A prefix as `apply_few` takes it."""
+    return prefix.value >> 64, prefix.value & MASK64, prefix.length, path_id, number
+
+
+def _columns(said: list[Said]) -> Paths:
     """The columns that the wire's bulk decoder would give."""
+    hi, lo, length, path_id, number = zip(*said, strict=True)
     return Paths(
-        np.array([prefix.value >> 64 for prefix, _, _ in said], np.uint64),
-        np.array([prefix.value & MASK64 for prefix, _, _ in said], np.uint64),
-        np.array([prefix.length for prefix, _, _ in said], np.uint8),
-        np.array([path_id for _, path_id, _ in said], np.int64),
-        np.array([number for _, _, number in said], np.int64),
+        np.array(hi, np.uint64),
+        np.array(lo, np.uint64),
+        np.array(length, np.uint8),
+        np.array(path_id, np.int64),
+        np.array(number, np.int64),
     )

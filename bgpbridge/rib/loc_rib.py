@@ -17,17 +17,18 @@ import numpy as np
 
 from bgpbridge.errors import CapacityError, UsageError
 from bgpbridge.rib.attributes import AttributeTable
-from bgpbridge.rib.changes import Applied, Changes
+from bgpbridge.rib.changes import Applied, Changes, FewChanges
 from bgpbridge.rib.collection import collect
 from bgpbridge.rib.decision import DecisionOptions
 from bgpbridge.rib.family import FamilyRib
 from bgpbridge.rib.groups import GroupTable
-from bgpbridge.rib.intake import Intake, Paths
+from bgpbridge.rib.intake import Intake, Paths, Said, said_of
 from bgpbridge.rib.next_hops import NextHop, NextHopTable, Resolution
 from bgpbridge.rib.peers import Judge, PeerCounts, PeerInfo, PeerState
 from bgpbridge.rib.tables import Ids
-from bgpbridge.types import Family, Prefix, Session, Verdict
+from bgpbridge.types import Family, Session, Verdict
 from bgpbridge.wire.bulk import Batch, NlriColumns
+from bgpbridge.wire.plain_update import plain_update
 from bgpbridge.wire.update import split_update
 from bgpbridge.wire.verdicts import Finding, SessionKind, strongest
 
@@ -114,8 +115,7 @@ class Rib:
         """A session is established, or goes on with fewer families. Stale routes of an earlier one stay
         until they are announced again or swept."""
         state = self.peer(session.peer)
-        state.session, state.kind = session, SessionKind.of(session)
-        state.router_id = int(session.router_id)
+        state.begin(session)
         for family, tables in self.families.items():
             if family in session.add_path and session.peer in tables.adj:
                 tables.adj[session.peer].use_path_ids()
@@ -193,8 +193,7 @@ class Rib:
             for family, columns in batch.columns.items():
                 for first, last in _cuts(columns.message):
                     part = slice(first, last)
-                    intake = Intake(self.families[family], state, self.judge, self.options, self.now)
-                    yield intake.apply(_paths(columns, part, usable))
+                    yield self._intake(family, state).apply(_paths(columns, part, usable))
         finally:
             del self._pinned[run]
 
@@ -226,27 +225,41 @@ class Rib:
         """One whole UPDATE, the scalar way."""
         state = self.peer(peer)
         kind = self._kind(state)
+        plain = plain_update(message, state.plain_octets)
+        if plain is not None:
+            withdrawn, block, announced = plain
+            number = self.attributes.intern(block, False, kind) if announced else 0
+            if not self.attributes.cell.verdict[number]:
+                few = [(0, value, length, 0, 0) for value, length in withdrawn]
+                few += [(0, value, length, 0, number) for value, length in announced]
+                return Applied((self._intake(Family.IPV4, state).apply_few(few),))
+        return self._apply_any(state, kind, message)
+
+    def _intake(self, family: Family, state: PeerState) -> Intake:
+        return Intake(self.families[family], state, self.judge, self.options, self.now)
+
+    def _apply_any(self, state: PeerState, kind: SessionKind, message: bytes) -> Applied:
+        """One UPDATE of any kind, with what is wrong with it."""
         assert state.session is not None
         raw = split_update(message, state.session)
         findings = list(raw.findings)
         if raw.verdict is Verdict.SESSION_RESET:
             return Applied((), raw.findings, None, Verdict.SESSION_RESET)
-        said: dict[Family, list[tuple[Prefix, int, int]]] = {}
+        said: dict[Family, list[Said]] = {}
         for prefix, path_id in raw.unreach:
-            said.setdefault(prefix.family, []).append((prefix, path_id, 0))
+            said.setdefault(prefix.family, []).append(said_of(prefix, path_id, 0))
         for family, mp, prefixes in raw.reach:
             number = self.attributes.intern(raw.block, mp, kind)
             verdict = self.attributes.cell.verdict[number]
             if verdict:
                 findings += [f for f in self.attributes.findings(number) if f not in findings]
             usable = number if verdict < Verdict.TREAT_AS_WITHDRAW else 0
-            said.setdefault(family, []).extend((prefix, path_id, usable) for prefix, path_id in prefixes)
-        changes: list[Changes] = []
+            said.setdefault(family, []).extend(said_of(prefix, path_id, usable) for prefix, path_id in prefixes)
+        changes: list[Changes | FewChanges] = []
         short: CapacityError | None = None
         for family, words in said.items():
-            intake = Intake(self.families[family], state, self.judge, self.options, self.now)
             try:
-                changes.append(intake.apply_few(words))
+                changes.append(self._intake(family, state).apply_few(words))
             except CapacityError as error:
                 if not changes:
                     raise

@@ -168,6 +168,11 @@ class NextHopTable:
         """All ids that can be resolved, ascending (templates of link-local next hops are not among them)."""
         return sorted(number for key, number in self._ids.items() if not key.needs_scope)
 
+    @property
+    def fresh(self) -> bool:
+        """True when `take_fresh` has something to give."""
+        return bool(self._fresh)
+
     def take_fresh(self) -> list[int]:
         """Ids interned since the last call: for the resolver to watch."""
         fresh, self._fresh = self._fresh, []

@@ -8,6 +8,7 @@ from typing import NamedTuple, Protocol
 
 from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, IPAddress, Session
+from bgpbridge.wire.raw_update import maximum_message
 from bgpbridge.wire.verdicts import Finding, SessionKind
 
 __all__ = ["AcceptAll", "Judge", "PeerCounts", "PeerInfo", "PeerState", "RefuseAll"]
@@ -93,7 +94,17 @@ class PeerState:
     session: Session | None = None
     kind: SessionKind | None = None
     router_id: int = 0
+    plain_octets: int = (
+        0  # most octets of a message that `plain_update` may read; 0 = none, it needs IPv4 without path ids
+    )
     findings: Counter[Finding] = field(default_factory=Counter)
+
+    def begin(self, session: Session) -> None:
+        """A session is established, or goes on with fewer families."""
+        self.session, self.kind = session, SessionKind.of(session)
+        self.router_id = int(session.router_id)
+        plain = Family.IPV4 in session.families and Family.IPV4 not in session.add_path
+        self.plain_octets = maximum_message(session) if plain else 0
 
     def count(self, finding: Finding, times: int = 1) -> None:
         """Remember a finding. Reasons are fixed phrases, so there can't be many; still bounded."""

@@ -34,7 +34,7 @@ _LONGEST_PAUSE_S: Final = 15.0
 class TapConnection:
     """Mixed into ExaBGP's two kinds of connection."""
 
-    read_octets = 256 << 10
+    gulp = memoryview(bytearray(256 << 10))  # what one read takes, for all connections: a new buffer each time is slow
     io: socket.socket | None
     msg_size: int
     peer: str
@@ -49,15 +49,16 @@ class TapConnection:
         if self.io is None:
             raise NotConnected("the TCP connection is closed")
         try:
-            data = self.io.recv(self.read_octets)
+            octets = self.io.recv_into(self.gulp)
         except OSError as problem:
             if problem.errno in error.block:
                 return False
             self.close()
             raise LostConnection(f"reading failed: {problem.strerror}") from None
-        if not data:
+        if not octets:
             self.close()
             raise LostConnection("the peer closed the TCP connection")
+        data = bytes(self.gulp[:octets])
         self._buffer = self._buffer + data if self._buffer else data
         return True
 

@@ -58,7 +58,7 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
     def __init__(self, configuration: Any, outbox: Outbox, control: ControlReceiver, space: int) -> None:
         super().__init__(configuration)
         self.outbox = outbox
-        TapConnection.read_octets = outbox.read_octets
+        TapConnection.gulp = memoryview(bytearray(outbox.read_octets))
         self.listener: TapListener | None = TapListener(self)
         self._poller = _Poller()
         self._parts = partial(TapProcesses, self, control, space)

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from bgpbridge.types import Family, Session
+from bgpbridge.types import Family, Prefix, Session
 from bgpbridge.wire.attributes import decode_attributes, encode_attribute
 from bgpbridge.wire.bulk import decode_run
 from bgpbridge.wire.bulk_blocks import Blocks
@@ -25,6 +25,8 @@ from bgpbridge.wire.bulk_fields import decode_fields, fields_of
 from bgpbridge.wire.message import MARKER, build_update
 from bgpbridge.wire.mrt import MessageRecord, read_mrt
 from bgpbridge.wire.oracle import difference
+from bgpbridge.wire.plain_update import plain_update
+from bgpbridge.wire.raw_update import maximum_message, split_update
 from bgpbridge.wire.verdicts import SessionKind
 
 MakeSession = Callable[..., Session]
@@ -250,3 +252,25 @@ def test_fields_of_any_octets_are_odd_or_right(octets: list[bytes], mp: bool, as
         decoded = decode_attributes(block, kind, mp=mp)
         assert fields.odd[index] or fields.row(index) == fields_of(decoded)
         assert fields.odd[index] or not decoded.findings
+
+
+@settings(max_examples=200, deadline=None)
+@given(seed=SEEDS)
+def test_a_plain_update_has_the_parts_that_the_scalar_way_finds(seed: int, make_session: MakeSession) -> None:
+    rng = random.Random(seed)
+    plain = 0
+    for _ in range(40):
+        session = random_session(rng, make_session)
+        octets = message(rng, session)
+        octets = mutated(rng, octets) if rng.random() < 0.5 else octets
+        found = plain_update(octets, maximum_message(session))
+        if found is None or Family.IPV4 in session.add_path or Family.IPV4 not in session.families:
+            continue
+        plain += 1
+        withdrawn, block, announced = found
+        raw = split_update(octets, session)
+        assert (raw.findings, raw.end_of_rib, raw.block) == ((), None, block)
+        assert raw.unreach == tuple((Prefix(Family.IPV4, *prefix), 0) for prefix in withdrawn)
+        prefixes = tuple((Prefix(Family.IPV4, *prefix), 0) for prefix in announced)
+        assert raw.reach == (((Family.IPV4, False, prefixes),) if prefixes else ())
+    event(f"plain: {plain > 5}")

@@ -21,6 +21,9 @@ class Columns:
     old: np.ndarray
     new: np.ndarray
 
+    def __len__(self) -> int:
+        return len(self.length)
+
 
 def columns(*rows: tuple[str, int, int]) -> Columns:
     prefixes = [Prefix.parse(text) for text, _, _ in rows]

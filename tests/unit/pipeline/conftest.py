@@ -26,7 +26,7 @@ from bgpbridge.pipeline import bridge as room
 from bgpbridge.pipeline.bridge import Bridge, Files
 from bgpbridge.pipeline.peers import PeerState, lanes_for
 from bgpbridge.pipeline.reload import ReloadReport, reload
-from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.speaker.launch import SpeakerProcess
 from bgpbridge.types import Family, Prefix, Session
@@ -112,6 +112,9 @@ class Plane:
                 self.routes[prefix] = new
             else:
                 del self.routes[prefix]
+
+    def apply_few(self, few: FewChanges) -> None:
+        self.apply(few.columns())
 
     def free_group(self, group: int) -> None:
         assert group not in self.routes.values(), f"group {group} is freed under prefixes"
