@@ -335,6 +335,7 @@ class Bridge:
         pump = Pump(self._reader, self.ingest)
         async with asyncio.TaskGroup() as group:
             group.create_task(pump.serve(), name="lanes")
+            group.create_task(asyncio.to_thread(self.rib.warm), name="memory")
             group.create_task(self.work.run(), name="work")
             group.create_task(self.watcher.run(), name="kernel watcher")
             group.create_task(self.housekeeping.keep(), name="housekeeping")

@@ -70,10 +70,6 @@ class BlockStore:
         """Words of the arena that were never written since the last compaction."""
         return len(self._arena) - self._fill
 
-    def warm(self, expected: int) -> None:
-        """Make room in the index for many blocks now: growing it later is one long stop."""
-        self._index.reserve(expected)
-
     # -- many ---------------------------------------------------------------------------------------
 
     def intern(self, blocks: Octets, tags: Ids) -> tuple[Ids, Ids]:

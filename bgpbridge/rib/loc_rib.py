@@ -266,12 +266,11 @@ class Rib:
                 short = error  # what the other family changed has to reach the planes
         return Applied(tuple(changes), tuple(findings), raw.end_of_rib, strongest(findings), short)
 
-    def warm(self, prefixes: int = 1_000_000, blocks: int = 400_000) -> None:
-        """Get ready for full tables: touches about 160 MiB in a tenth of a second, so that the first load
-        does not stop for fresh pages. A bridge with a few routes does without."""
+    def warm(self) -> None:
+        """Take the memory that the first full table would take, 128 MiB, so that it does not stop for fresh pages.
+        Changes nothing and may run in a thread beside everything else."""
         for tables in self.families.values():
-            tables.prefixes.warm(prefixes // 4)
-        self.attributes.blocks.warm(blocks)
+            tables.prefixes.warm()
 
     # -- what changes around the routes -------------------------------------------------------------
 

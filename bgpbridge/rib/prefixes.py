@@ -7,13 +7,12 @@ and `lo`; IPv4 stands in `lo`. A row is kept when its routes go: a flapping pref
 
 from __future__ import annotations
 
-import mmap
 from typing import Any
 
 import numpy as np
 
 from bgpbridge.errors import CapacityError
-from bgpbridge.rib.tables import MASK64, HashIndex, Ids, Lengths, Words, secret_words, zeros
+from bgpbridge.rib.tables import MASK64, HashIndex, Ids, Lengths, Words, populate, secret_words, zeros
 from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = ["PrefixTable", "prefix_table"]
@@ -44,9 +43,8 @@ class PrefixTable:
         """The prefix of a row."""
         return Prefix(self.family, int(self._hi[row]) << 64 | int(self.lo[row]), int(self.length[row]))
 
-    def warm(self, expected: int) -> None:
-        """Make room for many prefixes now, so that a full table is not slowed down by fresh pages."""
-        self._index.reserve(expected)
+    def warm(self) -> None:
+        """See `Rib.warm`; what is hashed grows as it must."""
 
     def _check(self, more: int) -> None:
         if self.count + more > self.capacity:
@@ -186,10 +184,9 @@ class DirectTable(PrefixTable):
         self._direct = zeros(1 << (DIRECT + 1), np.int32, huge=True)
         self._direct_view = self._direct.data
 
-    def warm(self, expected: int) -> None:
-        """Touch the direct array; few prefixes are longer than it reaches."""
-        del expected
-        self._direct[:: mmap.PAGESIZE // 4] = self._direct[:: mmap.PAGESIZE // 4].copy()
+    def warm(self) -> None:
+        """Get the pages of the direct array: prefixes lie all over it, so a full table touches each of them."""
+        populate(self._direct)
 
     def hi(self, rows: Ids) -> Words:
         """Zeros."""

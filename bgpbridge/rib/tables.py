@@ -19,7 +19,19 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["DEAD", "MASK64", "HashIndex", "IdPool", "Ids", "Lengths", "Words", "secret_words", "tune_malloc", "zeros"]
+__all__ = [
+    "DEAD",
+    "MASK64",
+    "HashIndex",
+    "IdPool",
+    "Ids",
+    "Lengths",
+    "Words",
+    "populate",
+    "secret_words",
+    "tune_malloc",
+    "zeros",
+]
 
 Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
 Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
@@ -30,6 +42,8 @@ ID_MASK = np.uint64((1 << ID_BITS) - 1)
 DEAD = (1 << ID_BITS) - 1  # the id of a removed entry: probing goes on behind it
 MASK64 = (1 << 64) - 1
 HUGE_PAGE = 1 << 21
+MADV_POPULATE_WRITE = 23  # linux/mman.h
+POPULATE_OCTETS = 8 << 20  # at a time: the memory map of the process is locked meanwhile
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -54,6 +68,15 @@ def zeros(rows: int, dtype: Any, *, huge: bool = False) -> np.ndarray[tuple[int]
             pages.madvise(mmap.MADV_HUGEPAGE)
     column: np.ndarray[tuple[int], np.dtype[Any]] = np.frombuffer(pages, dtype, max(rows, 1))
     return column
+
+
+def populate(column: np.ndarray[tuple[int], np.dtype[Any]]) -> None:
+    """Get the pages of a column that `zeros` made, without changing what is in it. A kernel before 5.14 does not know
+    the request: then pages come when they are touched. May run in a thread; does not hold the GIL."""
+    madvise = ctypes.CDLL(None).madvise
+    for first in range(0, column.nbytes, POPULATE_OCTETS):
+        octets = min(POPULATE_OCTETS, column.nbytes - first)
+        madvise(ctypes.c_void_p(column.ctypes.data + first), ctypes.c_size_t(octets), MADV_POPULATE_WRITE)
 
 
 def secret_words(count: int) -> list[int]:
