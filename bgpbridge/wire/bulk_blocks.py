@@ -112,7 +112,7 @@ def _mark_mixed(
     End-of-RIB of MP families: rare, and judged as a whole."""
     odd[reach.message.compress(classic.take(reach.message) | (reach.nlri >= reach.end))] = True
     empty = (unreach.nlri >= unreach.end) & ~withdrawn.take(unreach.message)
-    odd[unreach.message.compress(others.take(unreach.message) | empty)] = True
+    odd[unreach.message.compress((others | classic).take(unreach.message) | empty)] = True
     reachable = classic.copy()
     reachable[reach.message] = True
     odd |= others & ~reachable
