@@ -2,8 +2,8 @@
 
 XDP comes off the interfaces first, so that packets are the kernel's before anything else goes; then the pins, then
 routes and nexthop objects with our protocol number, then the files of the runtime folder (ExaBGP's among them, which
-may hold passwords). A running daemon is never cleared under: its locks on the runtime folder and the pins are
-taken first.
+may hold passwords). A running daemon is never cleared under: its locks on the runtime folder, the pins and the
+kernel's routes are taken first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bgpbridge.config import Config
-from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins
+from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins, hold_protocol
 from bgpbridge.datapath import pins
 from bgpbridge.datapath.attach import attached, detach_all
 from bgpbridge.errors import BridgeError, UsageError
@@ -59,7 +59,7 @@ def find(config: Config) -> Leftovers:
 def clear(config: Config) -> Leftovers:
     """Remove all of it; gives what there was. Raises UsageError while a daemon runs."""
     folder, found = RuntimeFolder(config.runtime.directory), find(config)
-    with _held(folder, config.datapath.pin_path):
+    with _held(folder, config):
         detach_all(config.datapath.pin_path)
         pins.remove(config.datapath.pin_path)
         _clear_kernel(config)
@@ -77,11 +77,14 @@ def _need_root() -> None:
 
 
 @contextmanager
-def _held(folder: RuntimeFolder, pin_path: Path) -> Iterator[None]:
+def _held(folder: RuntimeFolder, config: Config) -> Iterator[None]:
     """The daemon's locks, so that none runs and none starts meanwhile."""
+    pin_path = config.datapath.pin_path
     with ExitStack() as locks:
         try:
             locks.callback(os.close, folder.hold())
+            if config.kernel.enabled:
+                locks.callback(os.close, hold_protocol(config.kernel.protocol))
             if pin_path.is_dir():
                 locks.callback(os.close, hold_pins(pin_path))
         except UsageError as error:

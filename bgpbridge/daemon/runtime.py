@@ -1,17 +1,22 @@
-"""The runtime folder: one daemon at a time, and where its socket, speaker file and state live. Pins have a lock of
-their own: two daemons with two runtime folders would write into the same maps."""
+"""The runtime folder: one daemon at a time, and where its socket, speaker file and state live.
+
+Pins and the kernel's routes have locks of their own: two daemons with two runtime folders would write into the same
+maps, or each take the routes of the other for its own.
+"""
 
 from __future__ import annotations
 
 import errno
 import fcntl
 import os
+import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from bgpbridge.errors import BridgeError, UsageError
 
-__all__ = ["RuntimeFolder", "hold_pins"]
+__all__ = ["RuntimeFolder", "hold_pins", "hold_protocol"]
 
 TAKEN = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 
@@ -95,3 +100,36 @@ def hold_pins(pin_path: Path) -> int:
             "and kernel.nexthop_id_base",
         ) from None
     return lock
+
+
+def hold_protocol(protocol: int) -> int:
+    """Lock a protocol number of this network namespace's kernel routes. The returned descriptor holds the lock; it is
+    not inherited. The lock is the name of an abstract unix socket: those belong to the network namespace, as the routes
+    do, and go with the process.
+
+    Raises UsageError when another daemon holds it.
+    """
+    name = f"bgpbridge/kernel.protocol/{protocol}"
+    lock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    try:
+        lock.bind(f"\0{name}")
+    except OSError as error:
+        lock.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise UsageError(
+            f"{_holder(name)} holds the kernel's routes of protocol {protocol} in this network namespace",
+            mend="stop it first, or give this one its own kernel.protocol, kernel.metric and kernel.nexthop_id_base",
+        ) from None
+    return lock.detach()
+
+
+def _holder(name: str) -> str:
+    """The process that has the abstract socket of this name open (proc_net(5), unix), in words."""
+    lines = [line.split() for line in Path("/proc/self/net/unix").read_text(encoding="utf-8").splitlines()]
+    sockets = {f"socket:[{fields[6]}]" for fields in lines if fields[-1] == f"@{name}"}
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            if any(str(fd.readlink()) in sockets for fd in (process / "fd").iterdir()):
+                return f"another bgpbridge (process {process.name})"
+    return "another bgpbridge (of another PID namespace)"

@@ -20,7 +20,7 @@ from pathlib import Path
 import bgpbridge
 from bgpbridge.config import Config, load_config, passwords_of
 from bgpbridge.daemon.children import FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S, Child, ended_because
-from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins
+from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins, hold_protocol
 from bgpbridge.datapath.bpffs import ensure_bpffs
 from bgpbridge.errors import BridgeError
 from bgpbridge.feed.lane import Layout
@@ -58,13 +58,16 @@ def run(path: Path) -> int:
 def _hold(config: Config, folder: RuntimeFolder) -> list[int]:
     """Everything that only one daemon may have, before a speaker of ours meets another's sessions."""
     locks = [folder.hold()]
-    if config.datapath.interfaces:
-        try:
+    try:
+        if config.kernel.enabled:
+            locks.append(hold_protocol(config.kernel.protocol))
+        if config.datapath.interfaces:
             ensure_bpffs(config.datapath.pin_path)
             locks.append(hold_pins(config.datapath.pin_path))
-        except BridgeError:
-            os.close(locks[0])
-            raise
+    except BridgeError:
+        for lock in locks:
+            os.close(lock)
+        raise
     return locks
 
 

@@ -139,6 +139,21 @@ def test_a_second_daemon_is_refused_and_the_first_goes_on(daemon: Daemon) -> Non
     assert daemon.status(process)
 
 
+def test_a_second_daemon_with_other_folders_but_the_same_protocol_is_refused(daemon: Daemon, tmp_path: Path) -> None:
+    process = daemon.start()
+    text = daemon.path.read_text().replace(f"{tmp_path}/run", f"{tmp_path}/other").replace("/bpf/bb", "/bpf/other")
+    daemon.path.write_text(text, encoding="utf-8")
+    said = daemon.refused(2)
+    assert f"another bgpbridge (process {process.pid}) holds the kernel's routes of protocol 203" in said
+    assert "kernel.nexthop_id_base" in said
+    cleared = subprocess.run(
+        [*daemon.words()[:-3], "clear", "-c", str(daemon.path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert cleared.returncode == 2, cleared.stderr
+    assert "holds the kernel's routes" in cleared.stderr
+    assert daemon.status(process)
+
+
 def test_a_reload_of_a_broken_file_keeps_the_old_state(daemon: Daemon) -> None:
     process = daemon.start()
     before = daemon.status(process)["process"]

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins
+from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins, hold_protocol
 from bgpbridge.errors import BridgeError, UsageError
 
 
@@ -74,6 +74,16 @@ def test_pins_that_cannot_be_held(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(BridgeError, match="Not a directory"):
         hold_pins(tmp_path / "file" / "pins")
+
+
+def test_a_protocol_number_has_one_holder_in_a_network_namespace():
+    lock = hold_protocol(251)
+    with pytest.raises(UsageError, match=rf"another bgpbridge \(process {os.getpid()}\) holds .* protocol 251") as told:
+        hold_protocol(251)
+    assert "kernel.protocol" in told.value.mend
+    os.close(hold_protocol(252))
+    os.close(lock)
+    os.close(hold_protocol(251))
 
 
 def test_where_things_are(tmp_path):
