@@ -35,7 +35,7 @@ RESERVED = {0: "nothing", LOCAL: "punt (left to the kernel)", BLACKHOLE: "blackh
 
 @dataclass(slots=True)
 class SelfAudit:
-    """`name` gives a peer's name by index, `adopting` whether leftovers of an earlier run still stand; `permille` is the
+    """`name` gives a peer's name by index, `adopting` says whether leftovers of an earlier run stand; `permille` is the
     share of one CPU in thousandths, 0 for no comparison in the background."""
 
     rib: Rib

@@ -7,7 +7,7 @@ slices of a few milliseconds, between which the caller may let routing go on.
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,7 @@ __all__ = [
     "installed",
     "known",
     "longest",
+    "next_hops_in_use",
     "paths",
     "routes",
     "telling",
@@ -112,6 +113,23 @@ def installed(rib: Rib, family: Family) -> Installed:
     prefixes = tables.prefixes
     group = tables.group.take(rows).astype(np.int64)
     return Installed(prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows), group)
+
+
+def next_hops_in_use(rib: Rib, wanted: Iterable[int]) -> set[int]:
+    """Those of these next hops that an accepted path has. The others wait for a collection. It looks until each is
+    found: a few milliseconds for a million rows when one is not."""
+    asked, hops = set(wanted), rib.next_hops
+    left, hit = set(asked), np.zeros(hops.limit + 1, np.bool_)
+    hit[list(asked)] = True
+    for tables in rib.families.values():
+        for first in range(1, tables.top + 1, SCAN):
+            for source in tables.sources if left else ():
+                ids = source.plane.effective[first : min(first + SCAN, tables.top + 1)]
+                found = hops.scoped(rib.attributes.next_hop.take(ids), source.peer)
+                met = np.unique(found.compress(hit.take(found)))
+                hit[met] = False
+                left.difference_update(met.tolist())
+    return asked - left
 
 
 # -- one address, one prefix --------------------------------------------------------------------------------

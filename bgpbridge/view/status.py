@@ -13,6 +13,7 @@ from bgpbridge.fib.kernel import KernelStatus
 from bgpbridge.fib.xdp import XdpStatus
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.peers import Phase
+from bgpbridge.rib.lookups import next_hops_in_use
 from bgpbridge.types import Family
 from bgpbridge.view.peers import STATES, state_of, why_not_up
 
@@ -84,7 +85,8 @@ def status(bridge: Bridge) -> StatusView:
     datapath, xdp, kernel = bridge.datapath, bridge.planes.xdp, bridge.planes.kernel
     program = datapath.program if datapath is not None else None
     seen = bridge.adjacencies.view()
-    unreachable = sum(not bridge.rib.next_hops.reachable[number] for number in bridge.rib.next_hops.ids())
+    hops = bridge.rib.next_hops
+    unreachable = next_hops_in_use(bridge.rib, [number for number in hops.ids() if not hops.reachable[number]])
     sizes = Sizes(bridge.config.datapath.max_ipv4, bridge.config.datapath.max_ipv6)
     return StatusView(
         name=bridge.config.router.name,
@@ -102,7 +104,7 @@ def status(bridge: Bridge) -> StatusView:
         routes={family: tables.routes for family, tables in bridge.rib.families.items()},
         groups=len(bridge.rib.groups),
         next_hops=len(bridge.rib.next_hops),
-        next_hops_unreachable=unreachable,
+        next_hops_unreachable=len(unreachable),
         adjacencies=len(seen),
         adjacencies_down=sum(not adjacency.up for adjacency in seen),
         attributes=len(bridge.rib.attributes),

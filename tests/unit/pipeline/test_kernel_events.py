@@ -18,6 +18,7 @@ from bgpbridge.fib.observed import (
     Resync,
     RouteType,
 )
+from bgpbridge.rib.lookups import next_hops_in_use
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, Prefix
 from bgpbridge.wire.attributes import encode_attribute
@@ -186,3 +187,14 @@ def test_families_do_not_mix(both):
     both.finish()
     assert both.ways() == {NET: {A}}
     assert both.bridge.rib.families[Family.IPV6].routes == 0
+
+
+def test_an_unreachable_next_hop_is_in_use_for_as_long_as_a_route_has_it(both, octets):
+    rib = both.bridge.rib
+    both.says("b", both.route("b", "192.0.2.0/24", hop=FAR))
+    lost = [number for number in rib.next_hops.ids() if not rib.next_hops.reachable[number]]
+    assert [str(rib.next_hops[number].address) for number in lost] == [FAR]
+    assert next_hops_in_use(rib, lost) == set(lost)
+    assert next_hops_in_use(rib, rib.next_hops.ids()) == set(rib.next_hops.ids())
+    both.says("b", octets.withdraw("192.0.2.0/24"))
+    assert next_hops_in_use(rib, lost) == set()
