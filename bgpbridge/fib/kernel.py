@@ -29,7 +29,7 @@ import numpy.typing as npt
 from bgpbridge.errors import NetlinkError
 from bgpbridge.fib.kernel_objects import BLACKHOLE_WAY, Members, as_members
 from bgpbridge.fib.kernel_socket import RouteSocket
-from bgpbridge.fib.kernel_table import KernelTable
+from bgpbridge.fib.kernel_table import EXPRESS, KernelTable
 from bgpbridge.fib.kernel_worker import KernelOptions, KernelWorker, dump_routes
 from bgpbridge.fib.keys import U32, Keys, Rows
 from bgpbridge.fib.refusals import RouteState
@@ -160,7 +160,10 @@ class KernelFib:
             self.check()
             if (changes.new == BLACKHOLE).any():
                 self._want_blackhole()
-            self._tables[changes.family].apply(changes)
+            table = self._tables[changes.family]
+            if len(changes) > EXPRESS:
+                self._worker.pace.commit(time.monotonic(), storming=table.storming)
+            table.apply(changes)
             if not self._worker.gathering:
                 self._lock.notify()
 

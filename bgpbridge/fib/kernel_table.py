@@ -27,7 +27,7 @@ from bgpbridge.rib.changes import Changes, FewChanges, Move
 from bgpbridge.rib.groups import LIMIT, LOCAL
 from bgpbridge.types import Family
 
-__all__ = ["OURS_UNKNOWN", "KernelTable", "Slice"]
+__all__ = ["EXPRESS", "OURS_UNKNOWN", "KernelTable", "Slice"]
 
 SLICE = 4096
 EXPRESS = 64
@@ -190,15 +190,27 @@ class KernelTable:
         else:
             self._ready = rows[np.argsort(self.columns.keys(rows).hi, kind="stable")]
 
-    def take(self, present: npt.NDArray[np.bool_], now_s: float) -> Slice | None:
-        """The next routes to write: single ones first, else a slice of the storm. Rows that stand right are
-        done by being looked at. None when nothing is left to send."""
+    @property
+    def hurries(self) -> bool:
+        """Single routes or strays wait."""
+        return bool(self._express or self._lone or self.strays)
+
+    @property
+    def storming(self) -> bool:
+        """More routes wait than single ones."""
+        return bool(self._storm or len(self._ready))
+
+    def take(self, present: npt.NDArray[np.bool_], now_s: float, *, storms: bool = True) -> Slice | None:
+        """The next routes to write: single ones first, else (with `storms`) a slice of the storm. Rows that stand
+        right are done by being looked at. None when nothing is left to send."""
         while self.waiting:
             if self._express or self._lone:
                 lone = np.array(self._lone, np.int64)
                 rows = np.concatenate([lone, *self._express])  # none twice: `_dirty` says who is in already
                 self._express.clear()
                 self._lone.clear()
+            elif not storms:
+                return None
             else:
                 rows, self._ready = self._ready[:SLICE], self._ready[SLICE:]
             if not len(rows):

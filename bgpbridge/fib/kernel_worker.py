@@ -24,6 +24,7 @@ from pyroute2.netlink.rtnl import RTM_GETROUTE
 
 from bgpbridge.errors import BridgeError
 from bgpbridge.fib.kernel_objects import OBJECTS, Members, NexthopObjects
+from bgpbridge.fib.kernel_pace import GATHER_S, Pace
 from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.kernel_table import OURS_UNKNOWN, KernelTable, Slice
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, pack_routes, parse_routes, route_filter
@@ -36,7 +37,6 @@ __all__ = ["Counts", "KernelOptions", "KernelWorker", "dump_routes"]
 COMPAT_MODE = Path("/proc/sys/net/ipv4/nexthop_compat_mode")
 MISSING_NEXTHOP_S = 2.0  # how long to wait before a refused nexthop object is tried again
 AFTER_ERROR_S = 1.0
-GATHER_S = 0.003
 NO_NEXTHOP = "Nexthop id does not exist"  # net/ipv4/fib_semantics.c, net/ipv6/route.c
 
 
@@ -100,6 +100,7 @@ class KernelWorker:
         self.gathering = False
         self.failure: BaseException | None = None
         self.counts = Counts()
+        self.pace = Pace()
         self.objects: NexthopObjects  # from `run` on
         self._sock: RouteSocket
         self._compare_due = False
@@ -137,6 +138,8 @@ class KernelWorker:
                     self._idle_locked()
                     self.lock.wait_for(lambda: self._has_work() or self.settled, self._patience())
                     self._gather_locked()
+                elif (held := self.pace.held_s(time.monotonic())) > 0:
+                    self.lock.wait_for(self._urgent, held)
                 if self.stopping and not self._has_work(stop=False):
                     return
             try:
@@ -150,6 +153,12 @@ class KernelWorker:
         self.gathering = True  # whoever only adds a route need not wake us
         self.lock.wait_for(lambda: self.stopping or self.groups or self.orders or self.settled, GATHER_S)
         self.gathering = False
+
+    def _urgent(self) -> bool:
+        """Something waits that does not stand back for a table that is loading."""
+        if self.stopping or self.groups or self.orders or self.rebuild_due:
+            return True
+        return any(table.hurries for table in self.tables.values())
 
     def _has_work(self, *, stop: bool = True) -> bool:
         if self.groups or self.orders or self.rebuild_due or self._compare_due or (stop and self.stopping):
@@ -232,12 +241,14 @@ class KernelWorker:
             self._send_once(strays)  # one that is gone already is as good; one that stays, the next audit tells
 
     def _do_slice(self, table: KernelTable) -> None:
+        now = time.monotonic()
+        storms = self.stopping or self.pace.held_s(now) <= 0
         with self.lock:
-            storm = table.take_storm()
+            storm = table.take_storm() if storms else []
         if storm:
             table.order(storm)
         with self.lock:
-            cut = table.take(self.objects.present, time.monotonic())
+            cut = table.take(self.objects.present, now, storms=storms)
         if cut is not None:
             self._send(table, cut)
 

@@ -1,0 +1,34 @@
+"""How the kernel's worker stands back for XDP.
+
+Both planes are written by one interpreter, and packets already go by XDP: so a table that is loading goes to XDP
+first. Each commit of it puts the worker's storm off a little, but never for long: a table that keeps coming reaches
+the kernel while it comes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["GATHER_S", "Pace"]
+
+GATHER_S = 0.003  # single routes wait this long for others
+REST_S = 0.02  # after a commit of many routes
+LONGEST_S = 0.5  # from the first of them on
+
+
+@dataclass(slots=True)
+class Pace:
+    """Times are of time.monotonic()."""
+
+    _since_s: float = 0.0
+    _last_s: float = 0.0
+
+    def commit(self, now_s: float, *, storming: bool) -> None:
+        """Many routes were committed; `storming` when others waited already."""
+        if not storming:
+            self._since_s = now_s
+        self._last_s = now_s
+
+    def held_s(self, now_s: float) -> float:
+        """For how long storms are still to wait; 0 or less when they may go."""
+        return min(self._last_s + REST_S, self._since_s + LONGEST_S) - now_s
