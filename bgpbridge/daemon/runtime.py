@@ -132,4 +132,4 @@ def _holder(name: str) -> str:
         with suppress(OSError):  # it has ended meanwhile
             if any(str(fd.readlink()) in sockets for fd in (process / "fd").iterdir()):
                 return f"another bgpbridge (process {process.name})"
-    return "another bgpbridge (of another PID namespace)"
+    return "another bgpbridge (whose process cannot be seen from here)"

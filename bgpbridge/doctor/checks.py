@@ -153,7 +153,10 @@ def forward_rules() -> list[str]:
         rules += _nft_forward(_output(["nft", "list", "ruleset"]))
     for tool in ("iptables-save", "ip6tables-save"):
         if shutil.which(tool):
-            lines = _output([tool, "-t", "filter"]).splitlines()
+            done = _run([tool, "-t", "filter"])
+            if "ermission denied" in done.stderr:  # the legacy kind shows them to CAP_NET_RAW alone
+                rules.append(f"{tool} may not show its rules here (without CAP_NET_RAW), so that there may be some")
+            lines = done.stdout.splitlines()
             rules += [line for line in lines if line.startswith("-A FORWARD")]
             rules += [line for line in lines if line.startswith((":FORWARD DROP", ":FORWARD REJECT"))]
     return list(dict.fromkeys(rules))
@@ -230,6 +233,9 @@ def _sysctl(key: str) -> str | None:
 
 
 def _output(command: list[str]) -> str:
+    return _run(command).stdout
+
+
+def _run(command: list[str]) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "LC_ALL": "C"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20, env=environment)
-    return done.stdout
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20, env=environment)

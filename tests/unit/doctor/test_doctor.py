@@ -65,3 +65,12 @@ def test_segments_that_md5_dropped_are_counted_in_words(tmp_path: Path) -> None:
     assert "7 signed with another password than ours, 2 signed though nobody has a password" in finding.seen
     file.write_text("TcpExt: A TCPMD5Failure\nTcpExt: 1 0\n")
     assert list(checks.check_signatures(file)) == list(checks.check_signatures(tmp_path / "none")) == []
+
+
+def test_rules_that_may_not_be_seen_count_as_rules(tmp_path: Path, monkeypatch) -> None:
+    tool = tmp_path / "iptables-save"
+    tool.write_text("#!/bin/sh\necho 'iptables-save: Permission denied (you must be root)' >&2\nexit 4\n")
+    tool.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (rule,) = checks.forward_rules()
+    assert "CAP_NET_RAW" in rule
