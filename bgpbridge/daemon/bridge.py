@@ -26,6 +26,7 @@ from bgpbridge.events import Event, EventLog, Severity
 from bgpbridge.metrics import MetricsServer
 from bgpbridge.pipeline.bridge import Bridge, Files
 from bgpbridge.rib.tables import tune_malloc
+from bgpbridge.scheduling import ask_short_slice
 from bgpbridge.speaker.launch import Handles
 
 __all__ = ["main", "refuse_netfilter"]
@@ -130,6 +131,7 @@ def main() -> int:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, level=logging.INFO)
     tune_malloc()
     sys.setswitchinterval(SWITCH_S)
+    ask_short_slice()
     try:
         config = load_config(arguments.config)
         logging.getLogger("bgpbridge").setLevel(config.log.level.upper())

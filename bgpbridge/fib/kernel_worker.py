@@ -30,6 +30,7 @@ from bgpbridge.fib.kernel_table import OURS_UNKNOWN, KernelTable, Slice
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, pack_routes, parse_routes, route_filter
 from bgpbridge.fib.keys import KeyTable
 from bgpbridge.rib.groups import LIMIT
+from bgpbridge.scheduling import ask_usual_slice
 from bgpbridge.types import Family
 
 __all__ = ["Counts", "KernelOptions", "KernelWorker", "dump_routes"]
@@ -113,6 +114,7 @@ class KernelWorker:
     def run(self, started: Future[int]) -> None:
         """The thread's body. `started` gets the socket's port id, or what went wrong."""
         try:
+            ask_usual_slice()
             with RouteSocket() as sock:
                 self._sock = sock
                 self.objects = NexthopObjects(sock, self.options.nexthop_id_base, self.options.protocol)

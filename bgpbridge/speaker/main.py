@@ -20,6 +20,7 @@ from bgpbridge.errors import BridgeError, SpeakerError
 from bgpbridge.feed.control import ControlReceiver
 from bgpbridge.feed.frames import NoticeKind
 from bgpbridge.feed.lane import LaneMemory, Layout
+from bgpbridge.scheduling import ask_short_slice
 from bgpbridge.speaker.outbox import Outbox
 from bgpbridge.speaker.privileges import descriptors_are_private, drop
 from bgpbridge.speaker.seams import changes, install
@@ -76,6 +77,7 @@ def _run(options: argparse.Namespace) -> int:
     install()
     drop(options.user)
     descriptors_are_private()
+    ask_short_slice()
     log.init(getenv())
     outbox = Outbox(LaneMemory(options.lanes, options.layout), options.bell)
     control = ControlReceiver(socket.socket(fileno=options.control))

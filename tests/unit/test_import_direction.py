@@ -14,7 +14,7 @@ import bgpbridge
 ROOT = Path(bgpbridge.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "types"}),
-    frozenset({"documents", "resources", "capabilities"}),
+    frozenset({"documents", "resources", "capabilities", "scheduling"}),
     frozenset({"wire", "datapath", "commits", "events", "doctor"}),
     frozenset({"rib", "policy"}),
     frozenset({"config"}),

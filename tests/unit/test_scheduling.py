@@ -1,0 +1,49 @@
+"""The slice that a thread asks for is the slice that it has."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from bgpbridge.scheduling import SHORT_NS, ask_short_slice, ask_usual_slice
+
+
+def in_a_thread(act: object) -> list[object]:
+    """What `act` says; in a thread of its own, so that the test's keeps its slice."""
+    said: list[object] = []
+    assert callable(act)
+    thread = threading.Thread(target=lambda: said.append(act()))
+    thread.start()
+    thread.join()
+    return said
+
+
+def slice_ns() -> int:
+    lines = Path(f"/proc/self/task/{threading.get_native_id()}/sched").read_text().splitlines()
+    found = [line for line in lines if line.startswith("se.slice")]
+    if not found:
+        pytest.skip("this kernel does not tell a thread's slice")
+    return int(found[0].split(":")[1])
+
+
+def test_a_short_slice_is_asked_for_and_given_back() -> None:
+    def act() -> tuple[int, bool, int, bool, int]:
+        return slice_ns(), ask_short_slice(), slice_ns(), ask_usual_slice(), slice_ns()
+
+    ((usual, asked, short, given_back, after),) = in_a_thread(act)
+    assert asked
+    assert given_back
+    assert (short, after) == (SHORT_NS, usual)
+
+
+def test_the_nice_value_stays() -> None:
+    def act() -> tuple[int, bool, int]:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
+        return 5, ask_short_slice(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    ((wanted, asked, found),) = in_a_thread(act)
+    assert asked
+    assert wanted == found
