@@ -30,7 +30,7 @@ from bgpbridge.errors import CapacityError, LaneError
 
 __all__ = ["LANE_VERSION", "Lane", "LaneMemory", "Layout"]
 
-LANE_VERSION: Final = 1
+LANE_VERSION: Final = 2
 _MAGIC: Final = b"BGPBLANE"
 _PAGE: Final = 4096
 _DIRECTORY: Final = 128 << 10  # one of two slots for the table of peers, JSON
@@ -46,6 +46,10 @@ _TAIL: Final = 8
 _WANT: Final = 16
 _BOUNDARY: Final = 24
 _DROPPED: Final = 32
+
+# in the header page, an octet for each lane: something was put into it
+_FLAGS: Final = 512
+_MOST_LANES: Final = _PAGE - _FLAGS
 
 _lock = threading.Lock()
 
@@ -64,10 +68,10 @@ class Layout:
     lane_octets: int = 4 << 20
 
     def __post_init__(self) -> None:
-        if self.lanes < 1 or self.lane_octets < 1 << 20 or self.lane_octets % _PAGE:
+        if not 0 < self.lanes <= _MOST_LANES or self.lane_octets < 1 << 20 or self.lane_octets % _PAGE:
             raise LaneError(
                 f"{self.lanes} lanes of {self.lane_octets} octets is no layout",
-                mend="give at least one lane of 1 MiB or more, in whole pages (speaker.lane_mib)",
+                mend=f"give 1 to {_MOST_LANES} lanes of 1 MiB or more, in whole pages (speaker.lane_mib)",
             )
 
     @property
@@ -106,13 +110,14 @@ def _other_version(version: object) -> LaneError:
 class Lane:
     """One ring. A producer calls `put`, a consumer `take` and `done`; nobody calls both sides."""
 
-    __slots__ = ("_data", "_next", "_words", "index", "size")
+    __slots__ = ("_data", "_flags", "_next", "_words", "index", "size")
 
     def __init__(self, view: memoryview, index: int, start: int, size: int) -> None:
         self.index = index
         self.size = size
         self._words = view[start : start + _PAGE].cast("Q")
         self._data = view[start + _PAGE : start + _PAGE + size]
+        self._flags = view[_FLAGS:_PAGE]
         self._next = self._words[_TAIL]
 
     # The producer's side ---------------------------------------------------------------------------
@@ -137,6 +142,7 @@ class Lane:
         self._data[offset + 8 : offset + 8 + length] = payload
         _fence()
         self._words[_HEAD] = head + skip + need
+        self._flags[self.index] = 1
         return True
 
     def full(self, need: int) -> bool:
@@ -232,10 +238,12 @@ class Lane:
     def _close_generation(self) -> None:
         self._words[_WANT] = 0
         self._words[_BOUNDARY] = self._words[_HEAD]
+        self._flags[self.index] = 1
 
     def _release(self) -> None:
         self._words.release()
         self._data.release()
+        self._flags.release()
 
 
 class LaneMemory:
@@ -252,6 +260,7 @@ class LaneMemory:
         self._map = mmap.mmap(fd, size)
         self._view = memoryview(self._map)
         self._words = self._view[:_PAGE].cast("Q")
+        self._flags = self._view[_FLAGS : _FLAGS + layout.lanes]
         self._check_header()
         self.lanes: tuple[Lane, ...] = tuple(
             Lane(self._view, index, layout.lane_start(index), layout.lane_octets) for index in range(layout.lanes)
@@ -279,6 +288,19 @@ class LaneMemory:
     def epoch(self) -> int:
         """Counts the speakers that have died; see `close_generation`."""
         return self._words[_EPOCH]
+
+    def flagged(self) -> list[int]:
+        """For the consumer, when the bell has rung: lanes that something was put into since the last call, lowest
+        first. Their flags are taken down before anybody looks at their heads, so nothing goes unseen."""
+        flags = bytes(self._flags)
+        found = []
+        at = flags.find(1)
+        while at >= 0:
+            self._flags[at] = 0
+            found.append(at)
+            at = flags.find(1, at + 1)
+        _fence()
+        return found
 
     def close_generation(self) -> None:
         """A speaker is gone: mark, in every lane, where its stream ends. The launcher calls this when its
@@ -318,5 +340,6 @@ class LaneMemory:
         for lane in self.lanes:
             lane._release()
         self._words.release()
+        self._flags.release()
         self._view.release()
         self._map.close()

@@ -116,13 +116,9 @@ class LaneReader:
         """True when any lane has something."""
         return any(lane.backlog() for lane in self.lanes)
 
-    def short_lanes(self) -> list[ReadLane]:
-        """Those to be served whole, now."""
-        return [lane for lane in self.lanes if 0 < lane.backlog() <= SHORT]
-
-    def bulk_waits(self, but: ReadLane | None) -> bool:
-        """True when another long lane than `but` waits."""
-        return any(lane.backlog() > SHORT for lane in self.lanes if lane is not but)
+    def rung(self) -> list[ReadLane]:
+        """Lanes that something came into since the last call; not to be asked for again, so look at each."""
+        return [self.lanes[index] for index in self.memory.flagged()]
 
     def next_bulk(self) -> ReadLane | None:
         """The long lane whose turn it is."""
@@ -137,20 +133,6 @@ class LaneReader:
     def others_busy(self, lane: ReadLane) -> bool:
         """True when another lane has something too: take a smaller run then."""
         return any(other is not lane and other.backlog() for other in self.lanes)
-
-    async def wait(self) -> None:
-        """Return when the bell has rung since the last call, or when something waits already."""
-        loop = asyncio.get_running_loop()
-        rung = asyncio.Event()
-        loop.add_reader(self.bell, rung.set)
-        try:
-            while not self.pending():
-                await rung.wait()
-                rung.clear()
-                with contextlib.suppress(BlockingIOError):
-                    os.eventfd_read(self.bell)
-        finally:
-            loop.remove_reader(self.bell)
 
     def close(self) -> None:
         """Unmap; the descriptors stay with their owner."""
@@ -183,7 +165,8 @@ class Pump:
         loop = asyncio.get_running_loop()
         loop.add_reader(self.reader.bell, self._rung)
         try:
-            self._rung()
+            for lane in self.reader.lanes:
+                self._serve(lane)
             while True:
                 await self._long.wait()
                 self._long.clear()
@@ -199,8 +182,6 @@ class Pump:
         except Exception as error:  # noqa: BLE001  (a callback has nobody above it: `serve` raises it)
             self._failure = error
             self._long.set()
-        if self.reader.bulk_waits(self._busy):
-            self._long.set()
 
     async def _drain(self) -> None:
         while True:
@@ -214,17 +195,22 @@ class Pump:
                 await self._bulk(lane)
             finally:
                 self._busy = None
-            self._short_ones()
+            self._serve(lane)
 
     def _short_ones(self) -> None:
-        for lane in self.reader.short_lanes():
-            if lane is not self._busy:
-                self._whole(lane)
+        for lane in self.reader.rung():
+            if lane is not self._busy:  # that one is looked at again when its run is over
+                self._serve(lane)
 
-    def _whole(self, lane: ReadLane) -> None:
-        for record in lane.take(SHORT):
-            self._consumer.one(lane.index, record)
-        lane.done()
+    def _serve(self, lane: ReadLane) -> None:
+        """A short lane whole; a long one is left to `_drain`. `take` stops where a speaker has died, so look again."""
+        while waiting := lane.backlog():
+            if waiting > SHORT:
+                self._long.set()
+                return
+            for record in lane.take(SHORT):
+                self._consumer.one(lane.index, record)
+            lane.done()
 
     async def _bulk(self, lane: ReadLane) -> None:
         limit = SHARED_OCTETS if self.reader.others_busy(lane) else BULK_OCTETS

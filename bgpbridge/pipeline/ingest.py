@@ -64,7 +64,8 @@ class Ingest:
     def _messages(self, peer: PeerState, data: bytes) -> None:
         now = self.peers.clock()
         self.rib.now = int(now)
-        for message in iter_messages(data):
+        alone = len(data) == data[16] << 8 | data[17]
+        for message in (data,) if alone else iter_messages(data):
             if peer.phase is not Phase.ESTABLISHED:
                 return
             peer.count(1, len(message), now)

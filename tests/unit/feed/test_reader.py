@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bgpbridge.errors import LaneError
 from bgpbridge.feed.frames import DownReason, Notice, NoticeKind, Record, SessionDown, SessionUp, Updates, encode
 from bgpbridge.feed.lane import LaneMemory, Layout
 from bgpbridge.feed.reader import SHORT, LaneReader, Pump
@@ -207,7 +208,44 @@ def test_session_events_keep_their_place_among_runs(feed: Feed) -> None:
     assert [what for what, _, _ in recorder.log] == ["one", "run", "ran", "one"]
 
 
-def test_wait_returns_at_once_when_something_waits_already(feed: Feed) -> None:
+def test_what_waits_before_the_bell_is_heard_is_served(feed: Feed) -> None:
     feed.put(1, UP)
     os.eventfd_read(feed.bell)
-    asyncio.run(asyncio.wait_for(feed.reader().wait(), 1))
+    recorder = Recorder(feed)
+    pumped(feed, recorder, 1)
+    assert recorder.log == [("one", 1, 0)]
+
+
+def test_the_next_speaker_is_heard_at_once_behind_the_end_of_the_last(feed: Feed) -> None:
+    feed.put(1, UP)
+    feed.memory.close_generation()
+    feed.put(1, UP)
+    feed.put(1, Updates(b"u" * 30))
+    recorder = Recorder(feed)
+    pumped(feed, recorder, 4)  # up, died, up, UPDATE
+    assert recorder.log == [("one", 1, 0), ("one", 1, 0), ("one", 1, 0), ("one", 1, 30)]
+
+
+def test_a_failing_consumer_ends_the_pump(feed: Feed) -> None:
+    class Failing(Recorder):
+        def one(self, lane: int, record: Record) -> None:
+            raise LaneError("as if")
+
+    async def main() -> None:
+        task = asyncio.create_task(Pump(feed.reader(from_tail=True), Failing(feed)).serve())
+        await asyncio.sleep(0)
+        feed.put(1, UP)
+        with pytest.raises(LaneError, match="as if"):
+            await asyncio.wait_for(task, 10)
+
+    asyncio.run(main())
+
+
+def test_a_lane_is_named_once_for_all_that_was_put_into_it(feed: Feed) -> None:
+    for lane in (3, 1, 3):
+        feed.put(lane, UP)
+    reader = feed.reader()
+    assert [lane.index for lane in reader.rung()] == [1, 3]
+    assert reader.rung() == []
+    feed.memory.close_generation()
+    assert [lane.index for lane in reader.rung()] == [lane.index for lane in reader.lanes]
