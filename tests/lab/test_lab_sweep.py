@@ -18,11 +18,13 @@ pytestmark = pytest.mark.root
 
 NUMBERS = itertools.count()
 DEAF = "trap '' TERM HUP INT; echo ready; while :; do sleep 1; done"
-# Each lives for a moment and leaves a child of its own session: whoever looks is always a little late.
+# Each lives for a moment and leaves a child of its own session: whoever looks is always a little late. For a minute at
+# most, should the test itself be killed.
 FORKING = """
 import os, time
 print("ready", flush=True)
-while True:
+end = time.monotonic() + 60
+while time.monotonic() < end:
     if os.fork():
         time.sleep(0.002)
         os._exit(0)
