@@ -21,7 +21,7 @@ def cross_check(config: Config, document: Document) -> list[Problem]:
     problems += _repeated(config, document, "address", {}, "one peer per address")
     for index, peer in enumerate(config.peers):
         path = ("peers", index)
-        problems += [*_addresses(peer, path), *_families(peer, path), *_sessions(config, peer, path)]
+        problems += [*_addresses(peer, path), *_families(peer, path)]
         for at, announcement in enumerate(peer.announce):
             problems += _announcement(peer, announcement, (*path, "announce", at))
     return problems
@@ -74,12 +74,6 @@ def _families(peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:
     if peer.extended_next_hop and Family.IPV4 not in peer.families:
         problem = f"peer {peer.name}: extended_next_hop is about IPv4 routes, which `families` does not name"
         yield Problem((*path, "extended_next_hop"), problem, mend="add ipv4 to `families`")
-
-
-def _sessions(config: Config, peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:
-    if config.is_ebgp(peer) and peer.route_reflector_client:
-        problem = f"peer {peer.name} is external (AS {peer.asn}): only internal peers can be reflector clients"
-        yield Problem((*path, "route_reflector_client"), problem, mend="remove it, or mend `asn`")
 
 
 def _announcement(peer: Peer, announcement: Announcement, path: tuple[str | int, ...]) -> Iterator[Problem]:

@@ -134,7 +134,6 @@ class PeerOptions(Strict):
         "filter": "import",
         "export": "announce",
         "graceful_restart": "graceful_restart_s",
-        "rr_client": "route_reflector_client",
     }
 
     local_address: Address | None = None
@@ -178,8 +177,6 @@ class PeerOptions(Strict):
     """Preference of this peer's routes on this router, before everything else; the higher one wins."""
     enforce_first_as: bool = True
     """Refuse paths of an external peer that do not begin with its own AS number (RFC 4271 s6.3)."""
-    route_reflector_client: bool = False
-    """The peer takes us for its route reflector (RFC 4456)."""
     description: str | None = Field(default=None, max_length=200)
     """Free text, shown in `bgpbridge peers`."""
 

@@ -48,7 +48,7 @@ from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.work import Work
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PeerContext
-from bgpbridge.rib.decision import DecisionOptions, MedMode, MissingMed
+from bgpbridge.rib.decision import DecisionOptions
 from bgpbridge.rib.loc_rib import Capacity, Rib
 from bgpbridge.rib.lookups import group_of
 from bgpbridge.rib.next_hops import NextHop, Resolution
@@ -71,8 +71,8 @@ class Files:
 def decision_options(decision: Decision) -> DecisionOptions:
     """The decision's knobs from the configuration."""
     return DecisionOptions(
-        med=MedMode(decision.med.value),
-        missing_med=MissingMed(decision.missing_med.value),
+        med=decision.med,
+        missing_med=decision.missing_med,
         compare_router_id=decision.compare_router_id,
         prefer_oldest=decision.prefer_oldest,
         ebgp_paths=decision.multipath.ebgp,
