@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,6 +42,14 @@ def make_session() -> Callable[..., Session]:
         return Session(**(fields | changes))
 
     return make
+
+
+def pytest_configure() -> None:
+    """Who runs the tests in the background has Ctrl-C and its like ignored for them, and for every process that they
+    start. Labs and daemons are interrupted here as a person would do it."""
+    for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
