@@ -91,6 +91,7 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         self._since_s = time.monotonic()
         self._leaving = self._order = None
         self.outbox.event(self.session.peer, self._up)
+        self.reactor.serve(super().socket(), self)
         for action in super()._main():
             self._obey()
             yield action
@@ -102,7 +103,7 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
             raise order
 
     def _close(self, message: str = "", error: Any = "") -> None:
-        self.reactor.forget(super().socket())
+        self.reactor.release(super().socket())
         if self.session is not None:
             number, down = self.session.peer, self._why(message, error)
             self.session = self._up = None

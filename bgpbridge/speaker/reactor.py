@@ -58,6 +58,7 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
     def __init__(self, configuration: Any, outbox: Outbox, control: ControlReceiver, space: int) -> None:
         super().__init__(configuration)
         self.outbox = outbox
+        self._serving: dict[int, TapPeer] = {}  # established sessions by descriptor
         TapConnection.gulp = memoryview(bytearray(outbox.read_octets))
         self.listener: TapListener | None = TapListener(self)
         self._poller = _Poller()
@@ -87,10 +88,18 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
                 yield fd
 
     def _read_ahead(self, fd: int) -> None:
-        for peer in self._peers.values():
-            if peer.session is not None and peer.socket() == fd:
-                peer.proto.read_ahead()
-                return
+        peer = self._serving.get(fd)
+        if peer is not None and peer.session is not None:
+            peer.proto.read_ahead()
+
+    def serve(self, fd: int, peer: TapPeer) -> None:
+        """This descriptor is an established session's, until `release`."""
+        self._serving[fd] = peer
+
+    def release(self, fd: int) -> None:
+        """The session is over: its number will soon be another's."""
+        self._serving.pop(fd, None)
+        self.forget(fd)
 
     def forget(self, fd: int) -> None:
         """Do not poll this descriptor any more: it is about to be closed, or its lane is full."""
