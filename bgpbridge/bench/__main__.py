@@ -46,9 +46,10 @@ def main(words: Sequence[str] | None = None) -> int:
         with interruptible():
             for name in names:
                 suite = _measured(name, plan, lambda text: console.print(f"[dim]{text}[/dim]"))
-                records.write(suite)
+                if not chosen.quick:
+                    records.write(suite)
                 show(console, suite)
-        if chosen.what in ("all", "page"):
+        if chosen.what == "page" or (chosen.what == "all" and not chosen.quick):
             write_pages(_kept(), Path())
             console.print("docs/benchmarks.md and README.md are written")
     except BridgeError as error:
@@ -63,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bgpbridge.bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", nargs="?", default="all", choices=[*NAMES, "all", "page"])
-    parser.add_argument("--quick", action="store_true", help="one run of everything, under 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="one run, under 3 minutes for all; shown, not kept")
     parser.add_argument("--runs", type=int, default=0, help="how often each subject takes its turn (3)")
     parser.add_argument("--subjects", default="bgpbridge,bird,frr", help="who is measured, in this order")
     return parser
