@@ -41,6 +41,7 @@ class ControlApi:
         self._bridge, self._path = bridge, socket_path
         self._runner: web.AppRunner | None = None
         self._reloading: asyncio.Task[None] | None = None
+        self._one_reload = asyncio.Lock()
 
     async def start(self) -> None:
         """Listen. The socket is for its owner alone (mode 0600)."""
@@ -68,12 +69,16 @@ class ControlApi:
 
     async def _reload_by_signal(self) -> None:
         try:
-            self._take_over_file()
+            await self._take_over_file()
         except BridgeError as error:
             self._bridge.events.add("reload-refused", str(self._bridge.config.path), str(error), Severity.ERROR)
 
-    def _take_over_file(self) -> ReloadReport:
-        return reload(self._bridge, load_config(self._bridge.config.path))
+    async def _take_over_file(self) -> ReloadReport:
+        """Read in a thread, since policies may name thousands of prefixes and no UPDATE waits for that; one reload
+        after another."""
+        async with self._one_reload:
+            new = await asyncio.to_thread(load_config, self._bridge.config.path)
+            return reload(self._bridge, new)
 
     def _routes(self) -> list[web.RouteDef]:
         bridge = self._bridge
@@ -131,7 +136,7 @@ class ControlApi:
         return _json(await audit(self._bridge, repair=request.query.get("repair") == "1"))
 
     async def _reload(self, _: web.Request) -> web.StreamResponse:
-        return _json(self._take_over_file())
+        return _json(await self._take_over_file())
 
     async def _clear_hold_off(self, request: web.Request) -> web.StreamResponse:
         state = self._bridge.peers_by_name(request.match_info["name"])
