@@ -33,6 +33,7 @@ __all__ = [
     "MARK",
     "create",
     "delete",
+    "empty",
     "exists",
     "inside",
     "link_state",
@@ -80,14 +81,14 @@ def create(name: str) -> None:
 def delete(name: str) -> None:
     """The namespace and the cables in it; nothing when it is already gone."""
     if exists(name):
-        _empty(name)
+        empty(name)
         _ip([f"netns del {name}"], mark=name)
 
 
-def _empty(name: str) -> None:
-    """Take routes out before the namespace goes. Left to itself the kernel removes the nexthop objects first, each
-    with a search of the whole table: with a full table and some thousand of them that is minutes, under the lock
-    that every other netlink request on the machine waits for. `ip route flush` goes in the order of the table, which
+def empty(name: str) -> None:
+    """Take routes out before the namespace goes, or one at the other end of its cables. Left to itself the kernel
+    removes the nexthop objects first, each with a search of the whole table: with a full table and some thousand of
+    them that is minutes, under the lock that every other netlink request on the machine waits for. `ip route flush` goes in the order of the table, which
     is slow as well; our own routes, of which there may be many, are taken out as `bgpbridge clear` does."""
     with contextlib.suppress(NetlinkError, TimeoutError):  # then the kernel takes its time
         inside(name, _clear_ours)
