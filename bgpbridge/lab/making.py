@@ -156,9 +156,7 @@ def clear(lab: Lab) -> None:
     names = set(lab.namespaces.values())
     processes.end(process.pid for process in lab.processes if process.alive)
     sweep(names)
-    for name in filter(
-        namespaces.exists, names
-    ):  # all of them first: a namespace that goes takes cables of others along
+    for name in filter(namespaces.exists, names):  # all of them first: one that goes takes cables of others along
         namespaces.empty(name)
     for name in names:
         namespaces.delete(name)
