@@ -88,8 +88,9 @@ def delete(name: str) -> None:
 def empty(name: str) -> None:
     """Take routes out before the namespace goes, or one at the other end of its cables. Left to itself the kernel
     removes the nexthop objects first, each with a search of the whole table: with a full table and some thousand of
-    them that is minutes, under the lock that every other netlink request on the machine waits for. `ip route flush` goes in the order of the table, which
-    is slow as well; our own routes, of which there may be many, are taken out as `bgpbridge clear` does."""
+    them that is minutes, under the lock that every other netlink request on the machine waits for. `ip route flush`
+    goes in the order of the table, which is slow as well; our own routes, of which there may be many, are taken out
+    as `bgpbridge clear` does."""
     with contextlib.suppress(NetlinkError, TimeoutError):  # then the kernel takes its time
         inside(name, _clear_ours)
     for what in ("-4 route flush table main", "-6 route flush table main", "nexthop flush"):
