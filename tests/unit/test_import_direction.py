@@ -16,7 +16,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "types"}),
     frozenset({"documents", "resources", "capabilities", "scheduling"}),
     frozenset({"wire", "datapath", "commits", "events", "doctor"}),
-    frozenset({"rib", "policy"}),
+    frozenset({"rib", "policy", "rpki"}),
     frozenset({"config"}),
     frozenset({"feed", "speaker", "fib"}),
     frozenset({"pipeline"}),
