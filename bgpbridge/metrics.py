@@ -23,7 +23,7 @@ from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.types import Family
 from bgpbridge.view.counters import CounterView, counters
 from bgpbridge.view.groups import AdjacencyView, adjacencies
-from bgpbridge.view.peers import PeerView, peers
+from bgpbridge.view.peers import LimitView, PeerView, peers
 from bgpbridge.view.status import StatusView, status
 
 __all__ = ["BridgeCollector", "MetricsServer"]
@@ -142,12 +142,28 @@ def _peers(seen: list[PeerView]) -> Iterator[Metric]:
         for state in ROUTE_STATES
     ]
     yield _gauges("peer_routes", "Routes by what became of them", ["peer", "family", "state"], routes)
+    yield from _limits(seen)
     findings: Counter[tuple[str, str, str]] = Counter()
     for peer in seen:
         for finding in peer.findings:
             findings[peer.name, finding.verdict, finding.reason] += finding.count
     labels = ["peer", "verdict", "reason"]
     yield _counters("peer_findings", "Malformed or refused attributes (RFC 7606)", labels, findings.items())
+
+
+def _limits(seen: list[PeerView]) -> Iterator[Metric]:
+    """max-prefix, for the peers and families that have one."""
+
+    def each(value: Callable[[LimitView], float]) -> list[tuple[tuple[str, str], float]]:
+        return [((peer.name, family.label), value(one)) for peer in seen for family, one in peer.limits.items()]
+
+    labels = ["peer", "family"]
+    yield _gauges("peer_prefix_limit", "The most prefixes that a peer may send", labels, each(lambda v: v.limit))
+    yield _gauges("peer_prefix_limit_used", "Prefixes that count against it", labels, each(lambda v: v.used))
+    text = "Announcements of this session that were not taken in for it"
+    yield _gauges("peer_prefix_limit_blocked", text, labels, each(lambda v: v.blocked))
+    latched = (((peer.name,), float(p is not None and p.left_s is None)) for peer in seen for p in (peer.hold_off,))
+    yield _gauges("peer_latched", "1 while only an operator lets the peer in again", ["peer"], latched)
 
 
 def _packets(seen: list[CounterView]) -> Iterator[Metric]:

@@ -45,7 +45,11 @@ def status(asking: Asking, as_json: bool) -> None:
 
 @click.command(cls=Command)
 @click.argument("name", required=False, shell_complete=_peer_names)
-@click.option("--clear-hold-off", is_flag=True, help="Let NAME, held off after a reset of ours, connect again now.")
+@click.option(
+    "--clear-hold-off",
+    is_flag=True,
+    help="Let NAME, held off after a reset or for its max_prefix, connect again.",
+)
 @JSON
 @pass_asking
 def peers(asking: Asking, name: str | None, clear_hold_off: bool, as_json: bool) -> None:

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from bgpbridge.config.limits import MaxPrefix
 from bgpbridge.config.values import Address, Asn, Families, FilePath, Name, Port, PrefixText
 from bgpbridge.documents import Strict, refuse
 from bgpbridge.errors import Place
@@ -132,6 +133,10 @@ class PeerOptions(Strict):
         "policy": "import",
         "import_policy": "import",
         "filter": "import",
+        "max_prefixes": "max_prefix",
+        "maximum_prefix": "max_prefix",
+        "prefix_limit": "max_prefix",
+        "import_limit": "max_prefix",
         "export": "announce",
         "graceful_restart": "graceful_restart_s",
     }
@@ -160,6 +165,8 @@ class PeerOptions(Strict):
     """Families in which the peer may send several paths for a prefix (RFC 7911)."""
     add_path_limit: int = Field(default=16, ge=1, le=64)
     """The most paths per prefix that are kept from this peer."""
+    max_prefix: MaxPrefix | None = None
+    """The most prefixes that the peer may send, by family, and what happens beyond."""
     extended_message: bool = True
     """Offer messages of up to 65,535 octets (RFC 8654)."""
     extended_next_hop: bool = False

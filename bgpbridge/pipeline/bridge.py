@@ -39,6 +39,8 @@ from bgpbridge.pipeline.datapath import Datapath
 from bgpbridge.pipeline.housekeeping import Housekeeping
 from bgpbridge.pipeline.ingest import Ingest
 from bgpbridge.pipeline.kernel_events import KernelEvents
+from bgpbridge.pipeline.latches import read_latches, write_latches
+from bgpbridge.pipeline.limits import Limits, ceilings_of
 from bgpbridge.pipeline.overlay import Overlay
 from bgpbridge.pipeline.paths import Paths
 from bgpbridge.pipeline.peers import PeerState, PeerTable, number_peers
@@ -196,7 +198,9 @@ class Bridge:
             self.send,
             self.config.graceful_restart.stale_time_s,
         )
-        self.ingest = Ingest(self.peers, self.rib, self.committer, self.sessions, self.work)
+        self.sessions.on_latch = self._remember_latches
+        self.limits = Limits(self.peers, self.rib, self.sessions, self.events)
+        self.ingest = Ingest(self.peers, self.rib, self.committer, self.sessions, self.work, self.limits)
 
     def _wire_upkeep(self) -> None:
         memory = self.files.groups
@@ -261,6 +265,7 @@ class Bridge:
             ebgp=peer.ebgp,
             weight=config.weight,
             add_path_limit=config.add_path_limit,
+            ceilings=ceilings_of(config.max_prefix),
         )
         self.rib.add_peer(info)
 
@@ -331,6 +336,7 @@ class Bridge:
         gc.collect()
         gc.freeze()
         self._put_speaker_in_step()
+        self.sessions.latch_again(read_latches(self._latches))
         self.send(Resync())
         pump = Pump(self._reader, self.ingest)
         async with asyncio.TaskGroup() as group:
@@ -350,6 +356,17 @@ class Bridge:
         if not path.exists() or path.read_text(encoding="ascii") != text:
             replace_file(path, text, self.config.speaker.user)
             self.send(Reload())
+
+    @property
+    def _latches(self) -> Path:
+        return self.files.groups.with_name("latches.json")
+
+    def _remember_latches(self) -> None:
+        latches = {peer.name: peer.hold_off.why for peer in self.peers if peer.hold_off.latched}
+        try:
+            write_latches(self._latches, latches)
+        except OSError as error:
+            self.events.add("state-not-written", str(self._latches), str(error), Severity.WARNING)
 
     def _rebind(self, address: IPAddress) -> None:
         for peer in self.peers:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.errors import CapacityError
 from bgpbridge.feed.frames import Notice, Record, Refresh, SessionDown, SessionUp, Updates
+from bgpbridge.pipeline.limits import Limits
 from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.sessions import Sessions
@@ -36,6 +37,7 @@ class Ingest:
     committer: Committer
     sessions: Sessions
     work: Work
+    limits: Limits
 
     def one(self, lane: int, record: Record) -> None:
         """A session event, or a few UPDATEs."""
@@ -76,6 +78,7 @@ class Ingest:
                 return
             for changes in applied.changes:
                 self.committer.routes(changes, Cause(CauseKind.UPDATE, peer.name, f"UPDATE {peer.updates}"))
+            self.limits.look(peer)
             if applied.findings:
                 self._note(peer, ((finding, 1) for finding in applied.findings))
             if applied.short is not None:
@@ -103,6 +106,9 @@ class Ingest:
         try:
             for changes in self.rib.apply(peer.index, batch):
                 self.committer.routes(changes, cause)
+                self.limits.look(peer)
+                if peer.phase is not Phase.ESTABLISHED:
+                    break
                 yield None
         except CapacityError as error:
             self.sessions.no_room(peer, error)

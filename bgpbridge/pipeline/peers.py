@@ -54,6 +54,7 @@ class PeerState:
     hold_off: HoldOff = field(default_factory=HoldOff)
     end_of_rib: set[Family] = field(default_factory=set)
     disabled: set[Family] = field(default_factory=set)
+    told: dict[Family, str] = field(default_factory=dict)  # what was said of its prefix limits
     refreshing: set[Family] = field(default_factory=set)
     quiet: bool = False
     findings: Counter[Finding] = field(default_factory=Counter)
@@ -84,6 +85,7 @@ class PeerState:
         self.hold_off.over()
         self.end_of_rib.clear()
         self.disabled.clear()
+        self.told.clear()
         self.refreshing.clear()
         self.quiet = False
         self.enter(Phase.ESTABLISHED, now)

@@ -45,6 +45,8 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
     bridge.config = _in_force(bridge.config, new, change)
     if change.peers_added or change.peers_removed or change.peers_changed:
         bridge.send(Reload())
+    for item in change.peers_changed:  # last: a reload of the speaker loses what it has queued for a peer
+        bridge.limits.changed(bridge.peers_by_name(item.new.name), item.old.max_prefix)
     for key in change.restart:
         bridge.events.add(
             "restart-needed", key, "changed in the file; the old value holds until a restart", Severity.NOTICE
@@ -83,6 +85,8 @@ def _remove(bridge: Bridge, peer: Peer) -> None:
         bridge.judge.remove_peer(state.index)
 
     bridge.sessions.drop(state, gone)
+    if state.hold_off.latched:
+        bridge.sessions.on_latch()
 
 
 def _added(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
@@ -98,7 +102,8 @@ def _changed(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str,
         state = bridge.peers_by_name(item.new.name)
         state.config, state.local_asn = item.new, new.local_asn(item.new)
         bridge.tell_rib(state)
-        bridge.sessions.end_hold_off(state, "its configuration changed")
+        if not state.hold_off.latched or item.resets_session or "max_prefix" in item.keys:
+            bridge.sessions.end_hold_off(state, "its configuration changed")
         weights |= "weight" in item.keys
         how = "session reset" if item.resets_session else "session goes on"
         lines.append(f"peer {item.new.name}: {', '.join(sorted(item.keys))} ({how})")
@@ -112,7 +117,8 @@ def _rejudged(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str
     peers = [bridge.peers_by_name(name).index for name in sorted(change.rejudge)]
     if not peers:
         return []
-    bridge.work.add(Cause(CauseKind.POLICY, detail="reload"), bridge.rib.rejudge(peers))
+    cause = Cause(CauseKind.POLICY, detail="reload")
+    bridge.work.add(cause, bridge.rib.rejudge(peers), lambda: bridge.limits.look_at(peers))
     return [f"routes of {', '.join(sorted(change.rejudge))} judged again"]
 
 

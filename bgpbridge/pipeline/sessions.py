@@ -5,7 +5,8 @@ and stay in use until the peer has sent them again, its End-of-RIB says that it 
 they do not, the paths through the peer are taken out of all groups first, in microseconds, and the table follows.
 
 After a restart of ours `awaited` are the peers whose routes an earlier run left: `on_synced` is called when each of
-them has sent its table (or has come and gone), and every other peer that is up as well.
+them has sent its table (or has come and gone), and every other peer that is up as well. `on_latch` is called when the
+peers that only an operator lets in again are others.
 
 Called by `ingest`, in the order of each peer's lane. Timers are the loop's.
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
@@ -37,6 +38,7 @@ __all__ = ["Sessions"]
 EVERY_FAMILY = frozenset(Family)
 OUR_SIDE = frozenset({DownReason.SPEAKER_DIED, DownReason.SHUTDOWN})  # not the peer's doing: its routes are good
 CEASE_OUT_OF_RESOURCES = (6, 8)
+CEASE_MAX_PREFIX = (6, 1)  # RFC 4486 s4
 RESET_AGAIN_S = 10.0  # a reset that the speaker has not carried out by then is ordered anew
 QUIET_S = 5.0  # a peer that marks no end of its table is taken to be through after so long without an UPDATE
 LOUD = frozenset(
@@ -62,6 +64,7 @@ class Sessions:
     send: Callable[[Command], None]
     stale_time_s: int
     on_synced: Callable[[], None] = lambda: None
+    on_latch: Callable[[], None] = lambda: None
     awaited: set[int] = field(default_factory=set)
     _timers: dict[tuple[int, Family], asyncio.TimerHandle] = field(default_factory=dict)
 
@@ -74,8 +77,12 @@ class Sessions:
         session = record.session
         kept = self._kept(peer, record)
         had = {family for (index, family) in self._timers if index == peer.index}
+        was_latched = peer.hold_off.latched
         peer.session_began(session, self.peers.clock(), resync=record.resync)
+        if was_latched:  # it was up already when the latch was read of an earlier run
+            self.on_latch()
         self.rib.session_up(session)
+        self.rib.forget_blocked(peer.index)
         paths = self.committer.paths
         self.committer.groups(paths.peer_back(peer.index), Cause(CauseKind.SESSION_UP, peer.name))
         self.rebind(peer)
@@ -216,12 +223,26 @@ class Sessions:
         """End a session with the NOTIFICATION that the finding names; what follows in the lane is not read."""
         if peer.phase is not Phase.ESTABLISHED or peer.session is None:
             return
-        now = self.peers.clock()
-        hold_s = peer.hold_off.begin(finding.reason, now - peer.since)
-        peer.enter(Phase.RESETTING, now)
+        hold_s = peer.hold_off.begin(finding.reason, self.peers.clock() - peer.since)
         code, subcode = finding.notification or (3, 1)
-        self._tear_down(peer, peer.session, Teardown(peer.index, code, subcode, finding.reason, hold_s=hold_s))
-        text = f"{finding.reason} (NOTIFICATION {code}/{subcode}); no new session for {hold_s} s"
+        self._reset(peer, peer.session, Teardown(peer.index, code, subcode, finding.reason, hold_s=hold_s))
+
+    def over_limit(self, peer: PeerState, why: str, data: bytes, restart_s: int | None) -> None:
+        """A peer sent more than its max-prefix (RFC 4486): its session ends, and no other begins before an operator
+        says so, or before one timer ends."""
+        if peer.phase is not Phase.ESTABLISHED or peer.session is None:
+            return
+        hold_s = peer.hold_off.over_limit(why, restart_s)
+        self._reset(peer, peer.session, Teardown(peer.index, *CEASE_MAX_PREFIX, why, data, hold_s))
+        self.on_latch()
+
+    def _reset(self, peer: PeerState, session: Session, order: Teardown) -> None:
+        peer.enter(Phase.RESETTING, self.peers.clock())
+        self._tear_down(peer, session, order)
+        wait = f"for {order.hold_s} s"
+        if peer.hold_off.latched:
+            wait = f"until an operator allows it (`bgpbridge peers {peer.name} --clear-hold-off`)"
+        text = f"{order.text} (NOTIFICATION {order.code}/{order.subcode}); no new session {wait}"
         self.events.add("session-reset", peer.name, text, Severity.ERROR)
 
     def _tear_down(self, peer: PeerState, session: Session, order: Teardown) -> None:
@@ -234,12 +255,22 @@ class Sessions:
     def end_hold_off(self, peer: PeerState, why: str) -> bool:
         """The reason of a hold-off is gone: the next session may begin now, and a further reset begins with the
         shortest one. False: there was none."""
-        held = peer.hold_off.left(self.peers.clock()) > 0
+        held, latched = peer.hold_off.left(self.peers.clock()) > 0, peer.hold_off.latched
         peer.hold_off.forget()
+        if latched:
+            self.on_latch()
         if held:
             self.send(Hold(peer.index, 0))
             self.events.add("hold-off-ended", peer.name, why, Severity.NOTICE)
         return held
+
+    def latch_again(self, latches: Mapping[str, str]) -> None:
+        """After a restart of ours: peers (and why) that an operator has not cleared yet. The speaker may be a new one
+        as well."""
+        for peer in self.peers:
+            if (why := latches.get(peer.name)) is not None:
+                peer.hold_off.until = self.peers.clock() + peer.hold_off.over_limit(why, None)
+        self._hold_again()
 
     def _hold_again(self) -> None:
         """A new speaker knows of no hold-off."""

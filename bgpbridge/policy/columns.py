@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.policy import conditions as c
-from bgpbridge.policy.lists import contains, with_asn, with_community, with_path
+from bgpbridge.policy.lists import contains, with_asn, with_community, with_otc, with_path
 from bgpbridge.types import AttributeChanges, Verdict
 from bgpbridge.wire.bulk_lists import AttributeLists
 from bgpbridge.wire.path_attributes import Decoded, PathAttributes
@@ -107,6 +107,9 @@ class AttributeBatch:
             case c.HasCommunity():
                 found = with_community(self.lists, condition.patterns)
                 return self._and_odd(found, condition, lambda a: (a.communities, a.extended, a.large))
+            case c.OtcIs():
+                found = with_otc(self.lists, condition, view.neighbor_as.take(ids))
+                return self._and_odd(found, condition, lambda a: (a.otc, a.neighbor_as))
             case c.PathContains():
                 return self._and_odd(with_asn(self.lists, condition.asns), condition, lambda a: a.as_path)
             case c.PathMatches():

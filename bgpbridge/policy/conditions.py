@@ -28,6 +28,7 @@ __all__ = [
     "NextHopIn",
     "OriginAsIn",
     "OriginIn",
+    "OtcIs",
     "PathContains",
     "PathLengthIn",
     "PathMatches",
@@ -169,6 +170,21 @@ class HasCommunity:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class OtcIs:
+    """ONLY_TO_CUSTOMER (RFC 9234 s5) is absent, names one of these, or names the first AS of the path."""
+
+    absent: bool
+    neighbor: bool
+    asns: AsnSet
+
+    def holds(self, attributes: PathAttributes) -> bool:
+        otc = attributes.otc
+        if otc is None:
+            return self.absent
+        return otc in self.asns or (self.neighbor and otc == attributes.neighbor_as)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class NextHopIn:
     """The next hop lies inside one of these ranges, whose lengths do not matter."""
 
@@ -201,6 +217,7 @@ AttributeCondition = (
     | PathMatches
     | HasCommunity
     | NextHopIn
+    | OtcIs
 )
 
 

@@ -54,6 +54,8 @@ class ListedAttributes:
             np.array([row for row, _ in large], np.int64),
             np.array([value[0] for _, value in large], np.uint32),
             np.array([value[1] << 32 | value[2] for _, value in large], np.uint64),
+            np.array([row for row, a in enumerate(found) if a.otc is not None], np.int64),
+            np.array([a.otc for a in found if a.otc is not None], np.uint32),
             ~np.array(plain, np.bool_),
         )
 

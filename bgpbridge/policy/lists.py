@@ -1,4 +1,4 @@
-"""Conditions on AS paths and communities over flat columns: all routes of a batch in step.
+"""Conditions on AS paths, communities and OTC over flat columns: all routes of a batch in step.
 
 Patterns run as in `as_paths.PathPattern`, but the states of one path are bits of a word, and the k-th AS of all
 paths is read at once.
@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from bgpbridge.policy.as_paths import AsnSet, PathPattern
 from bgpbridge.policy.communities import CommunityKind, CommunityPattern
+from bgpbridge.policy.conditions import OtcIs
 from bgpbridge.wire.bulk_lists import AttributeLists
 
-__all__ = ["contains", "with_asn", "with_community", "with_path"]
+__all__ = ["contains", "with_asn", "with_community", "with_otc", "with_path"]
 
 Truth = npt.NDArray[np.bool_]
 ONE = np.uint64(1)
@@ -56,6 +57,16 @@ def with_community(lists: AttributeLists, patterns: Sequence[CommunityPattern]) 
         elif pattern.kind is CommunityKind.LARGE:
             fits = _fits(pattern, lists.large_local, 0) & _fits(pattern, lists.large_global.astype(np.uint64), 64)
             result[lists.large_block.compress(fits)] = True
+    return result
+
+
+def with_otc(lists: AttributeLists, wanted: OtcIs, neighbor_as: npt.NDArray[np.uint32]) -> Truth:
+    """Whose OTC is as wanted; `neighbor_as` is the first AS of each path."""
+    result = np.full(len(lists.odd), wanted.absent)
+    fits = contains(wanted.asns, lists.otc)
+    if wanted.neighbor:
+        fits |= lists.otc == neighbor_as.take(lists.otc_block)
+    result[lists.otc_block] = fits
     return result
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from bgpbridge.documents import Document, Problem, blank_values, errors_of, parse, raise_errors, read_text, validate
 from bgpbridge.errors import DocumentError
 from bgpbridge.policy import conditions as c
-from bgpbridge.policy.as_paths import EXPECTED_PATTERN, PathPattern
+from bgpbridge.policy.as_paths import EXPECTED_PATTERN, AsnSet, PathPattern
 from bgpbridge.policy.clauses import MOST_CLAUSES, count_clauses
 from bgpbridge.policy.communities import parse_value
 from bgpbridge.policy.edits import CommunityEdits, Edits
@@ -28,6 +28,7 @@ from bgpbridge.wire.path_attributes import ORIGIN_NAMES
 __all__ = ["load_policies", "loads_policies"]
 
 HIGHEST = 0xFFFFFFFF
+EXPECTED_OTC = "absent, present, neighbor, an AS number, a range or the name of a set under `sets.asns`"
 ORIGINS = {name.lower(): number for number, name in enumerate(ORIGIN_NAMES)}
 
 
@@ -165,7 +166,19 @@ class _Reader:
             found.append(c.OriginIn(frozenset(ORIGINS[name] for name in text.origin)))
         if text.next_hop is not None:
             found.append(c.NextHopIn(self.sets.prefix_ranges(text.next_hop, (*path, "next_hop"), self.problems)))
+        if text.otc is not None:
+            found.append(self._otc(text.otc, (*path, "otc")))
         return found + self._list_conditions(text, path)
+
+    def _otc(self, texts: Sequence[str], path: Steps) -> c.OtcIs:
+        """The words stand for themselves, whatever sets are called."""
+        words = {"absent", "present", "neighbor"}
+        problems: list[Problem] = []
+        asns = self.sets.asn_set([text for text in texts if text not in words], path, problems)
+        self.problems += [Problem(path, p.problem, EXPECTED_OTC, p.mend) for p in problems]
+        if "present" in texts:
+            asns = AsnSet.of([(0, HIGHEST)])
+        return c.OtcIs("absent" in texts, "neighbor" in texts, asns)
 
     def _list_conditions(self, text: MatchText, path: Steps) -> list[c.AttributeCondition]:
         """Conditions on the whole AS path and on communities."""

@@ -159,6 +159,7 @@ class MatchText(Written):
         "contains": "path_contains",
         "asn": "path_contains",
         "nexthop": "next_hop",
+        "only_to_customer": "otc",
         "peers": "peer",
         "afi": "family",
         "localpref": "local_pref",
@@ -199,6 +200,8 @@ class MatchText(Written):
     """Communities or sets, from each of which the route has one."""
     next_hop: Texts | None = None
     """Names of prefix sets, or prefixes, that hold the next hop."""
+    otc: Texts | None = None
+    """ONLY_TO_CUSTOMER (RFC 9234): absent, present, neighbor (the first AS of the path), AS numbers, ranges or sets."""
     med: Bounds | None = None
     """MED; 0 when the route has none."""
     local_pref: Bounds | None = None

@@ -8,13 +8,13 @@ route refresh. Nothing here decides or judges.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from bgpbridge.rib.tables import Ids, zeros
 
-__all__ = ["DOOMED", "FRESH", "STALE", "AdjRibIn", "Plane"]
+__all__ = ["DOOMED", "FRESH", "STALE", "UNLIMITED", "AdjRibIn", "Ceiling", "Plane"]
 
 FRESH = 0
 STALE = 1  # kept over a restart of the peer (RFC 4724), or not yet sent again after BoRR (RFC 7313)
@@ -22,6 +22,16 @@ DOOMED = 2  # to be removed by the sweep that is under way, unless it is announc
 
 NOWHERE = -1
 Mask = np.ndarray[tuple[int], np.dtype[np.bool_]]
+
+
+class Ceiling(NamedTuple):
+    """The most routes of a peer that are taken in, and whether those count that policy accepted, or all."""
+
+    most: int
+    accepted: bool = False
+
+
+UNLIMITED = Ceiling(1 << 62)
 
 
 class Plane:
@@ -62,17 +72,50 @@ class Plane:
 
 
 class AdjRibIn:
-    """One peer, one family. `refused` counts paths beyond the ADD-PATH limit."""
+    """One peer, one family. `refused` counts paths beyond the ADD-PATH limit, `blocked` those beyond the `ceiling`."""
 
-    def __init__(self, rows: int, *, limit: int) -> None:
+    def __init__(self, rows: int, *, limit: int, ceiling: Ceiling = UNLIMITED) -> None:
         self.rows = rows
         self.limit = limit
+        self.blocked = 0
+        self.set_ceiling(ceiling)
         self.planes: list[Plane] = []
         self.add_path = False
         self.received = 0
         self.accepted = 0
         self.refused = 0
         self.may_be_stale = False
+
+    # -- how many, and how many more -------------------------------------------------------------------
+
+    def set_ceiling(self, ceiling: Ceiling) -> None:
+        """Another limit. What is there stays, whatever it says."""
+        self.ceiling, self.by_accepted = ceiling
+
+    def near(self, more: int) -> bool:
+        """True when so many more might go beyond the ceiling."""
+        return (self.accepted if self.by_accepted else self.received) + more > self.ceiling
+
+    def fresh_count(self, top: int) -> int:
+        """How many routes in rows up to `top` count against the ceiling: those that are not stale."""
+        if not self.may_be_stale:
+            return self.accepted if self.by_accepted else self.received
+        return sum(
+            int(np.count_nonzero((self._counting(plane)[: top + 1] != 0) & (plane.stale[: top + 1] == FRESH)))
+            for plane in self.planes
+        )
+
+    def counted_now(self, rows: Ids, path_ids: Ids) -> Mask:
+        """Which of these paths are there, fresh, and count."""
+        found = np.zeros(len(rows), np.bool_)
+        where = self.locate(rows, path_ids)
+        for number, plane in enumerate(self.planes):
+            here = (where == number) & (plane.stale.take(rows) == FRESH)
+            found |= here & (self._counting(plane).take(rows) != 0)
+        return found
+
+    def _counting(self, plane: Plane) -> Any:
+        return plane.effective if self.by_accepted else plane.raw
 
     def grow(self, slot: int) -> Plane:
         """One more plane."""

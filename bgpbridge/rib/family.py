@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from bgpbridge.errors import CapacityError
-from bgpbridge.rib.adj_rib_in import AdjRibIn, Plane
+from bgpbridge.rib.adj_rib_in import UNLIMITED, AdjRibIn, Plane
 from bgpbridge.rib.attributes import MED_SET, WEIGHT_SET, AttributeTable
 from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.decision import Candidate, Decision, DecisionOptions, bandwidth_weights, decide
@@ -66,7 +66,8 @@ class FamilyRib:
         """The peer's Adj-RIB-In, made when its first route comes."""
         index = state.info.index
         if index not in self.adj:
-            self.adj[index] = AdjRibIn(self.size, limit=state.info.add_path_limit)
+            ceiling = state.info.ceilings.get(self.family, UNLIMITED)
+            self.adj[index] = AdjRibIn(self.size, limit=state.info.add_path_limit, ceiling=ceiling)
             if state.session is not None and self.family in state.session.add_path:
                 self.adj[index].use_path_ids()
         return self.adj[index]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgpbridge.rib.adj_rib_in import NOWHERE, AdjRibIn
+from bgpbridge.rib.ceiling import fitting, last_words
 from bgpbridge.rib.changes import Changes, FewChanges, Move
 from bgpbridge.rib.decision import DecisionOptions
 from bgpbridge.rib.family import FamilyRib
@@ -50,8 +51,10 @@ class Intake:
 
     def apply(self, paths: Paths) -> Changes:
         """A piece of a run at once."""
-        paths, rows = self._rows(paths)
         adj = self.family.adj_of(self.state)
+        if adj.near(len(paths.attributes)):
+            paths = self._within_ceiling(adj, paths)
+        paths, rows = self._rows(paths)
         if not len(rows):
             return Changes.none(self.family.family)
         if adj.add_path:
@@ -64,6 +67,16 @@ class Intake:
                 self.family.grow(self.state)
             changed = rows.compress(self._store(adj, 0, rows, paths))
         return self.family.settle(changed, self.options)
+
+    def _within_ceiling(self, adj: AdjRibIn, paths: Paths) -> Paths:
+        """What of it the peer's max-prefix lets in: the last word on each path."""
+        paths = paths.take(last_words(paths))
+        counts = paths.attributes
+        if adj.by_accepted:
+            come = np.flatnonzero(counts)
+            counts = np.zeros(len(counts), np.int64)
+            counts[come] = self._judge(paths.take(come))
+        return paths.take(fitting(adj, self.family.prefixes, paths, counts))
 
     def _rows(self, paths: Paths) -> tuple[Paths, Ids]:
         """Rows of prefixes. A withdrawal of a prefix that nobody knows makes no row."""
@@ -140,6 +153,8 @@ class Intake:
             return self.apply(_columns(said))
         family = self.family
         table, adj = family.prefixes, family.adj_of(self.state)
+        if adj.near(len(said)):
+            return self.apply(_columns(said)) if said else FewChanges(family.family, [])
         last: dict[tuple[int, int], Said] = {}  # (row, path id) -> the last word on it
         for word in said:
             hi, lo, length, path_id, number = word

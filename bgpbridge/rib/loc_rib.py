@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgpbridge.errors import CapacityError, UsageError
+from bgpbridge.rib.adj_rib_in import UNLIMITED
 from bgpbridge.rib.attributes import AttributeTable
 from bgpbridge.rib.changes import Applied, Changes, FewChanges
 from bgpbridge.rib.collection import collect
@@ -82,9 +83,10 @@ class Rib:
 
     def add_peer(self, info: PeerInfo) -> None:
         """Make a peer known, or change what is known of it (`redecide` if its weight changed)."""
-        for tables in self.families.values():
+        for family, tables in self.families.items():
             if info.index in tables.adj:
                 tables.adj[info.index].limit = info.add_path_limit
+                tables.adj[info.index].set_ceiling(info.ceilings.get(family, UNLIMITED))
         before = self._peers.get(info.index)
         if before is None:
             self._peers[info.index] = PeerState(info)
@@ -325,6 +327,22 @@ class Rib:
                     yield source.plane.effective[first:last]
 
     # -- counts -------------------------------------------------------------------------------------
+
+    def against_limit(self, peer: int, family: Family, least: int) -> tuple[int, int]:
+        """(routes that count against the peer's ceiling, announcements that were not taken in for it). Stale routes
+        count until there are more than `least`: telling them apart costs a look at the whole column."""
+        tables = self.families[family]
+        adj = tables.adj.get(peer)
+        if adj is None:
+            return 0, 0
+        count = adj.accepted if adj.by_accepted else adj.received
+        return (adj.fresh_count(tables.top) if count > least else count), adj.blocked
+
+    def forget_blocked(self, peer: int) -> None:
+        """A session begins, or another limit holds: count anew what is not taken in."""
+        for tables in self.families.values():
+            if peer in tables.adj:
+                tables.adj[peer].blocked = 0
 
     def counts(self, peer: int) -> dict[Family, PeerCounts]:
         """Routes of a peer by family."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from bgpbridge.rib.adj_rib_in import Ceiling
 from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, IPAddress, Session
 from bgpbridge.wire.raw_update import maximum_message
@@ -59,7 +61,8 @@ class RefuseAll:
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
     """A peer as configured. `index` is the bridge's own number for it, stable over reloads; `weight` is
-    what its routes have where policy sets none; `add_path_limit` the most paths per prefix."""
+    what its routes have where policy sets none; `add_path_limit` the most paths per prefix;
+    `ceilings` the most routes."""
 
     index: int
     name: str
@@ -68,6 +71,7 @@ class PeerInfo:
     ebgp: bool
     weight: int = 0
     add_path_limit: int = 16
+    ceilings: Mapping[Family, Ceiling] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not (0 <= self.index <= 0xFFFF and 0 <= self.weight <= 0xFFFF and 1 <= self.add_path_limit <= 255):

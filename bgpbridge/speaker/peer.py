@@ -138,7 +138,12 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         if error.code == 4 and (self.proto is None or self.proto.connection.io is None):
             return SessionDown(DownReason.TCP_CLOSED, text="a keepalive could not be sent", graceful=offered)
         reason = DownReason.HOLD_TIMER if error.code == 4 else DownReason.NOTIFICATION_SENT
-        return SessionDown(reason, error.code, error.subcode, str(error))
+        words = (
+            str(error)
+            if bytes(error.data).decode("latin-1").isprintable()
+            else str(Notify(error.code, error.subcode, b""))
+        )
+        return SessionDown(reason, error.code, error.subcode, words)
 
     def _count_end(self) -> None:
         now = time.monotonic()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from bgpbridge.config.limits import FamilyLimit, MaxPrefix
 from bgpbridge.feed.frames import Notice, SessionDown
 from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.limits import level_of
 from bgpbridge.pipeline.peers import PeerState, Phase
 from bgpbridge.rib.peers import PeerCounts
 from bgpbridge.types import Family, Verdict
@@ -15,9 +17,11 @@ __all__ = [
     "STATES",
     "FindingView",
     "HoldOffView",
+    "LimitView",
     "NoticeView",
     "PeerView",
     "SessionView",
+    "limits_of",
     "peer",
     "peers",
     "state_of",
@@ -67,10 +71,26 @@ class NoticeView:
 
 @dataclass(frozen=True, slots=True)
 class HoldOffView:
-    """After a reset of our own making no session begins for `left_s` more seconds."""
+    """After a reset of our own making no session begins for `left_s` more seconds; None: before it is cleared."""
 
-    left_s: float
+    left_s: float | None
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitView:
+    """max-prefix of one family. `used` are the routes that count, `blocked` the announcements of this session that
+    were not taken in, `level` is fine, near or beyond."""
+
+    limit: int
+    warn_at: int
+    threshold: int
+    action: str
+    restart_s: int | None
+    count: str
+    used: int
+    blocked: int
+    level: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +120,7 @@ class PeerView:
     end_of_rib: tuple[str, ...]
     disabled: tuple[str, ...]
     routes: dict[Family, PeerCounts]
+    limits: dict[Family, LimitView]
     session: SessionView | None
     findings: tuple[FindingView, ...]
     notices: tuple[NoticeView, ...]
@@ -139,13 +160,43 @@ def _view(bridge: Bridge, state: PeerState) -> PeerView:
         last_down="" if down is None else _why(down),
         last_down_at=state.ended,
         last_error=None if error is None else _notice(state, *error),
-        hold_off=HoldOffView(round(left_s, 1), state.hold_off.why) if left_s else None,
+        hold_off=_hold_off(state, left_s),
         end_of_rib=_labels(state.end_of_rib),
         disabled=_labels(state.disabled),
         routes=bridge.rib.counts(state.index),
+        limits=limits_of(bridge, state),
         session=_session(state),
         findings=_findings(state),
         notices=tuple(_notice(state, at, notice) for at, notice in state.notices),
+    )
+
+
+def _hold_off(state: PeerState, left_s: float) -> HoldOffView | None:
+    if not left_s:
+        return None
+    return HoldOffView(None if state.hold_off.latched else round(left_s, 1), state.hold_off.why)
+
+
+def limits_of(bridge: Bridge, state: PeerState) -> dict[Family, LimitView]:
+    """Each family's limit, and where the peer stands against it."""
+    return {
+        family: _limit(bridge, state, family, limit)
+        for family, limit in (state.config.max_prefix or MaxPrefix()).items()
+    }
+
+
+def _limit(bridge: Bridge, state: PeerState, family: Family, limit: FamilyLimit) -> LimitView:
+    used, blocked = bridge.rib.against_limit(state.index, family, 0)
+    return LimitView(
+        limit=limit.limit,
+        warn_at=limit.warn_at,
+        threshold=limit.threshold,
+        action=limit.action.value,
+        restart_s=limit.restart_s,
+        count=limit.count.value,
+        used=used,
+        blocked=blocked,
+        level=level_of(limit, used, blocked).value,
     )
 
 
@@ -157,6 +208,8 @@ def state_of(bridge: Bridge, state: PeerState) -> str:
 def why_not_up(bridge: Bridge, state: PeerState) -> str:
     """What keeps a session from coming up, in words; empty while nothing is known."""
     left_s, error = _left(bridge, state), state.last_error
+    if state.hold_off.latched:
+        return f"held off until an operator clears it (`--clear-hold-off`): {state.hold_off.why}"
     if left_s:
         return f"held off for {left_s:.0f} s more after a reset: {state.hold_off.why}"
     if error is not None and not state.is_past(error[0]):

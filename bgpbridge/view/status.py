@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import bgpbridge
@@ -12,12 +13,13 @@ from bgpbridge.datapath.specs import Sizes, memory_estimate
 from bgpbridge.fib.kernel import KernelStatus
 from bgpbridge.fib.xdp import XdpStatus
 from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.limits import Level
 from bgpbridge.pipeline.peers import Phase
 from bgpbridge.rib.lookups import next_hops_in_use
 from bgpbridge.types import Family
-from bgpbridge.view.peers import STATES, state_of, why_not_up
+from bgpbridge.view.peers import STATES, limits_of, state_of, why_not_up
 
-__all__ = ["InterfaceView", "MemoryView", "StatusView", "WaitingView", "status"]
+__all__ = ["AlarmView", "InterfaceView", "MemoryView", "StatusView", "WaitingView", "status"]
 
 WAITING = 20
 
@@ -38,6 +40,18 @@ class WaitingView:
     name: str
     state: str
     why: str
+
+
+@dataclass(frozen=True, slots=True)
+class AlarmView:
+    """A peer that is near its max-prefix in a family, or beyond it."""
+
+    peer: str
+    family: str
+    level: str
+    used: int
+    limit: int
+    blocked: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +78,7 @@ class StatusView:
     interfaces: tuple[InterfaceView, ...]
     peers: dict[str, int]
     waiting: tuple[WaitingView, ...]
+    limits: tuple[AlarmView, ...]
     routes: dict[Family, int]
     groups: int
     next_hops: int
@@ -101,6 +116,7 @@ def status(bridge: Bridge) -> StatusView:
         interfaces=_interfaces(bridge),
         peers={state: sum(state_of(bridge, peer) == state for peer in bridge.peers) for state in STATES},
         waiting=_waiting(bridge),
+        limits=tuple(_alarms(bridge)),
         routes={family: tables.routes for family, tables in bridge.rib.families.items()},
         groups=len(bridge.rib.groups),
         next_hops=len(bridge.rib.next_hops),
@@ -122,6 +138,13 @@ def _waiting(bridge: Bridge) -> tuple[WaitingView, ...]:
     """The first of them."""
     found = [peer for peer in bridge.peers if peer.phase is not Phase.ESTABLISHED]
     return tuple(WaitingView(one.name, state_of(bridge, one), why_not_up(bridge, one)) for one in found[:WAITING])
+
+
+def _alarms(bridge: Bridge) -> Iterator[AlarmView]:
+    for state in bridge.peers:
+        for family, seen in limits_of(bridge, state).items():
+            if seen.level != Level.FINE:
+                yield AlarmView(state.name, family.label, seen.level, seen.used, seen.limit, seen.blocked)
 
 
 def _interfaces(bridge: Bridge) -> tuple[InterfaceView, ...]:

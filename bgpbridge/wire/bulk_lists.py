@@ -1,4 +1,4 @@
-"""AS paths and communities of many blocks at once, as flat columns: what policies look through.
+"""AS paths, communities and OTC of many blocks at once, as flat columns: what policies look through.
 
 Only for blocks that were accepted without findings (`Verdict.ACCEPT`); the caller marks others odd. Of those,
 blocks whose path is more than one AS_SEQUENCE, or that need AS4_PATH (RFC 6793 s4.2.3), are marked odd here and
@@ -27,7 +27,8 @@ Mask = npt.NDArray[np.bool_]
 class AttributeLists:
     """Flat columns over n blocks. The path of block i is `asns[path_start[i] : path_start[i] + path_count[i]]`,
     neighbour first; a community column comes with the block of each value. Blocks that are `odd` have
-    nothing in them that counts. Large communities are two columns: first 32 bits, last 64."""
+    nothing in them that counts. Large communities are two columns: first 32 bits, last 64. A block has at most one
+    OTC (RFC 9234)."""
 
     path_start: I64
     path_count: I64
@@ -39,6 +40,8 @@ class AttributeLists:
     large_block: I64
     large_global: U32
     large_local: U64
+    otc_block: I64
+    otc: U32
     odd: Mask
 
     @property
@@ -57,6 +60,7 @@ def decode_lists(octets: Octets, start: I64, end: I64, asn4: Mask) -> AttributeL
     standard_block, standard = _values(rows, Code.COMMUNITIES, 4, odd)
     extended_block, extended = _values(rows, Code.EXTENDED, 8, odd)
     large_block, large = _values(rows, Code.LARGE, 12, odd)
+    otc_block, otc = _values(rows, Code.OTC, 4, odd)
     return AttributeLists(
         path_start,
         path_count,
@@ -68,6 +72,8 @@ def decode_lists(octets: Octets, start: I64, end: I64, asn4: Mask) -> AttributeL
         large_block,
         (octets.load(large) >> np.uint64(32)).astype(np.uint32),
         octets.load(large + 4),
+        otc_block,
+        (octets.load(otc) >> np.uint64(32)).astype(np.uint32),
         odd,
     )
 

@@ -66,6 +66,7 @@ CONDITIONS: dict[str, st.SearchStrategy[Any]] = {
     "community": st.lists(communities, min_size=1, max_size=2),
     "every_community": st.lists(communities, min_size=1, max_size=2),
     "next_hop": st.sampled_from(["nets", "192.0.2.0/25", ["2001:db8::/33", "192.0.2.128/25"]]),
+    "otc": st.sampled_from(["absent", "present", "neighbor", [1], ["absent", "low"], ["2-3", "neighbor"]]),
     "med": bounds(3),
     "local_pref": bounds(120),
 }
@@ -131,6 +132,7 @@ attributes = st.builds(
     next_hop=st.sampled_from(["192.0.2.1", "192.0.2.200", "2001:db8::1", "64.0.0.1"]).map(
         lambda text: __import__("ipaddress").ip_address(text)
     ),
+    otc=st.one_of(st.none(), asns),
     med=st.one_of(st.none(), st.integers(0, 3)),
     local_pref=st.one_of(st.none(), st.integers(90, 110)),
     communities=st.lists(st.sampled_from([0x10001, 0x10002, 0x20007]), max_size=2, unique=True).map(tuple),

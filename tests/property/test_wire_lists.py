@@ -37,7 +37,7 @@ def blocks(draw: st.DrawFn) -> tuple[bytes, SessionKind]:
         encode_attribute(Code.AS_PATH, encode_segments(path, 4 if asn4 else 2)),
         encode_attribute(Code.NEXT_HOP, bytes([192, 0, 2, 1])),
     ]
-    for code, size in ((Code.COMMUNITIES, 4), (Code.EXTENDED, 8), (Code.LARGE, 12)):
+    for code, size in ((Code.COMMUNITIES, 4), (Code.EXTENDED, 8), (Code.LARGE, 12), (Code.OTC, 4)):
         if draw(st.booleans()):
             parts.append(encode_attribute(code, draw(octets_of(size, 3))))
     if draw(st.integers(0, 5)) == 0:
@@ -67,6 +67,7 @@ def assert_same(lists: AttributeLists, index: int, attributes: PathAttributes) -
     local = [(int(word) >> 32, int(word) & 0xFFFFFFFF) for word in lists.large_local[mine]]
     large = [(g, *pair) for g, pair in zip(lists.large_global[mine].tolist(), local, strict=True)]
     assert set(large) == set(attributes.large)
+    assert lists.otc[lists.otc_block == index].tolist() == ([] if attributes.otc is None else [attributes.otc])
 
 
 @given(st.lists(blocks(), min_size=1, max_size=6))

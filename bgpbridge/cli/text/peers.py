@@ -34,6 +34,8 @@ CAPABILITIES = {
     "enhanced_refresh": "enhanced refresh",
 }
 NOTE = 60
+LIMITS = ("max-prefix", "limit", "warns at", "now", "counted", "not taken in", "level", "beyond it")
+LEVELS = {"fine": good, "near": warn, "beyond": bad}
 COLOURS = {"established": good, "down": bad}
 
 
@@ -58,8 +60,19 @@ def _note(peer: Json) -> str:
     """How long it is still held off, or what keeps it from coming up, as far as a line takes it."""
     hold_off, error = peer["hold_off"], peer["last_error"]
     if hold_off is not None:
-        return _short(f"for {duration(hold_off['left_s'])} more: {hold_off['why']}")
-    return _short(error["text"]) if error is not None and not error["past"] else ""
+        return _short(f"{_held(hold_off)}: {hold_off['why']}")
+    if error is not None and not error["past"]:
+        return _short(error["text"])
+    return _short("; ".join(f"{family} {seen['level']} its limit" for family, seen in _alarming(peer)))
+
+
+def _alarming(peer: Json) -> list[tuple[str, Json]]:
+    return [(family, seen) for family, seen in peer["limits"].items() if seen["level"] != "fine"]
+
+
+def _held(hold_off: Json) -> str:
+    left_s = hold_off["left_s"]
+    return "until you clear it" if left_s is None else f"for {duration(left_s)} more"
 
 
 def _short(text: str) -> str:
@@ -97,6 +110,9 @@ def peer_text(peer: Json, now: float) -> list[str]:
         ]
         figures = (*COUNTS, "beyond ADD-PATH limit")
         lines += ["", *columns(("routes", *figures), rows, right=figures)]
+    if peer["limits"]:
+        limits = [_limit(family, seen) for family, seen in peer["limits"].items()]
+        lines += ["", *columns(LIMITS, limits, right=("limit", "warns at", "now", "not taken in"))]
     if peer["findings"]:
         heads = ("wrong in UPDATEs", "attribute", "verdict", "times")
         found = [(f["reason"], str(f["attribute"] or ""), f["verdict"], f"{f['count']:,}") for f in peer["findings"]]
@@ -104,6 +120,12 @@ def peer_text(peer: Json, now: float) -> list[str]:
     present = [notice for notice in peer["notices"] if not notice["past"] and notice != peer["last_error"]]
     notices = [f"{clock_time(notice['at'])}  {notice['kind']}: {notice['text']}" for notice in present]
     return [*lines, *([""] if notices else []), *labelled("noticed", notices)]
+
+
+def _limit(family: str, seen: Json) -> tuple[str, ...]:
+    action = seen["action"] + (f", again after {duration(seen['restart_s'])}" if seen["restart_s"] else "")
+    figures = (f"{seen[key]:,}" for key in ("limit", "threshold", "used"))
+    return family, *figures, seen["count"], f"{seen['blocked'] or ''}", LEVELS[seen["level"]](seen["level"]), action
 
 
 def _beyond(peer: Json, family: str) -> str:
@@ -115,8 +137,8 @@ def _facts(peer: Json, now: float) -> Iterator[tuple[str, str]]:
     times = f", {counted(peer['established'], 'session')} since the bridge started" if peer["established"] > 1 else ""
     yield "state", f"{_state(peer)}{since}{times}"
     if peer["hold_off"] is not None:
-        left_s, why = peer["hold_off"]["left_s"], peer["hold_off"]["why"]
-        yield "held off", f"for {duration(left_s)} more after a reset: {why} (`--clear-hold-off` ends it)"
+        held, why = _held(peer["hold_off"]), peer["hold_off"]["why"]
+        yield "held off", f"{held} after a reset: {why} (`--clear-hold-off` ends it)"
     if peer["last_down"]:
         yield "last down", f"{clock_time(peer['last_down_at'])}  {peer['last_down']}"
     if peer["last_error"] is not None:

@@ -73,6 +73,7 @@ def _attention(seen: Json) -> Iterator[str]:
     waiting = sum(count for state, count in seen["peers"].items() if state != "established")
     if waiting:
         yield from _waiting(seen["waiting"], waiting)
+    yield from map(_limit, seen["limits"])
     if seen["next_hops_unreachable"]:
         yield f"{counted(seen['next_hops_unreachable'], 'next hop')} unreachable (`bgpbridge groups`)"
     if seen["adjacencies_down"]:
@@ -94,6 +95,12 @@ def _waiting(peers: Sequence[Json], count: int) -> Iterator[str]:
         yield f"{peer['name']} is {peer['state']}{why} (`bgpbridge peers {peer['name']}`)"
     if count > PEERS:
         yield f"{counted(count - PEERS, 'more peer')} not established (`bgpbridge peers`)"
+
+
+def _limit(alarm: Json) -> str:
+    blocked = f", {counted(alarm['blocked'], 'announcement')} not taken in" if alarm["blocked"] else ""
+    where = f"{alarm['level']} its limit of {alarm['limit']:,} {alarm['family']} prefixes"
+    return f"{alarm['peer']} is {where}: {alarm['used']:,} there{blocked} (`bgpbridge peers {alarm['peer']}`)"
 
 
 def _kernel_attention(kernel: Json) -> Iterator[str]:
