@@ -31,6 +31,7 @@ LAZY = {
         "bgpbridge.cli.replay:replay",
         "Put an MRT FILE through decoder, policies and decision; no daemon is needed.",
     ),
+    "record": ("bgpbridge.cli.record:record", "Write what comes in as MRT to FILE, until interrupted."),
     "clear": (
         "bgpbridge.cli.clear:clear",
         "Remove all that outlives a stopped daemon: XDP, pins, our kernel routes and nexthops, runtime files.",

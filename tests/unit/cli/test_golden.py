@@ -76,7 +76,7 @@ def test_help_lists_all_commands_without_importing_the_heavy_ones(bgpbridge, gol
 
 
 @pytest.mark.parametrize(
-    "command", ["routes", "replay", "clear", "check", "run", "doctor", "completion", "schema", "events"]
+    "command", ["routes", "replay", "record", "clear", "check", "run", "doctor", "completion", "schema", "events"]
 )
 def test_help_of_a_command(bgpbridge, golden, command):
     golden(f"help-{command}", bgpbridge(command, "--help").out)
