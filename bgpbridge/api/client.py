@@ -17,6 +17,7 @@ from bgpbridge.errors import BridgeError, UnreachableError, UsageError
 __all__ = ["DEFAULT_SOCKET", "Client"]
 
 DEFAULT_SOCKET = Path("/run/bgpbridge/control.sock")
+PIECE = 1 << 18  # octets
 LONG_S = 120.0  # an audit of full tables, a reload
 
 
@@ -58,6 +59,20 @@ class Client:
                     raise self._refusal(response.read())
                 while line := response.readline():
                     yield json.loads(line)
+            except (OSError, http.client.HTTPException) as error:
+                raise self._unreachable(error) from None
+        raise UnreachableError("the bridge has ended", mend="`bgpbridge status` tells when it is back")
+
+    def octets(self, path: str, query: Mapping[str, str]) -> Iterator[bytes]:
+        """A stream as it comes, in pieces, until the caller stops. Raises UnreachableError when the bridge ends."""
+        with closing(_UnixConnection(self._path, None)) as connection:
+            try:
+                connection.request("GET", _target(path, query))
+                response = connection.getresponse()
+                if response.status != http.client.OK:
+                    raise self._refusal(response.read())
+                while piece := response.read1(PIECE):
+                    yield piece
             except (OSError, http.client.HTTPException) as error:
                 raise self._unreachable(error) from None
         raise UnreachableError("the bridge has ended", mend="`bgpbridge status` tells when it is back")

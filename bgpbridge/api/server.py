@@ -15,6 +15,8 @@ from aiohttp import web
 from bgpbridge.config import load_config
 from bgpbridge.errors import BridgeError, UsageError
 from bgpbridge.events import Severity
+from bgpbridge.feed.capture import Tap
+from bgpbridge.feed.frames import SessionUp
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.reload import ReloadReport, reload
 from bgpbridge.types import Family, IPAddress, Prefix, parse_address
@@ -32,6 +34,7 @@ __all__ = ["ControlApi"]
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 CLOSE_WITHIN_S = 1.0
+LISTENS_S = 2.0
 
 
 class ControlApi:
@@ -98,6 +101,7 @@ class ControlApi:
             *found,
             web.get("/v1/routes", self._list_routes),
             web.get("/v1/events", self._events),
+            web.get("/v1/record", self._record),
             web.post("/v1/audit", self._audit),
             web.post("/v1/reload", self._reload),
             web.post("/v1/peers/{name}/clear-hold-off", self._clear_hold_off),
@@ -130,6 +134,25 @@ class ControlApi:
             await response.write(_line(event))
         async for event in self._bridge.events.follow():
             await response.write(_line(event))
+        return response
+
+    async def _record(self, request: web.Request) -> web.StreamResponse:
+        """What comes in, of all peers or one, as frames (`feed.capture`): first the sessions that are up."""
+        name = request.query.get("peer")
+        tap = Tap(self._bridge.peers_by_name(name).index if name is not None else None)
+        for state in self._bridge.peers:
+            if state.session is not None:
+                tap.offer(state.index, SessionUp(state.session, resync=True))
+        taps = self._bridge.ingest.taps
+        taps.append(tap)
+        try:
+            response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+            await response.prepare(request)
+            while request.transport is not None:  # a listener that left is found out when nothing comes as well
+                with suppress(TimeoutError):
+                    await response.write(await asyncio.wait_for(tap.take(), LISTENS_S))
+        finally:
+            taps.remove(tap)
         return response
 
     async def _audit(self, request: web.Request) -> web.StreamResponse:

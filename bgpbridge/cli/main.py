@@ -27,6 +27,11 @@ LAZY = {
         "Print the JSON schema of our files, for editors that complete and check YAML.",
     ),
     "doctor": ("bgpbridge.cli.doctor:doctor", "Is this machine fit to run bgpbridge? Each finding with its mend."),
+    "replay": (
+        "bgpbridge.cli.replay:replay",
+        "Put an MRT FILE through decoder, policies and decision; no daemon is needed.",
+    ),
+    "record": ("bgpbridge.cli.record:record", "Write what comes in as MRT to FILE, until interrupted."),
     "clear": (
         "bgpbridge.cli.clear:clear",
         "Remove all that outlives a stopped daemon: XDP, pins, our kernel routes and nexthops, runtime files.",

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.errors import CapacityError
+from bgpbridge.feed.capture import Tap
 from bgpbridge.feed.frames import Notice, Record, Refresh, SessionDown, SessionUp, Updates
 from bgpbridge.pipeline.limits import Limits
 from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
@@ -30,7 +31,7 @@ __all__ = ["Ingest"]
 
 @dataclass(slots=True)
 class Ingest:
-    """The consumer of the lanes (feed.reader.Consumer)."""
+    """The consumer of the lanes (feed.reader.Consumer). `taps` are those who record what comes in."""
 
     peers: PeerTable
     rib: Rib
@@ -38,6 +39,7 @@ class Ingest:
     sessions: Sessions
     work: Work
     limits: Limits
+    taps: list[Tap] = field(default_factory=list)
 
     def one(self, lane: int, record: Record) -> None:
         """A session event, or a few UPDATEs."""
@@ -47,6 +49,8 @@ class Ingest:
         peer = self.peers.at(lane)
         if peer is None:
             return
+        for tap in self.taps:
+            tap.offer(lane, record)
         match record:
             case Updates():
                 self._messages(peer, record.data)
@@ -88,6 +92,8 @@ class Ingest:
 
     def run(self, lane: int, data: bytes) -> Iterator[object]:
         """A bulk run; each yield is a point at which other lanes' single messages go in."""
+        for tap in self.taps:
+            tap.offer(lane, Updates(data))
         yield from self.work.drain()
         peer = self.peers.at(lane)
         if peer is None or peer.session is None or peer.phase is not Phase.ESTABLISHED:

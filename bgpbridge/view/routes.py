@@ -7,16 +7,49 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PolicyVerdict
 from bgpbridge.rib import lookups
+from bgpbridge.rib.loc_rib import Rib
 from bgpbridge.rib.lookups import Path, RouteFilter, Status
 from bgpbridge.types import Family, IPAddress, Prefix
 from bgpbridge.wire.describe import describe
 
-__all__ = ["Filter", "RouteView", "policy_verdict", "route", "route_view", "routes"]
+__all__ = ["Filter", "Judged", "RouteView", "policy_verdict", "route", "route_view", "routes"]
+
+
+class Names(Protocol):
+    """Peers by index."""
+
+    def name(self, index: int) -> str:
+        """Our name for a peer."""
+        ...
+
+    def at(self, index: int) -> object:
+        """The peer, None for one that has gone."""
+        ...
+
+
+class Judged(Protocol):
+    """Where routes stand: a bridge, or a replay."""
+
+    @property
+    def rib(self) -> Rib:
+        """The routes."""
+        ...
+
+    @property
+    def judge(self) -> PolicyJudge:
+        """What judged them."""
+        ...
+
+    @property
+    def peers(self) -> Names:
+        """Who sent them."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +103,7 @@ def route(bridge: Bridge, address: IPAddress) -> tuple[RouteView, ...]:
     return tuple(route_view(bridge, path) for path in lookups.paths(bridge.rib, prefix)) if prefix is not None else ()
 
 
-def route_view(bridge: Bridge, path: Path) -> RouteView:
+def route_view(bridge: Judged, path: Path) -> RouteView:
     """One path in words."""
     decoded = bridge.rib.attributes.get(path.attributes).attributes
     hops = bridge.rib.next_hops
@@ -88,7 +121,7 @@ def route_view(bridge: Bridge, path: Path) -> RouteView:
     )
 
 
-def _reason(bridge: Bridge, path: Path) -> str:
+def _reason(bridge: Judged, path: Path) -> str:
     """Why a path cannot be used: the line of policy that refused it, or what is wrong with its next hop."""
     if path.status is Status.UNREACHABLE:
         return bridge.rib.next_hops.resolution(path.next_hop).reason
@@ -101,7 +134,7 @@ def _reason(bridge: Bridge, path: Path) -> str:
     return f"{verdict.reason}{where}"
 
 
-def policy_verdict(bridge: Bridge, path: Path) -> PolicyVerdict | None:
+def policy_verdict(bridge: Judged, path: Path) -> PolicyVerdict | None:
     """What import policy says about a path as it came in, None when there is no policy to ask: the peer has gone."""
     decoded = bridge.rib.attributes.get(path.received).attributes
     if decoded is None or bridge.peers.at(path.peer) is None:

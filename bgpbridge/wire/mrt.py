@@ -11,7 +11,7 @@ import bz2
 import gzip
 import ipaddress
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -35,6 +35,7 @@ __all__ = [
 ]
 
 LARGEST_RECORD = 16 << 20  # octets; a RIB record of a thousand peers has about one million
+RECORDS_A_STEP = 256
 _TABLE_DUMP_V2, _BGP4MP, _BGP4MP_ET = 13, 16, 17
 
 
@@ -140,28 +141,35 @@ class OtherRecord:
 Record = MessageRecord | StateChange | PeerTable | RibRecord | OtherRecord
 
 
-def read_mrt(path: Path) -> Iterator[Record]:
-    """The records of a file, in its order. Raises WireError; OSError where the file cannot be opened."""
-    place = 0
-    with _open(path) as stream:
+def read_mrt(path: Path, progress: Callable[[int], None] | None = None) -> Iterator[Record]:
+    """The records of a file, in its order. `progress` is told now and then how many octets of the file, packed
+    as it is, have been read. Raises WireError; OSError where the file cannot be opened."""
+    place = number = 0
+    with path.open("rb") as file, _unpacked(file) as stream:
         try:
             while header := _exactly(stream, 12, at_end=True):
                 body = _exactly(stream, int.from_bytes(header[8:12], "big"))
                 yield _record(header, body)
                 place += 12 + len(body)
+                number += 1
+                if progress is not None and not number % RECORDS_A_STEP:
+                    progress(file.tell())
         except (WireError, EOFError, zlib.error, OSError) as wrong:
             if isinstance(wrong, OSError) and wrong.errno:  # the disk, not what is on it
                 raise
-            raise WireError(f"{path}: octet {place} of the records: {wrong}") from wrong
+            raise WireError(
+                f"{path}: record {number + 1}, at octet {place} of the records: {wrong}",
+                mend="the records before it are good; fetch or write the file again for the rest",
+            ) from wrong
 
 
-def _open(path: Path) -> BinaryIO:
+def _unpacked(file: BinaryIO) -> BinaryIO:
     """The file, unpacked by what its first octets say."""
-    with path.open("rb") as stream:
-        magic = stream.read(3)
+    magic = file.read(3)
+    file.seek(0)
     if magic[:2] == b"\x1f\x8b":
-        return cast("BinaryIO", gzip.open(path))
-    return cast("BinaryIO", bz2.open(path)) if magic == b"BZh" else path.open("rb")
+        return cast("BinaryIO", gzip.open(file))
+    return cast("BinaryIO", bz2.open(file)) if magic == b"BZh" else file
 
 
 def _exactly(stream: BinaryIO, octets: int, *, at_end: bool = False) -> bytes:

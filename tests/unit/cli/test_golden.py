@@ -75,6 +75,8 @@ def test_help_lists_all_commands_without_importing_the_heavy_ones(bgpbridge, gol
     golden("help", bgpbridge("--help").out)
 
 
-@pytest.mark.parametrize("command", ["routes", "clear", "check", "run", "doctor", "completion", "schema", "events"])
+@pytest.mark.parametrize(
+    "command", ["routes", "replay", "record", "clear", "check", "run", "doctor", "completion", "schema", "events"]
+)
 def test_help_of_a_command(bgpbridge, golden, command):
     golden(f"help-{command}", bgpbridge(command, "--help").out)

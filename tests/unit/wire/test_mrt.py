@@ -135,7 +135,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_broken_records_say_where(name: str, read: Read) -> None:
     good = record(48, 0, b"abcd")
-    with pytest.raises(WireError, match=r"made\.mrt: octet 16 of the records"):
+    with pytest.raises(WireError, match=r"made\.mrt: record 2, at octet 16 of the records"):
         read(good + BROKEN[name])
 
 
@@ -146,6 +146,15 @@ def test_records_before_a_broken_one_are_given(tmp_path: Path) -> None:
     assert isinstance(next(records), OtherRecord)
     with pytest.raises(WireError):
         next(records)
+
+
+def test_progress_is_told_in_octets_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "made.mrt"
+    path.write_bytes(record(48, 0, b"abcd") * 1024)
+    told: list[int] = []
+    assert len(list(read_mrt(path, told.append))) == 1024
+    assert told == sorted(told)
+    assert told[-1] == path.stat().st_size
 
 
 @pytest.mark.parametrize("pack", [gzip.compress, bz2.compress])
