@@ -1,0 +1,1 @@
+"""What is known about the ways out beyond what BGP says: facts with an age, and what they advise."""
