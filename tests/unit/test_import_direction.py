@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"wire", "datapath", "commits", "events", "doctor"}),
     frozenset({"rib", "policy"}),
     frozenset({"config"}),
-    frozenset({"feed", "speaker", "fib"}),
+    frozenset({"feed", "speaker", "fib", "health"}),
     frozenset({"pipeline"}),
     frozenset({"view"}),
     frozenset({"metrics", "api"}),
