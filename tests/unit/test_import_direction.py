@@ -18,7 +18,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"wire", "datapath", "commits", "events", "doctor"}),
     frozenset({"rib", "policy", "rpki"}),
     frozenset({"config"}),
-    frozenset({"feed", "speaker", "fib", "enrich"}),
+    frozenset({"feed", "speaker", "fib", "enrich", "health"}),
     frozenset({"pipeline"}),
     frozenset({"view"}),
     frozenset({"metrics", "api"}),
