@@ -9,6 +9,10 @@ A path (member of a group) is dead when its session is lost, its next hop is unr
 leads to it is known to be down. An adjacency that is merely not resolved yet is not dead: its packets are passed
 to the kernel, which resolves it. Dead paths leave the slots at once, backups of the decision take over (PIC edge);
 the decision itself follows in its own time and gives prefixes other groups.
+
+Two more things have a say in what a group stores, and neither can add a path. Health holds paths down (`hold_down`):
+they are left out as dead ones are, for as long as another path lives; where none does, traffic stays on what BGP has.
+Latency arranges those that are left (`arrange`).
 """
 
 from __future__ import annotations
@@ -26,11 +30,11 @@ from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.adjacency import AdjacencyTable
 from bgpbridge.fib.resolve import Resolver
 from bgpbridge.rib.changes import FewChanges
-from bgpbridge.rib.groups import GroupTable, Member
+from bgpbridge.rib.groups import Group, GroupTable, Member
 from bgpbridge.rib.next_hops import Hop, NextHop, NextHopTable, Resolution
 from bgpbridge.types import IPAddress
 
-__all__ = ["GroupPlanes", "Paths", "shares"]
+__all__ = ["Arrange", "GroupPlanes", "Paths", "shares"]
 
 
 class GroupPlanes(Protocol):
@@ -41,6 +45,10 @@ class GroupPlanes(Protocol):
 
     def free_group(self, group: int) -> None:
         """Nothing points at the group any more."""
+
+
+Arrange = Callable[[int, Group], tuple[Member, ...]]
+"""A group's number and its usable members in BGP's order; the answer are those that carry traffic, with weights."""
 
 
 @dataclass(slots=True)
@@ -55,6 +63,8 @@ class _Reach:
 class _State:
     dead_peers: set[int] = field(default_factory=set)
     dead_next_hops: set[int] = field(default_factory=set)
+    held_peers: frozenset[int] = frozenset()
+    held_next_hops: frozenset[int] = frozenset()
     reach: dict[int, _Reach] = field(default_factory=dict)
     by_adjacency: dict[int, set[int]] = field(default_factory=dict)
 
@@ -77,6 +87,7 @@ class Paths:
         self.next_hops, self.groups, self.resolver = next_hops, groups, resolver
         self.planes, self.events, self.peer_link = planes, events, peer_link
         self.adjacencies: AdjacencyTable | None = None  # set once, by the bridge: the table calls us back
+        self.arrange: Arrange | None = None
         self.written = np.zeros(groups.limit + 1, np.bool_)
         self._written_view = self.written.data
         self._state = _State()
@@ -196,11 +207,35 @@ class Paths:
         self._state.dead_peers.discard(peer)
         return set(self.groups.using_peer(peer))
 
+    def hold_down(self, peers: Collection[int], next_hops: Collection[int]) -> set[int]:
+        """These peers and next hops (ids), and no others, are unhealthy: the groups to be filled again."""
+        state = self._state
+        changed_peers = state.held_peers.symmetric_difference(peers)
+        changed_next_hops = state.held_next_hops.symmetric_difference(next_hops)
+        state.held_peers, state.held_next_hops = frozenset(peers), frozenset(next_hops)
+        touched = [self.groups.using_peer(peer) for peer in changed_peers]
+        touched += [self.groups.using_next_hop(number) for number in changed_next_hops]
+        return set().union(*touched)
+
     # -- groups ---------------------------------------------------------------------------------------
 
     def live(self, group: int) -> tuple[Member, ...]:
         """The members that carry traffic now."""
-        return self.groups.live_members(group, self._state.dead_peers, self._state.dead_next_hops)
+        usable = self.usable(group)
+        return self.arrange(group, usable) if self.arrange is not None and usable.active else usable.active
+
+    def usable(self, group: int) -> Group:
+        """A group without the members that cannot be used now; the unhealthy stay in where nobody else lives."""
+        state = self._state
+        alive = self.groups[group].without(state.dead_peers, state.dead_next_hops)
+        if not (state.held_peers or state.held_next_hops):
+            return alive
+        healthy = alive.without(state.held_peers, state.held_next_hops)
+        return healthy if healthy.active else alive
+
+    def is_unhealthy(self, member: Member) -> bool:
+        """True while health holds a member's peer or next hop down."""
+        return member.peer in self._state.held_peers or member.next_hop in self._state.held_next_hops
 
     def is_dead_peer(self, peer: int) -> bool:
         """True while a peer's session is lost and its routes are on their way out."""

@@ -2,7 +2,7 @@
 
 A group is the ordered list of members that the decision leaves: the active ones (best and equal-cost
 paths), then backups in order. A member names the peer, the next hop and a weight; whether it can carry
-traffic now is asked at the moment of a loss (`live_members`), without a new decision (PIC edge).
+traffic now is asked at the moment of a loss (`without`), without a new decision (PIC edge).
 
 Ids 1 and 2 are the datapath's own (local, blackhole), the first one given out is 16, 32,767 the last.
 References are counted by rows. A group that no row uses keeps its id until `free`: the planes below may
@@ -54,6 +54,16 @@ class Group(NamedTuple):
 
     active: tuple[Member, ...]
     backup: tuple[Member, ...] = ()
+
+    def without(self, peers: AbstractSet[int], next_hops: AbstractSet[int]) -> Group:
+        """The group without members of these peers and next hops; where no active member is left, the first
+        backup is active."""
+
+        def stays(member: Member) -> bool:
+            return member.peer not in peers and member.next_hop not in next_hops
+
+        active, backup = tuple(filter(stays, self.active)), tuple(filter(stays, self.backup))
+        return Group(active, backup) if active else Group(backup[:1], backup[1:])
 
 
 class IdleGroups(NamedTuple):
@@ -124,22 +134,6 @@ class GroupTable:
     def next_hops(self) -> list[int]:
         """Next-hop ids that some group uses."""
         return [next_hop for next_hop, groups in self._by_next_hop.items() if groups]
-
-    def live_members(
-        self,
-        number: int,
-        dead_peers: AbstractSet[int] = frozenset(),
-        dead_next_hops: AbstractSet[int] = frozenset(),
-    ) -> tuple[Member, ...]:
-        """The members that should carry traffic now: active ones that live, else the first backup that
-        does, else none."""
-        group = self._groups[number]
-
-        def alive(member: Member) -> bool:
-            return member.peer not in dead_peers and member.next_hop not in dead_next_hops
-
-        active = tuple(member for member in group.active if alive(member))
-        return active or tuple(member for member in group.backup if alive(member))[:1]
 
     # -- interning ----------------------------------------------------------------------------------
 

@@ -70,7 +70,7 @@ def group(bridge: Bridge, number: int) -> GroupView:
         return GroupView(number, 0, (), {}, RESERVED[number])
     if number not in table:
         raise UsageError(f"there is no group {number}", mend="`bgpbridge groups` lists those that there are")
-    carries = set(bridge.paths.live(number))
+    carries = {(member.peer, member.next_hop) for member in bridge.paths.live(number)}
     found = table[number]
     members = [_member(bridge, member, carries, backup=False) for member in found.active]
     members += [_member(bridge, member, carries, backup=True) for member in found.backup]
@@ -80,12 +80,12 @@ def group(bridge: Bridge, number: int) -> GroupView:
     return GroupView(number, int(table.refs[number]), tuple(members), slots, flags or "invalid")
 
 
-def _member(bridge: Bridge, member: Member, carries: set[Member], *, backup: bool) -> MemberView:
+def _member(bridge: Bridge, member: Member, carries: set[tuple[int, int]], *, backup: bool) -> MemberView:
     hop = bridge.rib.next_hops[member.next_hop]
     why = _why_dead(bridge, member)
     address = str(hop.address) + (f" ({hop.link_local})" if hop.link_local is not None else "")
     name = bridge.peers.name(member.peer)
-    return MemberView(name, address, member.weight, backup, not why, member in carries, why)
+    return MemberView(name, address, member.weight, backup, not why, member[:2] in carries, why)
 
 
 def _why_dead(bridge: Bridge, member: Member) -> str:
@@ -97,7 +97,7 @@ def _why_dead(bridge: Bridge, member: Member) -> str:
         return resolution.reason
     if member.next_hop in bridge.paths.dead_next_hops():
         return "no adjacency is up"
-    return ""
+    return "unhealthy" if bridge.paths.is_unhealthy(member) else ""
 
 
 def adjacencies(bridge: Bridge) -> list[AdjacencyView]:

@@ -135,6 +135,38 @@ def test_a_lost_session_moves_its_groups_and_its_return_moves_them_back() -> Non
     assert router.paths.peer_back(1) == set()
 
 
+def test_an_unhealthy_path_is_left_for_as_long_as_another_lives() -> None:
+    router = Router()
+    first, second = router.groups[router.group].active[0], router.groups[router.group].backup[0]
+    assert router.paths.hold_down({1}, ()) == {router.group}
+    router.paths.fill([router.group])
+    assert router.hops() == [B]
+    assert router.paths.is_unhealthy(first)
+    assert not router.paths.is_unhealthy(second)
+    assert router.paths.hold_down({1}, {second.next_hop}) == {router.group}
+    router.paths.fill([router.group])
+    assert router.hops() == [A], "where all are unhealthy, traffic stays on what BGP has"
+    assert router.paths.hold_down((), ()) == {router.group}
+    assert router.paths.hold_down((), ()) == set()
+
+
+def test_what_arranges_is_asked_about_usable_members_only() -> None:
+    router = Router()
+    asked: list[Group] = []
+
+    def swap(group: int, usable: Group) -> tuple[Member, ...]:
+        assert group == router.group
+        asked.append(usable)
+        return tuple(member._replace(weight=3) for member in (*usable.backup, *usable.active))
+
+    router.paths.arrange = swap
+    router.paths.fill([router.group])
+    assert router.hops() == [B, A]
+    router.paths.fill(router.paths.peer_lost(2))
+    assert router.hops() == [A]
+    assert asked[-1] == Group(router.groups[router.group].active)
+
+
 def test_when_nothing_lives_the_first_path_stands_for_the_kernel_to_try() -> None:
     router = Router()
     router.paths.fill(router.paths.peer_lost(1) | router.paths.peer_lost(2))

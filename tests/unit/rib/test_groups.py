@@ -62,14 +62,14 @@ def test_the_index_tells_who_uses_a_peer_and_a_next_hop() -> None:
     assert sorted(table.next_hops()) == [11, 12]
 
 
-def test_live_members_are_the_active_ones_that_live_then_one_backup() -> None:
-    table = GroupTable()
-    number = table.intern(Group((A, B), (C, Member(1, 14))))
-    assert table.live_members(number) == (A, B)
-    assert table.live_members(number, dead_peers={1}) == (B,)
-    assert table.live_members(number, {1, 2}) == (C,)
-    assert table.live_members(number, {2, 3}, {11}) == (Member(1, 14),)
-    assert table.live_members(number, {1, 2, 3}) == ()
+def test_without_lost_members_the_first_backup_is_active() -> None:
+    last = Member(1, 14)
+    group = Group((A, B), (C, last))
+    assert group.without(set(), set()) == group
+    assert group.without({1}, set()) == Group((B,), (C,))
+    assert group.without({1, 2}, set()) == Group((C,))
+    assert group.without({2, 3}, {11}) == Group((last,))
+    assert group.without({1, 2, 3}, set()) == Group(())
 
 
 def test_references_follow_rows_and_idle_groups_can_be_freed() -> None:
