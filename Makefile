@@ -14,6 +14,7 @@ PYTHON := $(VENV)/bin/python
 ROOT := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo PYTHONDONTWRITEBYTECODE=1))
 BPF_FILES := $(wildcard bpf/*.c bpf/*.h)
 PYTEST := $(PYTHON) -m pytest
+PARALLEL := -n auto --dist loadfile
 
 .PHONY: help install dev demo test unit lint format bench clean distclean
 
@@ -31,16 +32,14 @@ demo: ## a real FRR and a real BIRD teach bgpbridge routes; an uplink is lost; u
 	@.ci/install lab
 	@$(ROOT) $(PYTHON) -m bgpbridge.lab.demo
 
+# Without root on all cores, a file on one; what needs root (labs, packets) one after another: it measures nothing, but
+# routers with timers do not like to wait for each other.
 test: dev ## everything: unit, vectors, property, packet tables, labs; under 15 minutes
-ifeq ($(ROOT),)
-	@$(PYTEST)
-else
-	@$(PYTEST) -m 'not root'
+	@$(PYTEST) -m 'not root' $(PARALLEL)
 	@$(ROOT) $(PYTEST) -m root -p no:cacheprovider
-endif
 
 unit: dev ## the quick part of the tests, without root; under a minute
-	@$(PYTEST) tests/unit -m 'not root'
+	@$(PYTEST) tests/unit -m 'not root' $(PARALLEL)
 
 lint: dev ## ruff, mypy, clang-format, shell syntax
 	@$(VENV)/bin/ruff check .

@@ -6,6 +6,7 @@ import asyncio
 import json
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,7 @@ class StayRtr:
     def __init__(self, folder: Path, version: int) -> None:
         self.port, self.version, self.file, self.log = free_port(), version, folder / "vrps.json", folder / "log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.second = 0  # of the last start
 
     def write(self, *roas: tuple[str, int, int]) -> None:
         listed = [
@@ -44,6 +46,10 @@ class StayRtr:
         fresh.replace(self.file)
 
     def start(self) -> None:
+        """Its session id is made of the second in which it starts: two starts in one would have the same."""
+        while int(time.time()) == self.second:
+            time.sleep(0.02)
+        self.second = int(time.time())
         options = ["-cache", str(self.file), "-checktime=false", "-metrics.addr", "", "-refresh", "1"]
         options += ["-bind", f"127.0.0.1:{self.port}", "-protocol", str(self.version), "-rtr.refresh", "77"]
         with self.log.open("ab") as log:
