@@ -8,6 +8,7 @@ nobody prints a traceback for one of these.
     ├── DocumentError          a YAML file of ours: configuration, policy, topology, expect file   (exit 2)
     │   └── DocumentErrors     several of them in one file, listed together
     ├── UsageError             a command or an API call that asks for something impossible         (exit 2)
+    │   └── AbsentError        one that names a peer, a group or the like that there is not       (exit 2)
     ├── UnreachableError       no daemon behind the control socket                                 (exit 3)
     ├── SpeakerError           ExaBGP would not start, or is not the version whose seams we use
     ├── LaneError              a shared-memory lane that is not laid out as we expect
@@ -28,6 +29,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 __all__ = [
+    "AbsentError",
     "BpfSyscallError",
     "BridgeError",
     "CapacityError",
@@ -111,6 +113,10 @@ class UsageError(BridgeError):
     """A command or API call that cannot be carried out as asked."""
 
     exit_code = 2
+
+
+class AbsentError(UsageError):
+    """A command or API call that names something that is not there."""
 
 
 class UnreachableError(BridgeError):

@@ -15,6 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
+from bgpbridge.api.reloading import Reloading
 from bgpbridge.api.server import ControlApi
 from bgpbridge.config import Config, load_config
 from bgpbridge.daemon.children import follow_parent
@@ -51,12 +52,13 @@ async def serve(config: Config, handles: Handles, ready: int) -> None:
     """Run a bridge until SIGTERM."""
     folder = RuntimeFolder(config.runtime.directory)
     bridge = Bridge(config, handles, Files(folder.state, folder.speaker_config))
-    api = ControlApi(bridge, folder.control_socket)
+    reloading = Reloading(bridge)
+    api = ControlApi(bridge, folder.control_socket, reloading)
     metrics = MetricsServer(bridge, config.metrics)
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
-    loop.add_signal_handler(signal.SIGHUP, api.reload_soon)
+    loop.add_signal_handler(signal.SIGHUP, reloading.soon)
     telling = asyncio.create_task(_log_events(bridge.events))
     try:
         await bridge.start()

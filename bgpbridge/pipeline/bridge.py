@@ -23,7 +23,7 @@ from bgpbridge.commits import Cause, CommitLog
 from bgpbridge.config import Config, Peer, passwords_of
 from bgpbridge.config.model import Decision
 from bgpbridge.datapath.abi import MAX_ADJACENCIES
-from bgpbridge.errors import BridgeError, CapacityError, UsageError
+from bgpbridge.errors import AbsentError, BridgeError, CapacityError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.feed.control import Command, ControlSender, Reload, Resync
 from bgpbridge.feed.lane import LaneMemory
@@ -286,7 +286,7 @@ class Bridge:
         peer = self.peers.named(name)
         if peer is None:
             names = ", ".join(sorted(p.name for p in self.peers)) or "none"
-            raise UsageError(f"there is no peer {name}", mend=f"peers are: {names}")
+            raise AbsentError(f"there is no peer {name}", mend=f"peers are: {names}")
         return peer
 
     # -- what is there already ----------------------------------------------------------------------------

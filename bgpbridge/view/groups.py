@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from bgpbridge.datapath.counters import read_adjacencies
-from bgpbridge.errors import UsageError
+from bgpbridge.errors import AbsentError
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL, Member
 
@@ -69,7 +69,7 @@ def group(bridge: Bridge, number: int) -> GroupView:
     if number in RESERVED:
         return GroupView(number, 0, (), {}, RESERVED[number])
     if number not in table:
-        raise UsageError(f"there is no group {number}", mend="`bgpbridge groups` lists those that there are")
+        raise AbsentError(f"there is no group {number}", mend="`bgpbridge groups` lists those that there are")
     carries = {(member.peer, member.next_hop) for member in bridge.paths.live(number)}
     found = table[number]
     members = [_member(bridge, member, carries, backup=False) for member in found.active]

@@ -10,9 +10,8 @@ import re
 from pathlib import Path
 
 import pytest
-from aiohttp import web
 
-from bgpbridge.api.server import ControlApi
+from bgpbridge.api.routes import ROUTES
 from bgpbridge.cli.main import cli
 from bgpbridge.cli.text.counters import MEANINGS
 
@@ -57,9 +56,8 @@ def test_every_reason_is_in_the_manual_with_its_meaning():
 
 def test_every_path_of_the_api_is_in_the_manual():
     text = MANUAL.read_text()
-    routes = [route for route in ControlApi(None, Path())._routes() if isinstance(route, web.RouteDef)]
-    for route in routes:
-        assert f"/{route.path.split('/')[2]}" in text, route.path
+    for route in ROUTES:
+        assert f"/{route.path.split('/')[1]}" in text, route.path
 
 
 def test_the_unit_starts_what_the_manual_says():

@@ -81,6 +81,10 @@ def test_listings_longer_than_a_slice_are_whole(ask):
         ("/v1/routes", {"peer": "nobody"}, "there is no peer nobody"),
         ("/v1/routes", {"family": "ipx"}, "is not an address family"),
         ("/v1/routes", {"limit": "many"}, "is not a number"),
+        ("/v1/routes", {"limit": "9" * 30}, "is not a number"),
+        ("/v1/routes", {"best": "perhaps"}, "neither yes nor no"),
+        ("/v1/routes", {"pear": "isp-a"}, "unknown parameter `pear`"),
+        ("/v1/status", {"verbose": "1"}, "unknown parameter `verbose`"),
         ("/v1/nonsense", {}, "no such path: /v1/nonsense"),
     ],
 )

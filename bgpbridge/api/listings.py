@@ -1,0 +1,96 @@
+"""Answers that are written as they are found: a full table neither fills the memory nor holds up an UPDATE, and a
+reader that is slow makes its own answer wait, nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from typing import Any
+
+from aiohttp import web
+
+from bgpbridge.api.parameters import flag, number, optional, read_family, read_prefix
+from bgpbridge.api.table import JSON, Call
+from bgpbridge.feed.capture import Tap
+from bgpbridge.feed.frames import SessionUp
+from bgpbridge.view.plain import plain
+from bgpbridge.view.routes import Filter, routes
+
+__all__ = ["EVENTS_LIMIT", "FOLLOW", "PEER", "ROUTES_PARAMETERS", "list_events", "list_routes", "record"]
+
+LISTENS_S = 2.0
+PEER = optional("peer", str, "Of this peer alone")
+WITHIN = optional("prefix", read_prefix, "Of this prefix and all inside", examples=["192.0.2.0/24"])
+FAMILY = optional("family", read_family, "Of this address family", enum=["ipv4", "ipv6"])
+BEST = flag("best", "Those that carry traffic")
+REJECTED = flag("rejected", "Those that policy refused")
+LIMIT = number("limit", 100, "The most to list; 0 for all")
+ROUTES_PARAMETERS = (PEER, WITHIN, FAMILY, BEST, REJECTED, LIMIT)
+EVENTS_LIMIT = number("limit", 100, "The most past events to list")
+FOLLOW = flag("follow", "Go on with those to come, a JSON line each")
+
+
+async def list_routes(call: Call) -> web.StreamResponse:
+    """A JSON array, written in slices."""
+    found = routes(call.bridge, _filter(call))
+    response = web.StreamResponse(headers={"Content-Type": JSON})
+    await response.prepare(call.request)
+    separator = b"["
+    for part in found:
+        if part:
+            await response.write(separator + b",\n".join(json.dumps(plain(view)).encode() for view in part))
+            separator = b",\n"
+        await asyncio.sleep(0)  # a write to a reader that keeps up gives nobody else a turn
+    await response.write(b"]" if separator != b"[" else b"[]")
+    return response
+
+
+def _filter(call: Call) -> Filter:
+    return Filter(
+        peer=call[PEER],
+        prefix=call[WITHIN],
+        family=call[FAMILY],
+        best=call[BEST],
+        rejected=call[REJECTED],
+        limit=call[LIMIT],
+    )
+
+
+async def list_events(call: Call) -> Any:
+    """The last `limit` events; with `follow=1` those to come as well, a JSON line each."""
+    log = call.bridge.events
+    past = log.tail(call[EVENTS_LIMIT])
+    if not call[FOLLOW]:
+        return past
+    response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
+    await response.prepare(call.request)
+    for event in past:
+        await response.write(_line(event))
+    async for event in log.follow():
+        await response.write(_line(event))
+    return response
+
+
+async def record(call: Call) -> web.StreamResponse:
+    """What comes in, of all peers or one, as frames (`feed.capture`): first the sessions that are up."""
+    bridge, name = call.bridge, call[PEER]
+    tap = Tap(bridge.peers_by_name(name).index if name is not None else None)
+    for state in bridge.peers:
+        if state.session is not None:
+            tap.offer(state.index, SessionUp(state.session, resync=True))
+    taps = bridge.ingest.taps
+    taps.append(tap)
+    try:
+        response = web.StreamResponse(headers={"Content-Type": "application/octet-stream"})
+        await response.prepare(call.request)
+        while call.request.transport is not None:  # a listener that left is found out when nothing comes as well
+            with suppress(TimeoutError):
+                await response.write(await asyncio.wait_for(tap.take(), LISTENS_S))
+    finally:
+        taps.remove(tap)
+    return response
+
+
+def _line(value: Any) -> bytes:
+    return json.dumps(plain(value)).encode() + b"\n"

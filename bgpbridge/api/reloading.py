@@ -1,0 +1,40 @@
+"""Reloads, one after another, whoever asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bgpbridge.config import load_config
+from bgpbridge.errors import BridgeError
+from bgpbridge.events import Severity
+from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.reload import ReloadReport, reload
+
+__all__ = ["Reloading"]
+
+
+class Reloading:
+    """Takes the file of the running configuration over."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+        self._task: asyncio.Task[None] | None = None
+        self._one = asyncio.Lock()
+
+    def soon(self) -> None:
+        """SIGHUP: the same as `bgpbridge reload`; a refusal is an event, and by that a log line."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._by_signal())
+
+    async def _by_signal(self) -> None:
+        try:
+            await self.take_over()
+        except BridgeError as error:
+            self._bridge.events.add("reload-refused", str(self._bridge.config.path), str(error), Severity.ERROR)
+
+    async def take_over(self) -> ReloadReport:
+        """Read in a thread, since policies may name thousands of prefixes and no UPDATE waits for that. Raises
+        BridgeError with nothing changed."""
+        async with self._one:
+            new = await asyncio.to_thread(load_config, self._bridge.config.path)
+            return reload(self._bridge, new)

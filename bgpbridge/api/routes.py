@@ -1,0 +1,113 @@
+"""The table of the API: what the control socket serves under /v1, HTTP serves under /api/v1.
+
+To add a call, add a row: it is then on both, in the OpenAPI document, and fuzzed. A row's `answer` is a line over
+`view` or over the bridge's own operations; what needs more is in `operations` or `listings`.
+"""
+
+from __future__ import annotations
+
+from bgpbridge.api import listings, operations
+from bgpbridge.api.parameters import ADDRESS, PEER_NAME, TARGET
+from bgpbridge.api.table import Route
+from bgpbridge.events import Event
+from bgpbridge.pipeline.reload import ReloadReport
+from bgpbridge.view.audit import AuditView
+from bgpbridge.view.counters import CounterView, counters
+from bgpbridge.view.explain import ExplainView, explain
+from bgpbridge.view.fib import FibView, fib
+from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies, groups
+from bgpbridge.view.peers import PeerView, peer, peers
+from bgpbridge.view.routes import RouteView, route
+from bgpbridge.view.status import StatusView, status
+
+__all__ = ["ROUTES"]
+
+SHOWS = (
+    Route("GET", "/status", "The whole at a glance", lambda call: status(call.bridge), StatusView),
+    Route("GET", "/peers", "All peers", lambda call: peers(call.bridge), list[PeerView]),
+    Route("GET", "/peers/{name}", "One peer", lambda call: peer(call.bridge, call[PEER_NAME]), PeerView, (PEER_NAME,)),
+    Route(
+        "GET",
+        "/route/{address}",
+        "All paths of the longest prefix that holds an address, best first",
+        lambda call: route(call.bridge, call[ADDRESS]),
+        tuple[RouteView, ...],
+        (ADDRESS,),
+    ),
+    Route(
+        "GET",
+        "/explain/{target}",
+        "Why packets to an address go where they go",
+        lambda call: explain(call.bridge, *call[TARGET]),
+        ExplainView,
+        (TARGET,),
+    ),
+    Route(
+        "GET",
+        "/fib/{address}",
+        "What both planes hold for an address",
+        lambda call: fib(call.bridge, call[ADDRESS]),
+        FibView,
+        (ADDRESS,),
+    ),
+    Route("GET", "/groups", "Next-hop groups", lambda call: groups(call.bridge), list[GroupView]),
+    Route("GET", "/adjacencies", "Neighbours", lambda call: adjacencies(call.bridge), list[AdjacencyView]),
+    Route("GET", "/counters", "What became of packets", lambda call: counters(call.bridge), list[CounterView]),
+)
+
+LISTINGS = (
+    Route(
+        "GET",
+        "/routes",
+        "Adj-RIB-In and Loc-RIB, in slices",
+        listings.list_routes,
+        list[RouteView],
+        listings.ROUTES_PARAMETERS,
+        streams=True,
+    ),
+    Route(
+        "GET",
+        "/events",
+        "What happened; with follow=1 a JSON line each, those to come as well",
+        listings.list_events,
+        list[Event],
+        (listings.EVENTS_LIMIT, listings.FOLLOW),
+        streams=True,
+    ),
+    Route(
+        "GET",
+        "/record",
+        "What comes in, as frames",
+        listings.record,
+        bytes,
+        (listings.PEER,),
+        streams=True,
+        media="application/octet-stream",
+    ),
+)
+
+DOINGS = (
+    Route(
+        "POST",
+        "/audit",
+        "Compare the planes with the Loc-RIB",
+        operations.compare,
+        AuditView,
+        (operations.REPAIR,),
+        writes=True,
+    ),
+    Route("POST", "/reload", "Take the changed configuration over", operations.reload, ReloadReport, writes=True),
+    Route(
+        "POST",
+        "/peers/{name}/clear-hold-off",
+        "Let a peer connect again",
+        operations.clear_hold_off,
+        operations.ClearedView,
+        (PEER_NAME,),
+        writes=True,
+    ),
+    Route("POST", "/on", "Let XDP forward", operations.switch_on, operations.SwitchedView, writes=True),
+    Route("POST", "/off", "All packets to the kernel", operations.switch_off, operations.SwitchedView, writes=True),
+)
+
+ROUTES: tuple[Route, ...] = (*SHOWS, *LISTINGS, *DOINGS)

@@ -1,0 +1,105 @@
+"""The table as aiohttp serves it: each request is held against its row, then answered, then shown as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from aiohttp import hdrs, web
+
+from bgpbridge.api.errors import Handler, RequestError
+from bgpbridge.api.reloading import Reloading
+from bgpbridge.api.routes import ROUTES
+from bgpbridge.api.table import JSON, Call, Route
+from bgpbridge.documents import validate
+from bgpbridge.documents.schema import dotted
+from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.view.plain import plain
+
+__all__ = ["Guard", "definitions"]
+
+Guard = Callable[[web.Request, Route], Awaitable[None]]
+"""Looked at before a call is answered. Raises RequestError."""
+ANSWER_S = 120.0  # an audit of full tables, a reload
+
+
+async def _open(request: web.Request, route: Route) -> None:
+    """No guard: who may open the socket may ask for everything."""
+    del request, route
+
+
+def definitions(
+    bridge: Bridge, reloading: Reloading, prefix: str, guard: Guard = _open, rows: Iterable[Route] = ROUTES
+) -> list[web.RouteDef]:
+    """The rows under a prefix of their paths."""
+    made = []
+    for route in rows:
+        handler, path = _handler(bridge, reloading, route, guard), prefix + route.pattern
+        made.append(web.get(path, handler) if route.method == hdrs.METH_GET else web.route(route.method, path, handler))
+    return made
+
+
+def _handler(bridge: Bridge, reloading: Reloading, route: Route, guard: Guard) -> Handler:
+    async def handler(request: web.Request) -> web.StreamResponse:
+        await guard(request, route)
+        values = _values(request, route)
+        body = await _body(request, route)
+        call = Call(bridge, reloading, request, values, body)
+        if route.streams:
+            if request.method == hdrs.METH_HEAD:
+                return web.Response(headers={"Content-Type": route.media})
+            return _response(await route.value(call))
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return _response(await route.value(call))
+        except TimeoutError:
+            what = f"{route.path} has not answered within {ANSWER_S:.0f} s"
+            raise RequestError(what, mend="look at `bgpbridge status`", status=503) from None
+
+    return handler
+
+
+def _response(value: Any) -> web.StreamResponse:
+    if isinstance(value, web.StreamResponse):
+        return value
+    return web.json_response(plain(value))
+
+
+def _values(request: web.Request, route: Route) -> Mapping[str, Any]:
+    """All parameters of the row, read. Raises RequestError for one that is unknown, there twice, or wrong."""
+    known = {parameter.name: parameter for parameter in route.parameters}
+    asked = [name for name in known if name not in route.in_path]
+    for name in request.query:
+        if name not in asked:
+            takes = ", ".join(asked) or "no parameters"
+            raise RequestError(f"unknown parameter `{name}`", expected=takes, mend=f"leave out {name}")
+        if len(request.query.getall(name)) > 1:
+            raise RequestError(f"{name} is there twice", mend=f"name {name} once")
+    values = {}
+    for name, parameter in known.items():
+        text = request.match_info.get(name) if name in route.in_path else request.query.get(name)
+        values[name] = parameter.parse(text) if text is not None else parameter.default
+    return values
+
+
+async def _body(request: web.Request, route: Route) -> Any:
+    """The body as the row's model, None for a row without one. Raises RequestError."""
+    if route.body is None:
+        if request.can_read_body and await request.read():
+            raise RequestError(f"{route.path} takes no body", expected="an empty one", mend="leave the body out")
+        return None
+    if request.content_type != JSON:
+        kind = request.content_type
+        raise RequestError(f"a body of type {kind}", expected=JSON, mend=f"send JSON with Content-Type: {JSON}")
+    try:
+        data = json.loads(await request.read())
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"the body is not JSON: {error}", expected="a JSON object", mend="check it") from None
+    model, problems = validate(data, route.body)
+    if model is None:
+        first = problems[0]
+        where = f"{dotted(first.path)}: " if first.path else ""
+        raise RequestError(f"{where}{first.problem}", expected=first.expected, mend=first.mend)
+    return model
