@@ -166,6 +166,18 @@ def _bgpbridge(node: Node, folder: Path) -> Plan:
     )
 
 
+def _wire(node: Node, folder: Path) -> Plan:
+    """A cable with delay and loss between eth1 and eth2 (`shaper`); `shape` is its command."""
+    del node
+    told = folder / "shaper.sock"
+    env = {"PYTHONPATH": str(Path(bgpbridge.__file__).parent.parent)}
+    module = (sys.executable, "-P", "-m", "bgpbridge.lab.shaper")
+    shape = ("env", f"PYTHONPATH={env['PYTHONPATH']}", *module, "shape", str(told))
+    return Plan(
+        programs=(Program("shaper", (*module, "run", str(told), "eth1", "eth2"), told, env),), tools={"shape": shape}
+    )
+
+
 def localised(source: Path, folder: Path, bpffs: Path) -> str:
     """The bridge's configuration with the lab's own folder and pins, so that labs live side by side. Paths that
     are relative to the file are made absolute: the copy stands elsewhere."""
@@ -194,5 +206,6 @@ _PLANS = {
     Daemon.BIRD: _bird,
     Daemon.GOBGP: _gobgp,
     Daemon.EXABGP: _exabgp,
+    Daemon.WIRE: _wire,
     Daemon.HOST: _host,
 }

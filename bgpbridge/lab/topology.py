@@ -28,6 +28,7 @@ class Daemon(enum.StrEnum):
     BIRD = "bird"
     GOBGP = "gobgp"
     EXABGP = "exabgp"
+    WIRE = "wire"
     HOST = "host"
 
 
