@@ -14,12 +14,14 @@
 #ifndef BGPBRIDGE_ABI_H
 #define BGPBRIDGE_ABI_H
 
-#define LAYOUT 1
+#define LAYOUT 2
 
 #define GROUP_SLOTS     64
 #define MAX_GROUPS      32768 /* 15 bits: an index entry of u16 keeps its top bit for itself */
 #define MAX_ADJACENCIES 4096
 #define MAX_INTERFACES  256
+#define RTT_STARTS      16384 /* handshakes under way that are remembered; the oldest makes room */
+#define RTT_SAMPLES     256   /* of one CPU, until user space reads them; a power of two */
 
 /* What became of a packet. The order is ABI; `forwarded` first, passes, then drops. Names in lower case are
  * the names in counters, metrics and explain. */
@@ -87,18 +89,33 @@ struct adjacency {
 	u64 reserved;
 };
 
+enum control_flag { CONTROL_F_RTT = 1 }; /* measure handshakes: rtt.h */
+
 struct control {
 	u32 enabled; /* 0: pass everything */
 	u32 layout;
 	u64 hash_seed;
 	u32 flags;
-	u32 reserved0;
+	u32 rtt_mask; /* flows whose hash has none of these bits are measured */
 	u64 reserved[5];
 };
 
 /* An ingress that we accept: `word` is { u8 mac[6]; u16 flags } in memory order. */
 struct interface {
 	u64 word;
+};
+
+/* A handshake whose answer has not come yet. */
+struct rtt_start {
+	u64 began_ns; /* CLOCK_MONOTONIC; 0: sent twice, not a sample */
+	u32 expected; /* what the answer acknowledges, network order */
+	u32 adjacency;
+};
+
+/* `head` counts up for ever; sample n stands at n modulo RTT_SAMPLES: microseconds << 16 | adjacency. */
+struct rtt_ring {
+	u64 head;
+	u64 samples[RTT_SAMPLES];
 };
 
 struct counter {
@@ -114,6 +131,8 @@ _Static_assert(sizeof(struct adjacency) == 32, "adjacency");
 _Static_assert(sizeof(struct control) == 64, "control");
 _Static_assert(sizeof(struct interface) == 8, "interface");
 _Static_assert(sizeof(struct counter) == 16, "counter");
+_Static_assert(sizeof(struct rtt_start) == 16, "rtt_start");
+_Static_assert(sizeof(struct rtt_ring) == 8 + 8 * RTT_SAMPLES, "rtt_ring");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the words above are laid out for little-endian");
 
 #endif

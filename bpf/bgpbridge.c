@@ -14,8 +14,8 @@
  * A frame is edited when nothing can go wrong any more, or not at all.
  *
  * Where to look:  abi.h what user space shares · maps.h the maps · parse.h headers · addresses.h martians
- * and their kin · lookup.h longest match · forward.h group, adjacency, edit · counters.h reason to verdict
- * · compat.h BCC and libbpf from one source · shim/ what BCC takes for kernel headers.
+ * and their kin · lookup.h longest match · forward.h group, adjacency, edit · rtt.h handshakes · counters.h
+ * reason to verdict · compat.h BCC and libbpf from one source · shim/ what BCC takes for kernel headers.
  *
  * VLAN-tagged frames pass. A tag that the NIC or a veth peer took off before XDP cannot be seen here: user
  * space turns that offload off when it attaches (bgpbridge/datapath/offloads.py).
@@ -57,9 +57,9 @@ inlined int handle(struct xdp_md *ctx, struct cursor *cursor)
 		return reason;
 	switch (type) {
 	case ETH_P_IP:
-		return forward_ipv4(cursor, eth, settings->hash_seed, octets);
+		return forward_ipv4(cursor, eth, settings, octets);
 	case ETH_P_IPV6:
-		return forward_ipv6(cursor, eth, settings->hash_seed, octets);
+		return forward_ipv6(cursor, eth, settings, octets);
 	case ETH_P_8021Q:
 	case ETH_P_8021AD:
 		return PASS_VLAN;

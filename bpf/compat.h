@@ -42,10 +42,13 @@ typedef __u64 u64;
 #endif
 
 #define LOOKUP(map, key)             bpf_map_lookup_elem(MAP(map), key)
+#define UPDATE(map, key, value, how) bpf_map_update_elem(MAP(map), key, value, how)
+#define DELETE(map, key)             bpf_map_delete_elem(MAP(map), key)
 #define REDIRECT(map, key, on_error) bpf_redirect_map(MAP(map), key, on_error)
 
 /* User space writes mmapped maps while we read: each word is read once, whole. */
-#define READ_ONCE(x) (*(const volatile __typeof__(x) *)&(x))
+#define READ_ONCE(x)         (*(const volatile __typeof__(x) *)&(x))
+#define WRITE_ONCE(x, value) (*(volatile __typeof__(x) *)&(x) = (value))
 
 #define inlined   static __always_inline
 #define net16(x)  __builtin_bswap16(x)

@@ -14,6 +14,7 @@
 #include "addresses.h"
 #include "counters.h"
 #include "lookup.h"
+#include "rtt.h"
 
 #define IPV4_FRAGMENT net16(0x3fff) /* More Fragments, or an offset */
 #define MAC_BITS      48
@@ -24,6 +25,7 @@ struct flow {
 	u64 hash;
 	u32 group;
 	u32 l3_octets;
+	u32 adjacency; /* the one taken, once it is forwarded */
 	u64 frame_octets;
 };
 
@@ -57,6 +59,31 @@ inlined u64 hash_ipv6(u64 seed, const struct ipv6hdr *ip, u32 ports)
 	hash = mix(hash, address[2]);
 	hash = mix(hash, address[3]);
 	return mix(hash, (u64)ip->nexthdr << 32 | ports);
+}
+
+inlined u32 swapped(u32 ports)
+{
+	return ports >> 16 | ports << 16;
+}
+
+inlined u64 answer_ipv4(u64 seed, const struct iphdr *ip, u32 ports)
+{
+	u64 hash = mix(seed, (u64)ip->saddr << 32 | ip->daddr);
+
+	return mix(hash, (u64)ip->protocol << 32 | swapped(ports));
+}
+
+inlined u64 answer_ipv6(u64 seed, const struct ipv6hdr *ip, u32 ports)
+{
+	u64 address[4];
+	u64 hash = seed;
+
+	__builtin_memcpy(address, &ip->saddr, sizeof(address));
+	hash = mix(hash, address[2]);
+	hash = mix(hash, address[3]);
+	hash = mix(hash, address[0]);
+	hash = mix(hash, address[1]);
+	return mix(hash, (u64)ip->nexthdr << 32 | swapped(ports));
 }
 
 /* The adjacency of this flow's slot, 0 with the reason in *reason. */
@@ -94,7 +121,7 @@ inlined void write_macs(struct ethhdr *eth, u64 word0, u64 word1)
 
 /* FORWARDED, with the frame's MACs written and the redirect set up, or the reason with the frame untouched.
  * The caller takes the TTL down after, and only after, FORWARDED. */
-inlined int send_out(struct ethhdr *eth, const struct flow *flow)
+inlined int send_out(struct ethhdr *eth, struct flow *flow)
 {
 	const struct adjacency *adjacency;
 	u64 word0, word1;
@@ -115,6 +142,7 @@ inlined int send_out(struct ethhdr *eth, const struct flow *flow)
 	if (REDIRECT(tx_ports, READ_ONCE(adjacency->ifindex), XDP_PASS) != XDP_REDIRECT)
 		return PASS_TX_PORT;
 	write_macs(eth, word0, word1);
+	flow->adjacency = id;
 	count_adjacency(id, flow->frame_octets);
 	return FORWARDED;
 }
@@ -129,9 +157,11 @@ inlined void decrease_ttl(struct iphdr *ip)
 	ip->ttl--;
 }
 
-inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, u64 seed, u64 frame_octets)
+inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, const struct control *settings, u64 frame_octets)
 {
 	struct flow flow = { .frame_octets = frame_octets };
+	const struct tcp_head *tcp = 0;
+	u64 seed = settings->hash_seed;
 	struct iphdr *ip;
 	long ports = 0;
 	int protocol, reason;
@@ -143,21 +173,29 @@ inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, u64 seed, u6
 	if (reason != FORWARDED)
 		return reason;
 	flow.l3_octets = net16(ip->tot_len);
-	if (!(ip->frag_off & IPV4_FRAGMENT))
+	if (!(ip->frag_off & IPV4_FRAGMENT)) {
 		ports = parse_ports(cursor, protocol, flow.l3_octets - sizeof(*ip));
+		tcp = tcp_to_measure(settings, cursor, protocol, flow.l3_octets - sizeof(*ip));
+	}
 	if (ports < 0)
 		return -ports;
 	flow.hash = hash_ipv4(seed, ip, ports);
 	flow.group = route_ipv4(ip->daddr);
+	if (tcp)
+		end_handshake(settings, tcp, flow.hash);
 	reason = send_out(eth, &flow);
 	if (likely(reason == FORWARDED))
 		decrease_ttl(ip);
+	if (tcp && tcp->flags & TCP_SYN && reason == FORWARDED)
+		begin_handshake(settings, tcp, answer_ipv4(seed, ip, ports), flow.adjacency);
 	return reason;
 }
 
-inlined int forward_ipv6(struct cursor *cursor, struct ethhdr *eth, u64 seed, u64 frame_octets)
+inlined int forward_ipv6(struct cursor *cursor, struct ethhdr *eth, const struct control *settings, u64 frame_octets)
 {
 	struct flow flow = { .frame_octets = frame_octets };
+	u64 seed = settings->hash_seed;
+	const struct tcp_head *tcp;
 	struct ipv6hdr *ip;
 	int next, reason;
 	u32 payload;
@@ -174,11 +212,16 @@ inlined int forward_ipv6(struct cursor *cursor, struct ethhdr *eth, u64 seed, u6
 	ports = parse_ports(cursor, next, payload);
 	if (ports < 0)
 		return -ports;
+	tcp = tcp_to_measure(settings, cursor, next, payload);
 	flow.hash = hash_ipv6(seed, ip, ports);
 	flow.group = route_ipv6(&ip->daddr);
+	if (tcp)
+		end_handshake(settings, tcp, flow.hash);
 	reason = send_out(eth, &flow);
 	if (likely(reason == FORWARDED))
 		ip->hop_limit--;
+	if (tcp && tcp->flags & TCP_SYN && reason == FORWARDED)
+		begin_handshake(settings, tcp, answer_ipv6(seed, ip, ports), flow.adjacency);
 	return reason;
 }
 

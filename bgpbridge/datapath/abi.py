@@ -33,8 +33,14 @@ __all__ = [
     "MAX_ADJACENCIES",
     "MAX_GROUPS",
     "MAX_INTERFACES",
+    "RTT_RING",
+    "RTT_SAMPLES",
+    "RTT_SHIFT",
+    "RTT_START",
+    "RTT_STARTS",
     "Adjacency",
     "AdjacencyState",
+    "ControlFlag",
     "GroupFlag",
     "Reason",
     "XdpVerdict",
@@ -43,11 +49,14 @@ __all__ = [
     "lpm6_keys",
 ]
 
-LAYOUT = 1
+LAYOUT = 2
 GROUP_SLOTS = 64
 MAX_GROUPS = 32768
 MAX_ADJACENCIES = 4096
 MAX_INTERFACES = 256
+RTT_STARTS = 16384
+RTT_SAMPLES = 256
+RTT_SHIFT = 16
 
 GROUP_NONE, GROUP_PUNT, GROUP_BLACKHOLE, GROUP_FIRST_FREE = 0, 1, 2, 16
 
@@ -61,11 +70,13 @@ CONTROL = np.dtype(
         ("layout", "<u4"),
         ("hash_seed", "<u8"),
         ("flags", "<u4"),
-        ("reserved0", "<u4"),
+        ("rtt_mask", "<u4"),
         ("reserved", "<u8", 5),
     ]
 )
 INTERFACE = np.dtype([("word", "<u8")])
+RTT_START = np.dtype([("began_ns", "<u8"), ("expected", "<u4"), ("adjacency", "<u4")])
+RTT_RING = np.dtype([("head", "<u8"), ("samples", "<u8", RTT_SAMPLES)])
 COUNTER = np.dtype([("packets", "<u8"), ("octets", "<u8")])
 
 
@@ -126,6 +137,12 @@ class GroupFlag(enum.IntFlag):
     VALID = 1
     PUNT = 2
     BLACKHOLE = 4
+
+
+class ControlFlag(enum.IntFlag):
+    """`flags` of struct control."""
+
+    RTT = 1
 
 
 class AdjacencyState(enum.IntEnum):

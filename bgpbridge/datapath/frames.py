@@ -115,9 +115,11 @@ def udp(sport: int = 4000, dport: int = 53, data: bytes = b"bgpbridge") -> bytes
     return struct.pack("!HHHH", sport, dport, 8 + len(data), 0) + data
 
 
-def tcp(sport: int = 4000, dport: int = 179, flags: int = 0x02, data: bytes = b"") -> bytes:
+def tcp(
+    sport: int = 4000, dport: int = 179, flags: int = 0x02, data: bytes = b"", *, sequence: int = 1, acked: int = 0
+) -> bytes:
     """A TCP segment (SYN unless told otherwise) with a checksum of zero: a router does not look."""
-    return struct.pack("!HHIIBBHHH", sport, dport, 1, 0, 5 << 4, flags, 1024, 0, 0) + data
+    return struct.pack("!HHIIBBHHH", sport, dport, sequence, acked, 5 << 4, flags, 1024, 0, 0) + data
 
 
 def icmp(kind: int = 8, code: int = 0, data: bytes = bytes(8)) -> bytes:

@@ -54,6 +54,7 @@ class Maps:
     groups: npt.NDArray[Any] = field(init=False, repr=False)
     adjacencies: npt.NDArray[Any] = field(init=False, repr=False)
     control: npt.NDArray[Any] = field(init=False, repr=False)
+    rtt_rings: npt.NDArray[Any] = field(init=False, repr=False)
     _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _slots: npt.NDArray[np.uint16] = field(init=False, repr=False)
     _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
@@ -63,6 +64,7 @@ class Maps:
         self.groups = _mapped(self.by_name["groups"])
         self.adjacencies = _mapped(self.by_name["adjacencies"])
         self.control = _mapped(self.by_name["control"])
+        self.rtt_rings = _mapped(self.by_name["rtt_rings"])
         words = self.groups.view(np.uint64).reshape(len(self.groups), -1)
         # columns, so that a store under traffic is one indexing and no more
         self._group_heads, self._slots = words[:, 0], self.groups["slots"]
@@ -158,6 +160,13 @@ class Maps:
     def enable(self, on: bool) -> None:
         """`bgpbridge on` and `off`: one store, and every packet is the kernel's."""
         self.control["enabled"][0] = int(on)
+
+    def measure_handshakes(self, one_in: int) -> None:
+        """Note the round-trip times of TCP handshakes (`datapath.rtt`) for one in so many flows, a power of two;
+        0 for none."""
+        self.control["rtt_mask"][0] = max(one_in - 1, 0)
+        flags = int(self.control["flags"][0]) & ~abi.ControlFlag.RTT
+        self.control["flags"][0] = flags | abi.ControlFlag.RTT if one_in else flags
 
     def store_group(self, group: int, slots: npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID) -> None:
         """Fill a group or change it under traffic: slots first (each packet sees a slot old or new), then

@@ -18,7 +18,7 @@ from bgpbridge.errors import CapacityError
 
 __all__ = ["MapSpec", "Sizes", "check_memory", "memory_estimate", "possible_cpus", "specs"]
 
-U32 = np.dtype("<u4")
+U32, U64 = np.dtype("<u4"), np.dtype("<u8")
 # Octets of kernel memory for one route, intermediate nodes and slab rounding included: measured on 6.18
 # with full tables (99 MiB for 1M IPv4 prefixes, 23 MiB for 220k IPv6 ones).
 TRIE_OCTETS = {"lpm4": 104, "lpm6": 112}
@@ -76,6 +76,8 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
         MapSpec("tx_ports", MapType.DEVMAP_HASH, U32, U32, abi.MAX_INTERFACES),
         MapSpec("counters", MapType.PERCPU_ARRAY, U32, abi.COUNTER, len(abi.Reason)),
         MapSpec("adjacency_counters", MapType.PERCPU_ARRAY, U32, abi.COUNTER, abi.MAX_ADJACENCIES),
+        MapSpec("rtt_starts", MapType.LRU_HASH, U64, abi.RTT_START, abi.RTT_STARTS),
+        MapSpec("rtt_rings", MapType.ARRAY, U32, abi.RTT_RING, possible_cpus(), mapped),
     )
 
 

@@ -22,10 +22,13 @@ STRUCTS = {
     "control": abi.CONTROL,
     "counter": abi.COUNTER,
     "interface": abi.INTERFACE,
+    "rtt_start": abi.RTT_START,
+    "rtt_ring": abi.RTT_RING,
 }
 ENUMS = {
     "reason": {**{r.name: r.value for r in abi.Reason}, "REASONS": len(abi.Reason)},
     "group_flag": {f"GROUP_F_{flag.name}": flag.value for flag in abi.GroupFlag},
+    "control_flag": {f"CONTROL_F_{flag.name}": flag.value for flag in abi.ControlFlag},
     "adjacency_state": {f"ADJACENCY_{state.name}": state.value for state in abi.AdjacencyState},
     "group_id": {
         "GROUP_NONE": abi.GROUP_NONE,
@@ -34,7 +37,7 @@ ENUMS = {
         "GROUP_FIRST_FREE": abi.GROUP_FIRST_FREE,
     },
 }
-CONSTANTS = ("LAYOUT", "GROUP_SLOTS", "MAX_GROUPS", "MAX_ADJACENCIES", "MAX_INTERFACES")
+CONSTANTS = ("LAYOUT", "GROUP_SLOTS", "MAX_GROUPS", "MAX_ADJACENCIES", "MAX_INTERFACES", "RTT_STARTS", "RTT_SAMPLES")
 
 
 def btf_types(path: Path) -> list[dict]:

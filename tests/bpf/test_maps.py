@@ -68,18 +68,19 @@ def test_pins_appear_as_one_folder_and_go_as_one(pin_path: Path) -> None:
 
 
 def test_a_killed_run_that_pinned_half_is_cleared_away(pin_path: Path) -> None:
-    half = pin_path / "new1"
+    half = pin_path / f"new{abi.LAYOUT}"
     half.mkdir()
     maps = Maps.create(SIZES)
     object_pin(maps.lpm4.fd, half / "lpm4")
     maps.close()
     Maps.open(pin_path, SIZES)[0].close()
-    assert {path.name for path in pin_path.iterdir()} & {"v1", "new1"} == {"v1"}
+    assert {path.name for path in pin_path.iterdir()} & {f"v{abi.LAYOUT}", f"new{abi.LAYOUT}"} == {f"v{abi.LAYOUT}"}
 
 
 def test_other_sizes_than_the_pinned_ones_are_refused_with_both_ways_out(pin_path: Path) -> None:
     Maps.open(pin_path, SIZES)[0].close()
-    with pytest.raises(LayoutError, match=r"v1/lpm4 is not laid out as ours: entries 100, expected 200") as caught:
+    message = rf"v{abi.LAYOUT}/lpm4 is not laid out as ours: entries 100, expected 200"
+    with pytest.raises(LayoutError, match=message) as caught:
         Maps.adopt(pin_path, Sizes(200, 50))
     assert "set datapath.max_ipv4 back" in caught.value.mend
     assert "bgpbridge clear" in caught.value.mend
@@ -106,7 +107,7 @@ def test_a_missing_pin_is_refused(pin_path: Path) -> None:
 def test_another_layout_number_inside_is_refused(pin_path: Path) -> None:
     maps, _ = Maps.open(pin_path, SIZES)
     maps.control["layout"] = 99
-    with pytest.raises(LayoutError, match="layout 99, not 1"):
+    with pytest.raises(LayoutError, match=f"layout 99, not {abi.LAYOUT}"):
         Maps.adopt(pin_path, SIZES)
     maps.close()
 
