@@ -82,7 +82,7 @@ def _policies(config: Config) -> Iterator[Oddity]:
     used = {peer.import_policy for peer in config.peers}
     names = {peer.name for peer in config.peers}
     for policy in config.policy_set.policies.values():
-        if policy.name not in used:
+        if policy.name not in used and policy.name not in config.policy_set.included:
             yield Oddity(policy.place, f"policy {policy.name} is the `import` of no peer")
         for term in policy.terms:
             wanted = {n for match in (*term.matches, *term.unless) for part in match.peer for n in part.names}

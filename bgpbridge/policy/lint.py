@@ -29,11 +29,14 @@ class Oddity:
 def lint(policies: PolicySet) -> list[Oddity]:
     """All oddities, policy by policy."""
     found = [
-        Oddity(place, f"the {kind} set `{name}` is used by no policy", "remove it, or name it in a `match`")
+        Oddity(place, f"the term `{name}` is included by no policy", "remove it, or `include` it")
+        if kind == "terms"
+        else Oddity(place, f"the {kind} set `{name}` is used by no policy", "remove it, or name it in a `match`")
         for kind, name, place in policies.unused
     ]
     for policy in policies.policies.values():
-        found += [*_unreached(policy), *_nothing_accepted(policy), *_covered(policy)]
+        part = policy.name in policies.included  # a part of others need not accept anything itself
+        found += [*_unreached(policy), *(() if part else _nothing_accepted(policy)), *_covered(policy)]
     return found
 
 

@@ -61,7 +61,9 @@ class PolicySet:
     policies: Mapping[str, Policy] = field(default_factory=dict)
     files: tuple[Path, ...] = ()
     unused: tuple[tuple[str, str, Place], ...] = ()
-    """(kind, name, place) of sets that no policy names."""
+    """(kind, name, place) of sets that no policy names, and of terms that none includes."""
+    included: frozenset[str] = frozenset()
+    """Names of policies and terms that others include."""
 
     @property
     def digest(self) -> str:

@@ -6,8 +6,6 @@ is wrong in any of them is raised together.
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +13,13 @@ from typing import Any
 from bgpbridge.documents import Document, Problem, blank_values, errors_of, parse, raise_errors, read_text, validate
 from bgpbridge.errors import DocumentError
 from bgpbridge.policy import conditions as c
-from bgpbridge.policy.as_paths import EXPECTED_PATTERN, AsnSet, PathPattern
+from bgpbridge.policy.as_paths import AsnSet
 from bgpbridge.policy.clauses import MOST_CLAUSES, count_clauses
 from bgpbridge.policy.communities import parse_value
 from bgpbridge.policy.edits import CommunityEdits, Edits
-from bgpbridge.policy.model import ACCEPT, Action, Policy, PolicySet, Term
-from bgpbridge.policy.schema import BoundsText, MatchText, PolicyFile, PolicyText, SetText, TermText
+from bgpbridge.policy.library import Entry, Library
+from bgpbridge.policy.model import Action, PolicySet, Term
+from bgpbridge.policy.schema import BoundsText, MatchText, PolicyFile, SetText, TermText
 from bgpbridge.policy.sets import Sets, Steps, collect
 from bgpbridge.types import Family
 from bgpbridge.wire.path_attributes import ORIGIN_NAMES
@@ -61,29 +60,23 @@ def loads_policies(texts: Sequence[tuple[str, str]]) -> PolicySet:
             parsed.append((document, model))
     sets, wrong = collect(parsed)
     errors += wrong
-    policies: dict[str, Policy] = {}
+    library, readers = Library(), []
     for document, model in parsed:
-        problems = []
-        for name, text_ in model.policies.items():
-            path = ("policies", name)
-            problems += _claimed(name, path, policies)
-            policies.setdefault(name, _Reader(document, sets, problems).policy(name, text_, path))
-        errors += errors_of(document, problems)
+        reader = _Reader(document, sets, [])
+        reader.offer(model, library)
+        readers.append(reader)
+    library.read_all()
+    for reader in readers:
+        errors += errors_of(reader.document, reader.problems)
     raise_errors(errors)
-    return PolicySet(policies, tuple(Path(file) for _, file in texts), sets.unused())
-
-
-def _claimed(name: str, path: Steps, policies: dict[str, Policy]) -> list[Problem]:
-    if name == ACCEPT:
-        return [Problem(path, f"`{ACCEPT}` is the built-in policy", mend="choose another name", at_key=True)]
-    if name in policies:
-        first = policies[name].place
-        return [Problem(path, f"the policy `{name}` is already defined at {first}", mend="rename one", at_key=True)]
-    return []
+    of_sets = repr(sorted(sets.digests.items()))  # of all: one that it does not use costs a needless judgement at most
+    policies = {name: library.policy(name, of_sets) for name, e in library.entries.items() if e.kind == "policy"}
+    unused = (*sets.unused(), *library.unused())
+    return PolicySet(policies, tuple(Path(file) for _, file in texts), unused, frozenset(library.included))
 
 
 class _Reader:
-    """One document's policies. Problems are collected, so that all of them are reported."""
+    """One document's terms. Problems are collected, so that all of them are reported."""
 
     def __init__(self, document: Document, sets: Sets, problems: list[Problem]) -> None:
         self.document = document
@@ -91,26 +84,21 @@ class _Reader:
         self.problems = problems
         self.shared: dict[tuple[str, ...], c.PrefixIn] = {}
 
-    def policy(self, name: str, text: PolicyText, path: Steps) -> Policy:
-        """A policy with all its terms."""
-        terms: list[Term] = []
-        for index, term in enumerate(text.terms):
-            where = (*path, "terms", index)
-            if term.term in (known.name for known in terms):
-                self.problems.append(
-                    Problem((*where, "term"), f"a second term `{term.term}` in policy `{name}`", mend="rename one")
-                )
-            terms.append(self._term(term, where))
-        place = self.document.place(path, key=True)
-        return Policy(name, place, tuple(terms), self._digest(path))
-
-    def _digest(self, path: Steps) -> str:
-        """Of the policy's own text without places, and of every set there is: a set that it does not use
-        costs a needless second judgement at most."""
-        data = self.document.data
-        for step in path:
-            data = data[step]
-        return hashlib.sha256(repr((data, sorted(self.sets.digests.items()))).encode()).hexdigest()
+    def offer(self, model: PolicyFile, library: Library) -> None:
+        """The document's policies and named terms."""
+        for name, text in model.policies.items():
+            at: Steps = ("policies", name)
+            place, steps = self.document.place(at, key=True), range(len(text.terms))
+            where = (*at, "terms")
+            entry = Entry("policy", name, place, self.document, where, text.terms, steps, self._term, self.problems)
+            library.add(entry, at)
+        for index, term in enumerate(model.terms):
+            at = ("terms", index, "term")
+            place = self.document.place(at)
+            entry = Entry(
+                "term", term.term, place, self.document, ("terms",), (term,), (index,), self._term, self.problems
+            )
+            library.add(entry, at)
 
     def _term(self, text: TermText, path: Steps) -> Term:
         place = self.document.place((*path, "term"))
@@ -128,7 +116,7 @@ class _Reader:
         return c.Match(
             prefix=tuple(self._prefix_conditions(text, path)),
             attributes=tuple(self._attribute_conditions(text, path)),
-            peer=(c.PeerIn(frozenset(text.peer)),) if text.peer else (),
+            peer=(c.PeerIn(self.sets.peer_names(text.peer)),) if text.peer else (),
         )
 
     def _prefix_conditions(self, text: MatchText, path: Steps) -> list[c.PrefixCondition]:
@@ -184,7 +172,7 @@ class _Reader:
         """Conditions on the whole AS path and on communities."""
         found: list[c.AttributeCondition] = []
         if text.as_path is not None:
-            found.append(c.PathMatches(tuple(self._patterns(text.as_path, (*path, "as_path")))))
+            found.append(c.PathMatches(self.sets.paths(text.as_path, (*path, "as_path"), self.problems)))
         if text.community is not None:
             where = (*path, "community")
             found.append(c.HasCommunity(self.sets.patterns(text.community, where, self.problems)))
@@ -193,16 +181,6 @@ class _Reader:
             found.append(c.HasCommunity(self.sets.patterns((one,), (), problems)))
             where = (*path, "every_community", index)
             self.problems += [Problem(where, p.problem, p.expected, p.mend) for p in problems]
-        return found
-
-    def _patterns(self, texts: Sequence[str], path: Steps) -> list[PathPattern]:
-        found = []
-        for index, text in enumerate(texts):
-            try:
-                found.append(PathPattern.parse(text, self.sets.asns))
-                self.sets.used |= {("asns", name) for name in re.findall(r"@([A-Za-z][A-Za-z0-9_.-]*)", text)}
-            except ValueError as error:
-                self.problems.append(Problem((*path, index), str(error), EXPECTED_PATTERN))
         return found
 
     def _edits(self, text: SetText, path: Steps) -> Edits:

@@ -10,12 +10,32 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PlainValidator, WithJsonSchema, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Discriminator,
+    Field,
+    PlainValidator,
+    Tag,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from bgpbridge.documents import Strict, refuse
 from bgpbridge.types import IPAddress, parse_address
 
-__all__ = ["BoundsText", "FileText", "MatchText", "PolicyFile", "PrependText", "SetText", "SetsText", "TermText"]
+__all__ = [
+    "BoundsText",
+    "FileText",
+    "IncludeText",
+    "MatchText",
+    "PolicyFile",
+    "PolicyText",
+    "PrependText",
+    "SetText",
+    "SetsText",
+    "TermText",
+]
 
 
 _NAME = r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$"
@@ -133,15 +153,22 @@ class SetsText(Written):
         "prefix": "prefixes",
         "as_sets": "asns",
         "as": "asns",
+        "as_path": "as_paths",
         "community": "communities",
+        "groups": "peers",
+        "peer_groups": "peers",
     }
 
     prefixes: dict[NameText, PrefixItems] = Field(default_factory=dict)
     """Prefix patterns, inline or from files."""
     asns: dict[NameText, Texts] = Field(default_factory=dict)
     """AS numbers and ranges."""
+    as_paths: dict[NameText, Texts] = Field(default_factory=dict)
+    """Anchored patterns of whole AS paths."""
     communities: dict[NameText, Texts] = Field(default_factory=dict)
     """Community patterns of any kind."""
+    peers: dict[NameText, Texts] = Field(default_factory=dict)
+    """Groups of peers, by our names for them."""
 
 
 class MatchText(Written):
@@ -177,9 +204,9 @@ class MatchText(Written):
     ] = None
     """The address family: ipv4 or ipv6."""
     peer: Texts | None = None
-    """Peers that the route may have come from, by our names for them."""
+    """Peers that the route may have come from, by our names for them, or names of peer sets."""
     as_path: Texts | None = None
-    """Anchored patterns of the whole path: `64500 * (65001|@customers)`."""
+    """Anchored patterns of the whole path, `64500 * (65001|@customers)`, or names of AS path sets."""
     path_length: Bounds | None = None
     """The AS path's length as the decision counts it."""
     path_contains: Texts | None = None
@@ -303,23 +330,51 @@ class TermText(Written):
         return self
 
 
+class IncludeText(Written):
+    """Terms from elsewhere, put in at this place."""
+
+    include: NameText = Field(examples=["bogons"])
+    """The name of a policy, whose terms they are, or of a term under `terms` of any file."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _alone(cls, value: Any) -> Any:
+        if isinstance(value, dict) and set(value) != {"include"}:
+            raise refuse(
+                "says more than what to include", "`include: NAME` alone", "move the rest into a term of its own"
+            )
+        return value
+
+
+def _kind_of_item(value: Any) -> str:
+    included = "include" in value if isinstance(value, dict) else isinstance(value, IncludeText)
+    return "[include]" if included else "[term]"  # in brackets: pydantic's remark, not a key of the file
+
+
+TermItem = Annotated[
+    Annotated[TermText, Tag("[term]")] | Annotated[IncludeText, Tag("[include]")], Discriminator(_kind_of_item)
+]
+
+
 class PolicyText(Written):
     """A policy: terms in order. A route that no term accepts or rejects is refused."""
 
     synonyms: ClassVar[dict[str, str]] = {"rules": "terms", "statements": "terms", "default": "terms"}
 
-    terms: Annotated[tuple[TermText, ...], Field(min_length=1)]
-    """The terms."""
+    terms: Annotated[tuple[TermItem, ...], Field(min_length=1)]
+    """The terms, and includes of others."""
     description: Annotated[str, Field(max_length=200)] | None = None
     """Free text."""
 
 
 class PolicyFile(Written):
-    """A file of sets and policies."""
+    """A file of sets, terms and policies."""
 
     synonyms: ClassVar[dict[str, str]] = {"policy": "policies", "filters": "policies", "lists": "sets"}
 
     sets: SetsText = SetsText()
     """Named sets."""
+    terms: tuple[TermText, ...] = ()
+    """Terms for policies to include by name."""
     policies: dict[NameText, PolicyText] = Field(default_factory=dict)
     """Policies by name; a peer names one with `import`."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from bgpbridge.documents import Document, Problem, did_you_mean, errors_of
 from bgpbridge.errors import DocumentError, Place
-from bgpbridge.policy.as_paths import EXPECTED_ASNS, AsnSet, parse_asns
+from bgpbridge.policy.as_paths import EXPECTED_ASNS, EXPECTED_PATTERN, AsnSet, PathPattern, parse_asns
 from bgpbridge.policy.communities import EXPECTED as EXPECTED_COMMUNITY
 from bgpbridge.policy.communities import CommunityPattern, parse_pattern
 from bgpbridge.policy.prefixes import EXPECTED as EXPECTED_PREFIX
@@ -30,7 +30,9 @@ class Sets:
 
     prefixes: dict[str, tuple[PrefixRange, ...]] = field(default_factory=dict)
     asns: dict[str, AsnSet] = field(default_factory=dict)
+    as_paths: dict[str, tuple[PathPattern, ...]] = field(default_factory=dict)
     communities: dict[str, tuple[CommunityPattern, ...]] = field(default_factory=dict)
+    peers: dict[str, tuple[str, ...]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     places: dict[tuple[str, str], Place] = field(default_factory=dict)
     used: set[tuple[str, str]] = field(default_factory=set)
@@ -55,6 +57,19 @@ class Sets:
         self.used |= {("communities", text) for text in texts}
         expected = ("community set", EXPECTED_COMMUNITY)
         return _read(texts, self.communities, parse_pattern, expected, path, problems)
+
+    def paths(self, texts: Sequence[str], path: Steps, problems: list[Problem]) -> tuple[PathPattern, ...]:
+        """Names of AS path sets, and patterns, in which `@name` stands for a set of AS numbers."""
+        self.used |= {("as_paths", text) for text in texts}
+        words = ("AS path set", EXPECTED_PATTERN)
+        found = _read(texts, self.as_paths, lambda t: (PathPattern.parse(t, self.asns),), words, path, problems)
+        self.used |= {("asns", name) for p in found for name in re.findall(r"@([A-Za-z][A-Za-z0-9_.-]*)", p.text)}
+        return found
+
+    def peer_names(self, texts: Sequence[str]) -> frozenset[str]:
+        """Names of peers, and the members of the groups among them; a group goes before a peer of its name."""
+        self.used |= {("peers", text) for text in texts}
+        return frozenset(name for text in texts for name in self.peers.get(text, (text,)))
 
 
 def _read(
@@ -105,8 +120,27 @@ def collect(files: Sequence[tuple[Document, PolicyFile]]) -> tuple[Sets, list[Do
             if _claim(sets, document, "communities", name, problems):
                 sets.communities[name] = empty.patterns(texts, ("sets", "communities", name), problems)
                 sets.digests[f"communities {name}"] = _digest(sets.communities[name])
+        for name, texts in model.sets.peers.items():
+            if _claim(sets, document, "peers", name, problems):
+                sets.peers[name] = tuple(texts)
+                sets.digests[f"peers {name}"] = _digest(sorted(texts))
+        errors += errors_of(document, problems)
+    for document, model in files:  # they may name sets of AS numbers of any file
+        problems = []
+        _collect_paths(sets, document, model.sets.as_paths, problems)
         errors += errors_of(document, problems)
     return sets, errors
+
+
+def _collect_paths(
+    sets: Sets, document: Document, listed: Mapping[str, Sequence[str]], problems: list[Problem]
+) -> None:
+    empty = Sets(asns=sets.asns)
+    for name, texts in listed.items():
+        if _claim(sets, document, "as_paths", name, problems):
+            sets.as_paths[name] = empty.paths(texts, ("sets", "as_paths", name), problems)
+            sets.digests[f"as_paths {name}"] = _digest(pattern.text for pattern in sets.as_paths[name])
+    sets.used |= empty.used & set(sets.places)
 
 
 def _claim(sets: Sets, document: Document, kind: str, name: str, problems: list[Problem]) -> bool:

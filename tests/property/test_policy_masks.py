@@ -56,8 +56,8 @@ CONDITIONS: dict[str, st.SearchStrategy[Any]] = {
     "prefix": st.lists(st.one_of(prefix_texts(), st.just("nets")), min_size=1, max_size=3),
     "prefix_length": bounds(32),
     "family": st.lists(st.sampled_from(["ipv4", "ipv6"]), min_size=1, max_size=2),
-    "peer": st.lists(st.sampled_from([*PEERS, "nobody"]), min_size=1, max_size=2),
-    "as_path": st.lists(tokens, min_size=1, max_size=4).map(" ".join),
+    "peer": st.lists(st.sampled_from([*PEERS, "nobody", "greek"]), min_size=1, max_size=2),
+    "as_path": st.one_of(st.lists(tokens, min_size=1, max_size=4).map(" ".join), st.just("walks")),
     "path_length": bounds(5),
     "path_contains": st.sampled_from([[1], ["low"], ["2-3", 5]]),
     "neighbor_as": st.sampled_from([[1], ["low"], ["0"]]),
@@ -107,7 +107,9 @@ def terms(draw: st.DrawFn, number: int) -> dict[str, Any]:
 SETS = {
     "prefixes": {"nets": ["192.0.2.0/24 or-longer", "64.0.0.0/2 ge 9", "2001:db8::/32 or-longer", "c000::/2 le 127"]},
     "asns": {"low": ["1-2"]},
+    "as_paths": {"walks": ["1 *", "* @low", "?"]},
     "communities": {"some": ["1:1", "3:3:3"]},
+    "peers": {"greek": ["beta", "nobody"]},
 }
 
 
@@ -116,7 +118,12 @@ def policies(draw: st.DrawFn) -> PolicySet:
     written = [draw(terms(number)) for number in range(draw(st.integers(1, 6)))]
     if draw(st.booleans()):
         written.append({"term": "last", "then": "accept", "set": {"local_pref": 7}})
-    text = json.dumps({"sets": SETS, "policies": {"p": {"terms": written}}})
+    named = [term for term in written[1:] if draw(st.booleans())]
+    first, *rest = ({"include": term["term"]} if term in named else term for term in written)
+    wanted = (
+        {"part": {"terms": rest}, "p": {"terms": [first, {"include": "part"}]}} if rest else {"p": {"terms": [first]}}
+    )
+    text = json.dumps({"sets": SETS, "terms": named, "policies": wanted})
     return loads_policies([(text, "policy.yml")])
 
 

@@ -17,7 +17,7 @@ from bgpbridge.documents import known_keys, parse, read_text
 from bgpbridge.policy.evaluate import evaluate
 from bgpbridge.policy.model import PolicySet
 from bgpbridge.policy.parse import load_policies, loads_policies
-from bgpbridge.policy.schema import CommunityEditsText, MatchText, SetText, TermText
+from bgpbridge.policy.schema import CommunityEditsText, IncludeText, MatchText, SetsText, SetText, TermText
 from bgpbridge.types import Prefix
 from bgpbridge.wire.path_attributes import PathAttributes
 from bgpbridge.wire.segments import Segment, SegmentKind
@@ -121,7 +121,10 @@ def test_policy_page(text: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("page", "models"),
-    [("policy.md", [TermText, MatchText, SetText, CommunityEditsText]), ("configuration.md", [PeerOptions, Peer])],
+    [
+        ("policy.md", [TermText, IncludeText, SetsText, MatchText, SetText, CommunityEditsText]),
+        ("configuration.md", [PeerOptions, Peer]),
+    ],
 )
 def test_pages_name_every_key(page: str, models: list[type[BaseModel]]) -> None:
     text = (ROOT / "docs" / page).read_text()

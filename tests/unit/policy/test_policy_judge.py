@@ -244,3 +244,49 @@ def test_family_of_a_prefix_decides_which_table_is_asked(policies: PolicySet) ->
     assert ask(judge, [1], "2001:db8:1::/48") == [1]
     assert ask(judge, [1], "10.0.0.0/9") == [0]
     assert Family.IPV6.bits == 128
+
+
+def test_included_terms_stand_where_the_include_stands_and_keep_their_lines() -> None:
+    text = """\
+    sets:
+      peers: {uplinks: [a, b]}
+      as_paths: {short: ["?", "? ?"]}
+    terms:
+      - {term: ours, match: {origin_as: 65000}, then: reject}
+    policies:
+      part:
+        terms:
+          - {term: quick, match: {peer: uplinks, as_path: short}, set: {local_pref: 7}, then: accept}
+      whole:
+        terms:
+          - include: ours
+          - include: part
+          - {term: rest, then: accept}
+      other:
+        terms:
+          - include: part
+          - include: ours
+          - {term: rest, then: accept}
+    """
+    policies = loads_policies([(text, "p.yml")])
+    assert [term.name for term in policies.policies["other"].terms] == ["quick", "ours", "rest"]
+    prefix, route = Prefix.parse("198.51.100.0/24"), attributes(1, 65000)
+    whole, other = (evaluate(policies.policies[name], prefix, route, "a") for name in ("whole", "other"))
+    assert (whole.accept, whole.term, whole.line, whole.policy) == (False, "ours", 5, "whole")
+    assert (other.accept, other.term, other.line, other.changes.local_pref) == (True, "quick", 9, 7)
+    assert evaluate(policies.policies["other"], prefix, attributes(1, 2), "c").term == "rest"
+    assert lint(policies) == []
+
+
+def test_a_policy_means_something_else_when_what_it_includes_does() -> None:
+    text = """\
+    terms:
+      - {term: ours, match: {origin_as: 65000}, then: reject}
+    policies:
+      part: {terms: [{include: ours}]}
+      whole: {terms: [{include: part}, {term: rest, then: accept}]}
+      alone: {terms: [{term: rest, then: accept}]}
+    """
+    before, after = (loads_policies([(t, "p.yml")]).policies for t in (text, text.replace("65000", "65001")))
+    assert before["whole"].digest != after["whole"].digest
+    assert before["alone"].digest == after["alone"].digest
