@@ -24,8 +24,12 @@ class Capability:
     CHOWN = 0
     DAC_OVERRIDE = 1
     FOWNER = 3
+    KILL = 5
+    SETGID = 6
+    SETUID = 7
     NET_BIND_SERVICE = 10
     NET_ADMIN = 12
+    NET_RAW = 13
     PERFMON = 38
     BPF = 39
 
