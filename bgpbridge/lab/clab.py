@@ -19,7 +19,7 @@ __all__ = ["Endpoint", "File", "Link", "NodeKeys", "TopologyKeys", "read"]
 _PASSED_OVER = """
     aliases auto-remove cap-add certificate cgroup-parent cgroupns-mode cmd components config cpu cpu-set
     credentials devices dns enforce-startup-config entrypoint env-files extras healthcheck hostname
-    image-pull-policy license link-apply-mode memory mgmt-ipv4 mgmt-ipv6 network-mode pid-mode ports privileged
+    image-pull-policy license link-apply-mode memory mgmt-ipv4 mgmt-ipv6 pid-mode ports privileged
     restart-policy runtime security-opts shm-size stages startup-config startup-delay suppress-startup-config
     tmpfs type user volumes
 """
@@ -53,6 +53,7 @@ class NodeKeys(Keys):
     env: dict[str, Text] = {}
     labels: dict[str, Text] = {}
     sysctls: dict[str, Text] = {}
+    network_mode: str | None = Field(default=None, alias="network-mode")
     passed_over = frozenset(_PASSED_OVER.split())
 
 

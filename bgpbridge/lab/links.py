@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from bgpbridge.documents import Problem, did_you_mean
 from bgpbridge.lab import clab
 
-__all__ = ["End", "Link", "link_of", "link_problems"]
+__all__ = ["End", "Link", "ends_of", "link_of", "link_problems"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Link:
     mtu: int = 1500
 
 
-def _ends(link: clab.Link) -> tuple[tuple[str, str], ...]:
+def ends_of(link: clab.Link) -> tuple[tuple[str, str], ...]:
     """Both ends as (node, interface)."""
     return tuple(
         (end.node, end.interface)
@@ -52,7 +52,7 @@ def link_of(link: clab.Link, numbers: Mapping[str, int]) -> Link:
 
 
 def _end(link: clab.Link, side: int, numbers: Mapping[str, int]) -> End:
-    node, interface = _ends(link)[side]
+    node, interface = ends_of(link)[side]
     raw = link.endpoints[side]
     mac = raw.mac if isinstance(raw, clab.Endpoint) and raw.mac else _mac(numbers[node], interface)
     own = (raw.ipv4, raw.ipv6) if isinstance(raw, clab.Endpoint) else ()
@@ -70,10 +70,10 @@ def _mac(node: int, interface: str) -> str:
 def link_problems(topology: clab.TopologyKeys) -> list[Problem]:
     """Everything about the links that cannot be meant here."""
     found = []
-    uses = Counter(end for link in topology.links for end in _ends(link))
+    uses = Counter(end for link in topology.links for end in ends_of(link))
     for index, link in enumerate(topology.links):
         path = ("topology", "links", index)
-        ends = _ends(link)
+        ends = ends_of(link)
         if link.type != "veth" or len(ends) != 2:
             mend = "in namespaces only veth links (two endpoints) can be made; run containerlab for the others"
             found.append(Problem(path, f"link {index + 1} is of type `{link.type}`", "two endpoints", mend))

@@ -29,6 +29,7 @@ from bgpbridge.lab.topology import Node, Topology
 
 __all__ = ["Say", "Stop", "clear", "launch", "make", "need", "prepare", "start"]
 
+AS_IN_A_CONTAINER = {"net.ipv4.ip_forward": "1"}  # where Docker runs every network namespace begins so
 READY_S = 30.0
 LOOK_S = 0.02  # how often to look for a socket; there is no event for a file of a program that is not ours
 Say = Callable[[str], None]
@@ -42,11 +43,12 @@ def make(lab: Lab, topology: Topology, say: Say) -> None:
     need(plans.values())
     lab.mounts = [str(item.bpffs) for item in plans.values() if item.bpffs]
     state.write(lab)
-    say(f"{len(topology.nodes)} namespaces, {len(topology.links)} cables")
+    say(f"{len(lab.own_namespaces)} namespaces, {len(topology.links)} cables")
     for node in topology.nodes:
         _go_on(interrupts.asked)
-        namespaces.create(lab.namespaces[node.name])
-        namespaces.set_sysctls(lab.namespaces[node.name], node.sysctls)
+        if not node.host:
+            namespaces.create(lab.namespaces[node.name])
+            namespaces.set_sysctls(lab.namespaces[node.name], {**AS_IN_A_CONTAINER, **node.sysctls})
     for number, link in enumerate(topology.links):
         _go_on(interrupts.asked)
         namespaces.plug(link, lab.namespaces, number)
@@ -153,8 +155,10 @@ def clear(lab: Lab) -> None:
     lab.up = False
     with contextlib.suppress(FileNotFoundError):
         state.write(lab)
-    names = set(lab.namespaces.values())
+    names = lab.own_namespaces
     processes.end(process.pid for process in lab.processes if process.alive)
+    for node in lab.guests:  # what bgpbridge leaves there on purpose when it ends
+        namespaces.clear_ours(lab.namespaces[node])
     sweep(names)
     for name in filter(namespaces.exists, names):  # all of them first: one that goes takes cables of others along
         namespaces.empty(name)

@@ -31,6 +31,7 @@ from bgpbridge.lab.links import Link
 
 __all__ = [
     "MARK",
+    "clear_ours",
     "create",
     "delete",
     "empty",
@@ -91,11 +92,17 @@ def empty(name: str) -> None:
     them that is minutes, under the lock that every other netlink request on the machine waits for. `ip route flush`
     goes in the order of the table, which is slow as well; our own routes, of which there may be many, are taken out
     as `bgpbridge clear` does."""
-    with contextlib.suppress(NetlinkError, TimeoutError):  # then the kernel takes its time
-        inside(name, _clear_ours)
+    clear_ours(name)
     for what in ("-4 route flush table main", "-6 route flush table main", "nexthop flush"):
         command = ["ip", "-n", name, *what.split()]
         subprocess.run(command, capture_output=True, check=False, start_new_session=True, env=marked(name))
+
+
+def clear_ours(name: str) -> None:
+    """Take out the routes and nexthop objects that a bgpbridge has left in a namespace, if it is still there."""
+    if exists(name):
+        with contextlib.suppress(NetlinkError, TimeoutError):  # then the kernel takes its time
+            inside(name, _clear_ours)
 
 
 def _clear_ours() -> None:

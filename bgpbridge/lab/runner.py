@@ -22,7 +22,7 @@ from bgpbridge.lab.daemons import Plan, plan
 from bgpbridge.lab.interrupts import interruptible
 from bgpbridge.lab.making import Say
 from bgpbridge.lab.state import Lab
-from bgpbridge.lab.topology import Node, load
+from bgpbridge.lab.topology import CONTAINER, Node, Topology, load
 
 __all__ = [
     "command",
@@ -58,8 +58,9 @@ def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = _s
     lab = Lab(
         name=name or topology.name,
         file=str(topology.file),
-        namespaces={node.name: _namespace(name or topology.name, node.name) for node in topology.nodes},
+        namespaces=_namespaces(name or topology.name, topology),
         runner=state.this_process() if ours else None,
+        guests=[node.name for node in topology.nodes if node.host and not topology.node(node.host)],
     )
     with interrupts.held(), state.held(lab.name):
         before = state.read(lab.name)
@@ -74,6 +75,24 @@ def up(file: Path, name: str | None = None, *, ours: bool = False, say: Say = _s
             making.clear(lab)
             raise
     return lab
+
+
+def _namespaces(lab: str, topology: Topology) -> dict[str, str]:
+    """The namespace of each node: its own, or that of the node whose network it shares."""
+    own = {node.name: _namespace(lab, node.name) for node in topology.nodes if not node.host}
+    return {
+        node.name: own[node.name] if not node.host else own.get(node.host) or _elsewhere(node.host)
+        for node in topology.nodes
+    }
+
+
+def _elsewhere(container: str) -> str:
+    """The namespace of a node of another lab, by the name that containerlab gives its container."""
+    for lab in state.known():
+        for node, namespace in lab.namespaces.items():
+            if lab.alive and container == f"{CONTAINER}{lab.name}-{node}":
+                return namespace
+    raise LabError(f"no lab that is up has a container {container}", mend="bring that lab up first: bgpbridge lab up")
 
 
 def down(name: str) -> None:

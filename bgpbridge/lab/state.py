@@ -35,6 +35,8 @@ class Lab:
     processes: list[Process] = field(default_factory=list)
     runner: Process | None = None
     up: bool = False
+    guests: list[str] = field(default_factory=list)
+    """Nodes that live in the namespace of another lab's node, which this lab neither makes nor removes."""
 
     @property
     def alive(self) -> bool:
@@ -46,6 +48,11 @@ class Lab:
         if node not in self.namespaces:
             raise LabError(f"lab {self.name} has no node {node}", mend=f"it has {', '.join(self.namespaces)}")
         return self.namespaces[node]
+
+    @property
+    def own_namespaces(self) -> set[str]:
+        """The namespaces that this lab makes and removes."""
+        return {namespace for node, namespace in self.namespaces.items() if node not in self.guests}
 
     def node_folder(self, node: str) -> Path:
         """Where a node's sockets, logs and generated files are."""

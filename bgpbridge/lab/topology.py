@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import enum
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bgpbridge.documents import Problem, did_you_mean, raise_problems
 from bgpbridge.lab import clab
-from bgpbridge.lab.links import End, Link, link_of, link_problems
+from bgpbridge.lab.links import End, Link, ends_of, link_of, link_problems
 
-__all__ = ["Bind", "Daemon", "End", "Link", "Node", "Topology", "load"]
+__all__ = ["CONTAINER", "Bind", "Daemon", "End", "Link", "Node", "Topology", "load"]
+
+
+SHARED, CONTAINER = "container:", "clab-"
 
 
 class Daemon(enum.StrEnum):
@@ -53,6 +56,9 @@ class Node:
     env: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     sysctls: Mapping[str, str] = field(default_factory=dict)
+    host: str = ""
+    """Whose network this node shares (`network-mode: container:HOST`): a node of this file, or the container
+    `clab-LAB-NODE` of a lab that is up. Empty for a node with a network of its own."""
 
     def bound(self, *targets: str) -> Path | None:
         """Our file behind the first of these places that is bound, alone or inside a bound folder."""
@@ -125,7 +131,13 @@ def _node(name: str, number: int, topology: clab.TopologyKeys, folder: Path) -> 
         env=env,
         labels={key: value for layer in layers for key, value in layer.labels.items()},
         sysctls={key: value for layer in layers for key, value in layer.sysctls.items()},
+        host=_host(layers),
     )
+
+
+def _host(layers: tuple[clab.NodeKeys, ...]) -> str:
+    mode = next((layer.network_mode for layer in reversed(layers) if layer.network_mode), "")
+    return mode.removeprefix(SHARED) if mode.startswith(SHARED) else ""
 
 
 def _bind(text: str, folder: Path) -> Bind:
@@ -162,8 +174,25 @@ def _node_problems(topology: clab.TopologyKeys, nodes: tuple[Node, ...]) -> list
             if not bind.source.exists():
                 mend = "paths are taken from the folder of this file"
                 found.append(Problem((*path, "binds"), f"node {node.name}: there is no {bind.source}", mend=mend))
+        found += _host_problems(path, node, topology)
         found += [_exec_problem(path, node, command) for command in node.exec if not _splits(command)]
     return found
+
+
+def _host_problems(path: tuple[str, ...], node: Node, topology: clab.TopologyKeys) -> Iterator[Problem]:
+    if not node.host:
+        return
+    where = (*path, "network-mode")
+    other = topology.nodes.get(node.host)
+    if node.host not in topology.nodes and not node.host.startswith(CONTAINER):
+        meant = did_you_mean(node.host, list(topology.nodes))
+        mend = f"did you mean `{meant}`?" if meant else ""
+        yield Problem(where, f"there is no node {node.host}", f"a node of this file, or {CONTAINER}LAB-NODE", mend)
+    elif node.host == node.name or (other and other.network_mode):
+        yield Problem(where, f"{node.host} has no network of its own", "a node that has one")
+    if any(name == node.name for link in topology.links for name, _ in ends_of(link)):
+        mend = f"give the link to {node.host}"
+        yield Problem(where, f"node {node.name} shares a network and has a link as well", mend=mend)
 
 
 def _splits(command: str) -> bool:

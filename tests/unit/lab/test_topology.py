@@ -82,6 +82,21 @@ def test_a_real_topology_of_containerlab(shared_data: Path) -> None:
     assert len(topology.nodes[3].exec) == 4
 
 
+def test_a_node_may_share_the_network_of_another_one(tmp_path: Path) -> None:
+    nodes = "{a: {kind: linux}, b: {kind: linux, network-mode: container:a}, c: {kind: linux, network-mode: MODE}}"
+    text = f"name: x\ntopology: {{nodes: {nodes}}}\n"
+    topology = load(written(tmp_path, text.replace("MODE", "container:clab-other-r1")))
+    assert [node.host for node in topology.nodes] == ["", "a", "clab-other-r1"]
+    assert [node.host for node in load(written(tmp_path, text.replace("MODE", "host"))).nodes] == ["", "a", ""]
+
+
+def test_who_shares_a_network_has_no_links(tmp_path: Path) -> None:
+    nodes = "{a: {kind: linux}, b: {kind: linux, network-mode: container:a}}"
+    links = '[{endpoints: ["a:eth1", "b:eth1"]}]'
+    with pytest.raises(DocumentError, match=r"(?s)node b shares a network and has a link.*give the link to a"):
+        load(written(tmp_path, f"name: x\ntopology: {{nodes: {nodes}, links: {links}}}\n"))
+
+
 @pytest.mark.parametrize("path", LABS, ids=lambda p: p.name)
 def test_our_labs_load_and_each_has_an_edge_of_ours(path: Path) -> None:
     topology = load(path)
@@ -98,6 +113,8 @@ MISTAKES = [
     ("{kind: linux, env: {BGPBRIDGE_NODE: brid}}", ":4:", "did you mean `bird`"),
     ('{kind: linux, binds: ["nowhere:/etc/x"]}', ":4:", "there is no"),
     ('{kind: linux, exec: ["echo \'open"]}', ":4:", "not a command"),
+    ("{kind: linux, network-mode: container:b}", ":4:", "there is no node b"),
+    ("{kind: linux, network-mode: container:a}", ":4:", "a has no network of its own"),
 ]
 
 
