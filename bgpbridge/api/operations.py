@@ -3,17 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from bgpbridge.api.parameters import PEER_NAME, flag
-from bgpbridge.api.table import Call
+from bgpbridge.api.parameters import PEER_NAME, flag, optional
+from bgpbridge.api.table import Call, Parameter
 from bgpbridge.errors import UsageError
 from bgpbridge.events import Severity
+from bgpbridge.pipeline.plan_report import Plan
 from bgpbridge.pipeline.reload import ReloadReport
 from bgpbridge.view.audit import AuditView, audit
 
-__all__ = ["REPAIR", "ClearedView", "SwitchedView", "clear_hold_off", "compare", "reload", "switch_off", "switch_on"]
+__all__ = [
+    "FILE",
+    "REPAIR",
+    "ClearedView",
+    "SwitchedView",
+    "clear_hold_off",
+    "compare",
+    "plan",
+    "reload",
+    "switch_off",
+    "switch_on",
+]
 
 REPAIR = flag("repair", "Bring in line what differs, then compare again")
+
+
+def _read_file(text: str) -> Path:
+    if not text.startswith("/") or "\0" in text:
+        raise UsageError(f"file={text!r} is not a whole path", mend="one that begins with /")
+    return Path(text)
+
+
+FILE: Parameter[Path | None] = optional("file", _read_file, "A whole path; the configured file where it does not stand")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +62,16 @@ async def compare(call: Call) -> AuditView:
 async def reload(call: Call) -> ReloadReport:
     """Take the file over."""
     return await call.reloading.take_over()
+
+
+async def plan(call: Call) -> Plan:
+    """What a reload would do. Over TCP only files beside the configuration are read: refusals quote what is in them."""
+    file, folder = call[FILE], call.bridge.config.path.parent.resolve()
+    transport = call.request.transport
+    here = transport is not None and isinstance(transport.get_extra_info("sockname"), str)
+    if file is not None and not here and not file.resolve().is_relative_to(folder):
+        raise UsageError(f"{file} is not in {folder}", mend="put it there, or ask on the control socket")
+    return await call.reloading.foretell(file)
 
 
 def clear_hold_off(call: Call) -> ClearedView:

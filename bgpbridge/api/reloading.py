@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 
 from bgpbridge.config import load_config
 from bgpbridge.errors import BridgeError
 from bgpbridge.events import Severity
 from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.plan import plan
+from bgpbridge.pipeline.plan_report import Plan
 from bgpbridge.pipeline.reload import ReloadReport, reload
 
 __all__ = ["Reloading"]
@@ -38,3 +41,8 @@ class Reloading:
         async with self._one:
             new = await asyncio.to_thread(load_config, self._bridge.config.path)
             return reload(self._bridge, new)
+
+    async def foretell(self, file: Path | None) -> Plan:
+        """What it would do with this file, None the configured one; no reload happens meanwhile. Raises BridgeError."""
+        async with self._one:
+            return await plan(self._bridge, file)

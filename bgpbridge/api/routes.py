@@ -10,6 +10,7 @@ from bgpbridge.api import listings, operations
 from bgpbridge.api.parameters import ADDRESS, PEER_NAME, TARGET
 from bgpbridge.api.table import Route
 from bgpbridge.events import Event
+from bgpbridge.pipeline.plan_report import Plan
 from bgpbridge.pipeline.reload import ReloadReport
 from bgpbridge.view.audit import AuditView
 from bgpbridge.view.counters import CounterView, counters
@@ -97,6 +98,15 @@ DOINGS = (
         writes=True,
     ),
     Route("POST", "/reload", "Take the changed configuration over", operations.reload, ReloadReport, writes=True),
+    Route(
+        "POST",
+        "/plan",
+        "What a reload would do; nothing is changed",
+        operations.plan,
+        Plan,
+        (operations.FILE,),
+        writes=True,
+    ),
     Route(
         "POST",
         "/peers/{name}/clear-hold-off",

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import click
 from click.shell_completion import get_completion_class
 
-from bgpbridge.cli.commands import JSON, Asking, Command, pass_asking, say
+from bgpbridge.cli.commands import EXIT_CODES, JSON, Asking, Command, pass_asking, say
 from bgpbridge.cli.text.counters import audit_text
+from bgpbridge.cli.text.plan import plan_text
 from bgpbridge.cli.text.words import Json, warn
 
 __all__ = ["COMMANDS", "completion"]
 
+WOULD_CHANGE = 4
 SHELLS = ("bash", "zsh", "fish")
 
 
@@ -28,6 +31,26 @@ def _reload_text(report: Json) -> Iterator[str]:
     yield from report["done"] or ["nothing to change"]
     for key in report["restart"]:
         yield warn(f"{key} has changed and waits for a restart")
+
+
+PLAN_CODES = f"{EXIT_CODES} 4 the file would change something."
+
+
+@click.command(cls=Command, epilog=PLAN_CODES)
+@click.argument("file", type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True), required=False)
+@JSON
+@pass_asking
+@click.pass_context
+def plan(context: click.Context, asking: Asking, file: Path | None, as_json: bool) -> None:
+    """Show what `reload` would do to the live table: peers, routes, groups; nothing is changed.
+
+    Without FILE: the configuration and its policies as they stand on disk now. FILE is another configuration, or a
+    policy file that is taken in place of the one of the same name (or beside the others). The daemon reads it. Exit
+    code 4 when something would change.
+    """
+    report = asking.client.post("/v1/plan", {"file": str(file)} if file is not None else {})
+    say(report, as_json, plan_text)
+    context.exit(WOULD_CHANGE if report["changes"] else 0)
 
 
 @click.command(cls=Command)
@@ -75,4 +98,4 @@ def completion(context: click.Context, shell: str) -> None:
     click.echo(kind(context.find_root().command, {}, "bgpbridge", "_BGPBRIDGE_COMPLETE").source())
 
 
-COMMANDS = (on, off, reload, audit)
+COMMANDS = (on, off, reload, plan, audit)

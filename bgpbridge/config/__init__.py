@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from bgpbridge.config.advice import advise, missing_passwords
 from bgpbridge.config.diff import ConfigDiff, PeerChange, diff
-from bgpbridge.config.load import load_config, loads_config
+from bgpbridge.config.load import load_changed, load_config, loads_config
 from bgpbridge.config.model import Config
 from bgpbridge.config.peer import Announcement, Password, Peer
 from bgpbridge.config.schema import config_schema, policy_schema
@@ -21,6 +21,7 @@ __all__ = [
     "advise",
     "config_schema",
     "diff",
+    "load_changed",
     "load_config",
     "loads_config",
     "missing_passwords",

@@ -25,16 +25,18 @@ from bgpbridge.documents import (
 from bgpbridge.errors import DocumentError
 from bgpbridge.policy.model import PolicySet
 from bgpbridge.policy.parse import load_policies
+from bgpbridge.policy.schema import PolicyFile
 
-__all__ = ["load_config", "loads_config"]
-
-
-def load_config(path: Path) -> Config:
-    """The file, checked, with its policies. Raises DocumentError with everything that is wrong."""
-    return loads_config(read_text(path), path)
+__all__ = ["load_changed", "load_config", "loads_config"]
 
 
-def loads_config(text: str, path: Path) -> Config:
+def load_config(path: Path, instead: Path | None = None) -> Config:
+    """The file, checked, with its policies. Raises DocumentError with everything that is wrong. `instead` is a policy
+    file to be read in place of the one of the same name, or beside the others when there is none."""
+    return loads_config(read_text(path), path, instead)
+
+
+def loads_config(text: str, path: Path, instead: Path | None = None) -> Config:
     """The same from text; `path` names it, and its folder is where relative paths begin."""
     document = parse(text, str(path))
     raise_problems(document, blank_values(document))
@@ -46,12 +48,26 @@ def loads_config(text: str, path: Path) -> Config:
         peer.set_place(document.place(("peers", index, "name")))
     problems = cross_check(config, document)
     files, missing = policy_files(config)
+    if instead is not None:
+        files = [file for file in files if file.name != instead.name] + [instead]
     policies, errors = _policies(files, complete=not missing)
     if policies is not None:
         problems += import_names(config, policies)
     raise_errors([*errors_of(document, [*problems, *missing]), *errors])
     assert policies is not None
     return config.loaded(policies, path)
+
+
+def load_changed(running: Path, file: Path | None = None) -> Config:
+    """What a change would make of the configuration: `file` is a whole configuration, or a policy file that comes
+    into the one that runs; None is that one as it stands on disk. Raises DocumentError."""
+    if file is None:
+        return load_config(running)
+    keys = parse(read_text(file), str(file)).data
+    policy = isinstance(keys, dict) and set(keys) <= set(PolicyFile.model_fields)
+    if policy and not (isinstance(keys.get("policies"), list)):
+        return load_config(running, file)
+    return load_config(file)
 
 
 def policy_files(config: Config) -> tuple[list[Path], list[Problem]]:

@@ -59,7 +59,7 @@ from bgpbridge.speaker.launch import Handles, replace_file
 from bgpbridge.speaker.render import render
 from bgpbridge.types import Family, IPAddress, Prefix
 
-__all__ = ["Bridge", "Files", "decision_options"]
+__all__ = ["Bridge", "Files", "decision_options", "peer_info"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +81,20 @@ def decision_options(decision: Decision) -> DecisionOptions:
         ibgp_paths=decision.multipath.ibgp,
         relax=decision.multipath.relax,
         backups=decision.backups,
+    )
+
+
+def peer_info(index: int, peer: Peer, ebgp: bool) -> PeerInfo:
+    """What the RIB needs to know of a peer."""
+    return PeerInfo(
+        index=index,
+        name=peer.name,
+        address=peer.address,
+        asn=peer.asn,
+        ebgp=ebgp,
+        weight=peer.weight,
+        add_path_limit=peer.add_path_limit,
+        ceilings=ceilings_of(peer.max_prefix),
     )
 
 
@@ -257,17 +271,7 @@ class Bridge:
         """What the RIB and the policies need to know of a peer, new or changed."""
         config = peer.config
         self.judge.set_peer(peer.index, PeerContext(config.name, peer.ebgp, config.import_policy))
-        info = PeerInfo(
-            index=peer.index,
-            name=config.name,
-            address=config.address,
-            asn=config.asn,
-            ebgp=peer.ebgp,
-            weight=config.weight,
-            add_path_limit=config.add_path_limit,
-            ceilings=ceilings_of(config.max_prefix),
-        )
-        self.rib.add_peer(info)
+        self.rib.add_peer(peer_info(peer.index, config, peer.ebgp))
 
     @property
     def lanes(self) -> int:

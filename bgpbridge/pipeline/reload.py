@@ -19,7 +19,7 @@ from bgpbridge.pipeline.peers import number_peers
 from bgpbridge.speaker.launch import replace_file
 from bgpbridge.speaker.render import render
 
-__all__ = ["ReloadReport", "reload"]
+__all__ = ["ReloadReport", "ready", "reload"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +35,7 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
     change = diff(bridge.config, new)
     memory = bridge.lane_memory
     known = {peer.name: peer.index for peer in bridge.peers}
-    busy = [bridge.peers_by_name(peer.name).index for peer in change.peers_removed]
-    numbers = number_peers(new, known, bridge.lanes, (*busy, *bridge.leaving))
-    rendered = render(new, numbers, passwords_of(new))
+    numbers, rendered = ready(bridge, new, change)
     # the table first: it holds the old peers as well, so that it fits whether the file after it succeeds or not
     memory.write_peers({**known, **numbers})
     replace_file(bridge.files.speaker_config, rendered, bridge.config.speaker.user)
@@ -54,6 +52,14 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
     summary = "; ".join(done) if done else "nothing to change"
     bridge.events.add("reloaded", str(new.path), summary, Severity.NOTICE)
     return ReloadReport(tuple(done), change.restart)
+
+
+def ready(bridge: Bridge, new: Config, change: ConfigDiff) -> tuple[dict[str, int], str]:
+    """(indices of the peers by name, the speaker's configuration), nothing changed. Raises what `reload` does."""
+    known = {peer.name: peer.index for peer in bridge.peers}
+    busy = [bridge.peers_by_name(peer.name).index for peer in change.peers_removed]
+    numbers = number_peers(new, known, bridge.lanes, (*busy, *bridge.leaving))
+    return numbers, render(new, numbers, passwords_of(new))
 
 
 def _in_force(old: Config, new: Config, change: ConfigDiff) -> Config:

@@ -6,6 +6,10 @@ worked out about attribute ids stays valid for every policy whose meaning did no
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +35,7 @@ class PolicyJudge:
         self._view: AttributeView | None = None
         self._peers: dict[int, PeerContext] = {}
         self._courts: dict[str, _Court] = {}
+        self._trials: list[PolicyJudge] = []
 
     def attach(self, view: AttributeView) -> None:
         """The attribute table whose ids it will be asked about."""
@@ -47,6 +52,32 @@ class PolicyJudge:
             if court.compiled.policy.digest == policies.policies[name].digest
         }
         self.policies = policies
+
+    @contextmanager
+    def trial(self, policies: PolicySet, peers: Mapping[int, PeerContext]) -> Iterator[PolicyJudge]:
+        """A judge like this one under other policies and peers, for as long as the block runs. What it works out
+        stays its own; ids that are released are forgotten by it as well."""
+        other = copy.copy(self)
+        other.policies, other._peers, other._courts, other._trials = policies, {**self._peers, **peers}, {}, []
+        self._trials.append(other)
+        try:
+            yield other
+        finally:
+            self._trials.remove(other)
+
+    def prepare(self, compiled: Iterable[CompiledPolicy]) -> None:
+        """Take policies that were compiled beforehand, in a thread: for a `trial`."""
+        assert self._view is not None
+        self._courts.update({one.policy.name: _Court(one, self._view) for one in compiled})
+
+    def deciding(self, peer: int, family: Family, attribute_ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
+        """Which term of the peer's policy decides on each route, -1 where none does, or no written policy judges."""
+        court = self._court(self._peers[peer])
+        if court is None:
+            return np.full(len(attribute_ids), -1, np.int64)
+        matched = court.matched(self._peers[peer].name, family, attribute_ids, hi, lo, length)
+        clause = court.deciding(matched)
+        return np.append(court.compiled.term_of, -1).take(clause)
 
     def set_peer(self, index: int, peer: PeerContext) -> None:
         """A peer, new or changed."""
@@ -98,8 +129,9 @@ class PolicyJudge:
         return court
 
     def _forget(self, ids: Ids) -> None:
-        for court in self._courts.values():
-            court.forget(ids)
+        for judge in (self, *self._trials):
+            for court in judge._courts.values():
+                court.forget(ids)
 
 
 class _Court:
@@ -126,14 +158,23 @@ class _Court:
                 action.forget(ids)
 
     def judge(self, peer: str, family: Family, ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
+        matched = self.matched(peer, family, ids, hi, lo, length)
+        clause = self.deciding(matched)
+        verdict = np.where(self._accepting.take(clause), ids, 0)
+        self._change(verdict, ids, clause, matched)
+        return verdict
+
+    def matched(self, peer: str, family: Family, ids: Ids, hi: Words, lo: Words, length: Lengths) -> Words:
+        """The clauses that hold, as masks."""
         compiled = self.compiled
         matched = compiled.prefix_masks(family, hi, lo, length)
         matched &= self.cache.masks(ids)
         matched &= np.array(split(compiled.peer_mask(peer), compiled.words), np.uint64)
-        clause = lowest_bit(matched & np.array(split(compiled.decisive, compiled.words), np.uint64))
-        verdict = np.where(self._accepting.take(clause), ids, 0)
-        self._change(verdict, ids, clause, matched)
-        return verdict
+        return matched
+
+    def deciding(self, matched: Words) -> Ids:
+        """The first clause of each mask that accepts or rejects, -1 where none does."""
+        return lowest_bit(matched & np.array(split(self.compiled.decisive, self.compiled.words), np.uint64))
 
     def judge_one(self, peer: str, family: Family, number: int, value: int, length: int) -> int:
         compiled = self.compiled

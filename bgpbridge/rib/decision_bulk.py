@@ -9,23 +9,86 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from bgpbridge.rib.adj_rib_in import Plane
 from bgpbridge.rib.attributes import MED_SET, NO_RANK, WEIGHT_SET, AttributeTable
 from bgpbridge.rib.decision import WORST_MED, DecisionOptions, MedMode, MissingMed, bandwidth_weights
-from bgpbridge.rib.next_hops import NextHopTable
 from bgpbridge.rib.tables import Ids, Words
 
-__all__ = ["Outcome", "PathSource", "decide_rows"]
+__all__ = ["Outcome", "PathSource", "Reach", "decide_rows"]
 
 NONE = -1
 UNUSABLE = np.uint64(NO_RANK)
 FEW = 4  # up to so many paths MED is compared pair by pair, beyond by sorting
 Matrix = Any  # (paths, rows) of numbers
 Truth = Any  # (paths, rows) of truth values
+
+
+class Cells(Protocol):
+    """What is read of a plane: one column, or a slice of it."""
+
+    @property
+    def slot(self) -> int:
+        """Number of the plane within its family."""
+        ...
+
+    @property
+    def effective(self) -> Any:
+        """Attribute ids, 0 = no path."""
+        ...
+
+    @property
+    def path_id(self) -> Any:
+        """Path identifiers, or None."""
+        ...
+
+
+class Source(Protocol):
+    """One line of the matrix, as it is read here."""
+
+    @property
+    def plane(self) -> Cells:
+        """The paths."""
+        ...
+
+    @property
+    def peer(self) -> int:
+        """Index of the peer."""
+        ...
+
+    @property
+    def ebgp(self) -> bool:
+        """True for an external peer."""
+        ...
+
+    @property
+    def weight(self) -> int:
+        """What its routes have where policy sets none."""
+        ...
+
+    @property
+    def router_id(self) -> int:
+        """BGP Identifier."""
+        ...
+
+    @property
+    def order(self) -> int:
+        """Place of the peer's address."""
+        ...
+
+
+class Reach(Protocol):
+    """What is read of the next hops: the table, or what it would say."""
+
+    reachable: Any
+    metric: Any
+
+    def scoped(self, numbers: Ids, peer: int) -> Ids:
+        """Ids on the peer's own link."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +115,9 @@ class Outcome:
 
 def decide_rows(
     rows: Ids,
-    sources: Sequence[PathSource],
+    sources: Sequence[Source],
     attributes: AttributeTable,
-    next_hops: NextHopTable,
+    next_hops: Reach,
     options: DecisionOptions,
     current: Ids,
 ) -> Outcome:
@@ -71,9 +134,9 @@ class _Rows:
     def __init__(
         self,
         rows: Ids,
-        sources: Sequence[PathSource],
+        sources: Sequence[Source],
         attributes: AttributeTable,
-        next_hops: NextHopTable,
+        next_hops: Reach,
         options: DecisionOptions,
         current: Ids,
     ) -> None:

@@ -7,7 +7,7 @@ same for one row by the scalar decision. Both leave best paths, groups and their
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,9 +24,28 @@ from bgpbridge.rib.prefixes import prefix_table
 from bgpbridge.rib.tables import Ids, zeros
 from bgpbridge.types import Family
 
-__all__ = ["FamilyRib"]
+__all__ = ["FamilyRib", "Verdicts"]
 
 LONE_MEMBER = member_word(0, 0)  # the one active path: its weight says nothing
+
+
+class Verdicts(NamedTuple):
+    """Policy on the paths of one plane of a peer: attribute ids as received, as they stand (`before`) and as policy
+    wants them (`after`); 0 = refused."""
+
+    peer: int
+    plane: int
+    slot: int
+    rows: Ids
+    received: Ids
+    before: Ids
+    after: Ids
+
+    def only_changed(self) -> Verdicts:
+        """Those that differ."""
+        at = np.flatnonzero(self.before != self.after)
+        columns = (column.take(at) for column in self[3:])
+        return Verdicts(self.peer, self.plane, self.slot, *columns)
 
 
 class FamilyRib:
@@ -161,23 +180,26 @@ class FamilyRib:
             mask |= hit.take(self.next_hops.scoped(hops, source.peer))
         return np.flatnonzero(mask) + first
 
-    def rejudge(self, judge: Judge, peers: set[int], first: int, last: int) -> Ids:
-        """Ask policy again about what these peers sent; rows first..last-1 whose candidates changed."""
-        touched = np.zeros(last - first, np.bool_)
-        for peer in peers & set(self.adj):
-            adj = self.adj[peer]
-            for number, plane in enumerate(adj.planes):
+    def verdicts(self, judge: Judge, peers: set[int], first: int, last: int) -> Iterator[Verdicts]:
+        """What policy says now about what these peers sent, rows first..last-1: nothing is stored."""
+        prefixes = self.prefixes
+        for peer in sorted(peers & set(self.adj)):
+            for number, plane in enumerate(list(self.adj[peer].planes)):
                 rows = np.flatnonzero(plane.raw[first:last]) + first
                 if len(rows):
                     ids = plane.raw.take(rows).astype(np.int64)
-                    hi, lo, length = (
-                        self.prefixes.hi(rows),
-                        self.prefixes.lo.take(rows),
-                        self.prefixes.length.take(rows),
-                    )
+                    hi, lo, length = prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows)
                     effective = judge.judge(peer, self.family, ids, hi, lo, length)
                     self.attributes.keep(effective)
-                    touched[rows.compress(adj.judged(number, rows, effective)) - first] = True
+                    before = plane.effective.take(rows).astype(np.int64)
+                    yield Verdicts(peer, number, plane.slot, rows, ids, before, effective)
+
+    def rejudge(self, judge: Judge, peers: set[int], first: int, last: int) -> Ids:
+        """Ask policy again about what these peers sent; rows first..last-1 whose candidates changed."""
+        touched = np.zeros(last - first, np.bool_)
+        for found in self.verdicts(judge, peers, first, last):
+            changed = self.adj[found.peer].judged(found.plane, found.rows, found.after)
+            touched[found.rows.compress(changed) - first] = True
         return np.flatnonzero(touched) + first
 
     def settle_one(self, row: int, options: DecisionOptions) -> tuple[int, int]:

@@ -135,6 +135,21 @@ class GroupTable:
         """Next-hop ids that some group uses."""
         return [next_hop for next_hop, groups in self._by_next_hop.items() if groups]
 
+    def members(self, ids: Ids) -> tuple[Any, Ids]:
+        """(member words, a line of `width` for each id; how many of them are active). Id 0 has none."""
+        words = np.stack([column.take(ids) for column in self._words], axis=1)
+        return words, self._active.take(ids).astype(np.int64)
+
+    def distinct(self, words: Any, active: Ids) -> tuple[Ids, Ids]:
+        """(positions of the first of each, how many there are of each) of groups given as lines of member words."""
+        hashes = self._hash_rows(list(words.T), active)
+        _, first, count = np.unique(hashes, return_index=True, return_counts=True)
+        return first, count
+
+    def known(self, words: tuple[int, ...], active: int) -> int:
+        """The id of a group that is there, 0 when there is none like it."""
+        return self._ids.get((active, *words), 0)
+
     # -- interning ----------------------------------------------------------------------------------
 
     def intern_one(self, words: tuple[int, ...], active: int) -> int:

@@ -22,6 +22,7 @@ FINE = [
     "events --limit 12",
     "audit",
     "reload",
+    "plan",
     "off",
     "on",
 ]
@@ -40,8 +41,9 @@ TROUBLE = [
     "events",
     "audit",
     "reload",
+    "plan",
 ]
-CODES = {("trouble", "audit"): 1}
+CODES = {("trouble", "audit"): 1, ("trouble", "plan"): 4}
 
 
 @pytest.mark.parametrize(
@@ -76,7 +78,8 @@ def test_help_lists_all_commands_without_importing_the_heavy_ones(bgpbridge, gol
 
 
 @pytest.mark.parametrize(
-    "command", ["routes", "replay", "record", "clear", "check", "run", "doctor", "completion", "schema", "events"]
+    "command",
+    ["routes", "replay", "record", "clear", "check", "run", "doctor", "completion", "schema", "events", "plan"],
 )
 def test_help_of_a_command(bgpbridge, golden, command):
     golden(f"help-{command}", bgpbridge(command, "--help").out)

@@ -15,6 +15,7 @@ from bgpbridge.cli.text.counters import MEANINGS, rates_text
 from bgpbridge.cli.text.words import columns, counted, duration, octets
 from bgpbridge.datapath.abi import Reason
 from bgpbridge.events import Event
+from bgpbridge.pipeline.plan_report import Plan
 from bgpbridge.pipeline.reload import ReloadReport
 from bgpbridge.view.audit import AuditView
 from bgpbridge.view.counters import CounterView
@@ -80,6 +81,7 @@ VIEWS = {
     "events": list[Event],
     "audit": AuditView,
     "reload": ReloadReport,
+    "plan": Plan,
 }
 BY_START = {"route_": list[RouteView], "explain_": ExplainView, "fib_": FibView}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from types import SimpleNamespace
 
 import pytest
 
@@ -128,3 +129,25 @@ def test_followers_hear_what_happens(ask, rig):
     first, then = ask(question)
     assert then["number"] == first["number"] + 1
     assert (then["kind"], then["subject"], then["text"]) == ("test", "somebody", "something")
+
+
+def test_a_plan_is_made_without_a_reload(ask, rig, monkeypatch):
+    monkeypatch.setattr(rig.bridge, "_reader", SimpleNamespace(lanes=range(8)))
+    (rig.bridge.config.path).write_text(_config_text(rig))
+    before = rig.bridge.log.number
+    report = ask(lambda client: client.post("/v1/plan"))
+    assert (report["changes"], rig.bridge.log.number) == (True, before)
+    assert [peer["change"] for peer in report["peers"]] == ["removed"] * len(rig.bridge.config.peers)
+    assert report["tables"][0]["lost"] == report["tables"][0]["routes_before"] > 0
+
+
+@pytest.mark.parametrize(("file", "words"), [("p.yaml", "not a whole path"), ("/nowhere/p.yaml", "/nowhere/p.yaml")])
+def test_a_plan_of_a_file_that_cannot_be_read(ask, file, words):
+    with pytest.raises(UsageError, match=words):
+        ask(lambda client: client.post("/v1/plan", {"file": file}))
+
+
+def _config_text(rig):
+    """The same without peers."""
+    router = rig.bridge.config.router
+    return f"router: {{asn: {router.asn}, router_id: {router.router_id}}}\nkernel: {{enabled: false}}\npeers: []\n"
