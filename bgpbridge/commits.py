@@ -73,6 +73,7 @@ class CauseKind(enum.StrEnum):
     SESSION_LOST = "session-lost"
     STALE_SWEPT = "stale-swept"
     POLICY = "policy"
+    RPKI = "rpki"
     NEXT_HOP = "next-hop"
     LINK = "link"
     NEIGHBOUR = "neighbour"

@@ -24,6 +24,7 @@ from bgpbridge.types import Family
 from bgpbridge.view.counters import CounterView, counters
 from bgpbridge.view.groups import AdjacencyView, adjacencies
 from bgpbridge.view.peers import LimitView, PeerView, peers
+from bgpbridge.view.rpki import RpkiView, rpki
 from bgpbridge.view.status import StatusView, status
 
 __all__ = ["BridgeCollector", "MetricsServer"]
@@ -45,6 +46,7 @@ class BridgeCollector(Collector):
         if seen.kernel is not None:
             yield from _kernel(seen.kernel)
         yield from _peers(peers(self._bridge))
+        yield from _rpki(rpki(self._bridge))
         yield from _packets(counters(self._bridge))
         yield from _adjacencies(adjacencies(self._bridge))
         repairs = [(words, float(count)) for words, count in self._bridge.self_audit.repaired.items()]
@@ -164,6 +166,24 @@ def _limits(seen: list[PeerView]) -> Iterator[Metric]:
     yield _gauges("peer_prefix_limit_blocked", text, labels, each(lambda v: v.blocked))
     latched = (((peer.name,), float(p is not None and p.left_s is None)) for peer in seen for p in (peer.hold_off,))
     yield _gauges("peer_latched", "1 while only an operator lets the peer in again", ["peer"], latched)
+
+
+def _rpki(seen: RpkiView) -> Iterator[Metric]:
+    if not seen.sources:
+        return
+    states = (((source.name, source.state), 1.0) for source in seen.sources)
+    yield _gauges("rpki_source", "1 for each source of VRPs, with the state that it is in", ["source", "state"], states)
+    alarms = (((source.name,), float(bool(source.alarm))) for source in seen.sources)
+    yield _gauges("rpki_alarm", "1 while less of a source is used than it offers, or it is wrong", ["source"], alarms)
+    ages = (((source.name,), source.age_s) for source in seen.sources if source.age_s is not None)
+    yield _gauges("rpki_age_seconds", "Seconds since a source was last heard of or looked at", ["source"], ages)
+    vrps = [((s.name, family.label), float(count)) for s in seen.sources for family, count in s.vrps.items()]
+    yield _gauges("rpki_vrps", "VRPs of a source", ["source", "family"], vrps)
+    yield _gauges("rpki_vrps_in_use", "VRPs that count, of all sources", ["family"], _by_family(seen.vrps))
+    counted = seen.routes.items()
+    routes = [((state, family.label), float(n)) for state, counts in counted for family, n in counts.items()]
+    text = "Routes that peers have sent by state, counted anew every half minute or so"
+    yield _gauges("rpki_routes", text, ["state", "family"], routes)
 
 
 def _packets(seen: list[CounterView]) -> Iterator[Metric]:

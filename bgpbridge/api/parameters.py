@@ -10,6 +10,7 @@ from bgpbridge.types import Family, IPAddress, Prefix, parse_address
 
 __all__ = [
     "ADDRESS",
+    "ASN",
     "PEER_NAME",
     "PREFIX",
     "TARGET",
@@ -50,6 +51,14 @@ def read_family(text: str) -> Family:
     raise RequestError(f"`{text}` is not an address family", mend="ipv4 or ipv6")
 
 
+def read_asn(text: str) -> int:
+    """An AS number, with AS in front or not; 0 for none. Raises UsageError."""
+    digits = text.upper().removeprefix("AS")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 10 and int(digits) <= 0xFFFFFFFF):
+        raise RequestError(f"`{text}` is not an AS number", mend="such as 65001 or AS65001; 0 for no origin")
+    return int(digits)
+
+
 def _read_target(text: str) -> tuple[IPAddress, Prefix | None]:
     """An address, or a prefix with its first address."""
     if "/" not in text:
@@ -64,6 +73,7 @@ ADDRESS: Parameter[IPAddress] = Parameter(
 PREFIX: Parameter[Prefix] = Parameter(
     "prefix", read_prefix, "A prefix, host bits zero", {"type": "string", "examples": ["192.0.2.0/24"]}, deep=True
 )
+ASN: Parameter[int] = Parameter("asn", read_asn, "An AS number; 0 for none", {"type": "string", "examples": ["65001"]})
 TARGET: Parameter[tuple[IPAddress, Prefix | None]] = Parameter(
     "target", _read_target, "An address or a prefix", {"type": "string", "examples": ["192.0.2.0/24"]}, deep=True
 )

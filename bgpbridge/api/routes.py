@@ -7,7 +7,7 @@ To add a call, add a row: it is then on both, in the OpenAPI document, and fuzze
 from __future__ import annotations
 
 from bgpbridge.api import listings, operations
-from bgpbridge.api.parameters import ADDRESS, PEER_NAME, TARGET
+from bgpbridge.api.parameters import ADDRESS, ASN, PEER_NAME, PREFIX, TARGET
 from bgpbridge.api.table import Route
 from bgpbridge.events import Event
 from bgpbridge.pipeline.plan_report import Plan
@@ -19,6 +19,7 @@ from bgpbridge.view.fib import FibView, fib
 from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies, groups
 from bgpbridge.view.peers import PeerView, peer, peers
 from bgpbridge.view.routes import RouteView, route
+from bgpbridge.view.rpki import RpkiView, ValidityView, rpki, validity
 from bgpbridge.view.status import StatusView, status
 
 __all__ = ["ROUTES"]
@@ -50,6 +51,15 @@ SHOWS = (
         lambda call: fib(call.bridge, call[ADDRESS]),
         FibView,
         (ADDRESS,),
+    ),
+    Route("GET", "/rpki", "Sources of VRPs, and routes by state", lambda call: rpki(call.bridge), RpkiView),
+    Route(
+        "GET",
+        "/rpki/{asn}/{prefix}",
+        "What RPKI says of a prefix and an origin AS",
+        lambda call: validity(call.bridge, call[PREFIX], call[ASN]),
+        ValidityView,
+        (ASN, PREFIX),
     ),
     Route("GET", "/groups", "Next-hop groups", lambda call: groups(call.bridge), list[GroupView]),
     Route("GET", "/adjacencies", "Neighbours", lambda call: adjacencies(call.bridge), list[AdjacencyView]),

@@ -17,6 +17,7 @@ from bgpbridge.cli.text.explain import explain_text
 from bgpbridge.cli.text.peers import peer_text, peers_text
 from bgpbridge.cli.text.planes import adjacencies_text, fib_text, groups_text
 from bgpbridge.cli.text.routes import routes_text
+from bgpbridge.cli.text.rpki import rpki_text, validity_text
 from bgpbridge.cli.text.status import status_text
 from bgpbridge.errors import BridgeError
 
@@ -167,4 +168,19 @@ def events(asking: Asking, follow: bool, limit: int, as_json: bool) -> None:
         click.echo(json.dumps(event) if as_json else event_text(event))
 
 
-COMMANDS = (status, peers, routes, route, explain, fib, groups, adjacencies, counters, events)
+@click.command(cls=Command)
+@click.argument("prefix", required=False)
+@click.argument("asn", required=False)
+@JSON
+@pass_asking
+def rpki(asking: Asking, prefix: str | None, asn: str | None, as_json: bool) -> None:
+    """Where VRPs come from, and routes by state; or what they say of PREFIX from origin ASN."""
+    if prefix is None:
+        asking.show("/v1/rpki", {}, as_json, rpki_text)
+    elif asn is None:
+        raise click.UsageError("PREFIX needs the ASN that originates it, such as: bgpbridge rpki 192.0.2.0/24 65001")
+    else:
+        asking.show(f"/v1/rpki/{asn}/{prefix}", {}, as_json, validity_text)
+
+
+COMMANDS = (status, peers, routes, route, explain, fib, groups, adjacencies, rpki, counters, events)

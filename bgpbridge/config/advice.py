@@ -84,6 +84,9 @@ def _policies(config: Config) -> Iterator[Oddity]:
     for policy in config.policy_set.policies.values():
         if policy.name not in used and policy.name not in config.policy_set.included:
             yield Oddity(policy.place, f"policy {policy.name} is the `import` of no peer")
+        if policy.asks_rpki and not (config.rpki.files or config.rpki.servers):
+            text = f"policy {policy.name} asks what RPKI says, and there is no source of VRPs: all is not-found"
+            yield Oddity(policy.place, text, "name `rpki.files` or `rpki.servers` in the configuration")
         for term in policy.terms:
             wanted = {n for match in (*term.matches, *term.unless) for part in match.peer for n in part.names}
             for name in sorted(wanted - names):

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from bgpbridge.config.peer import Peer, PeerDefaults
+from bgpbridge.config.rpki import Rpki
 from bgpbridge.config.values import Asn, FilePath, InterfaceName, ListenAddress, Name, Port, RouterId
 from bgpbridge.documents import Strict, refuse
 from bgpbridge.policy.model import PolicySet
@@ -229,6 +230,8 @@ class Config(Strict):
     """Prometheus metrics; null for none."""
     graceful_restart: GracefulRestart = GracefulRestart()
     """Stale routes."""
+    rpki: Rpki = Rpki()
+    """Where VRPs come from, for policies that ask for RPKI states."""
     audit: Audit = Audit()
     """The comparison in the background."""
     log: Log = Log()

@@ -45,6 +45,7 @@ from bgpbridge.pipeline.overlay import Overlay
 from bgpbridge.pipeline.paths import Paths
 from bgpbridge.pipeline.peers import PeerState, PeerTable, number_peers
 from bgpbridge.pipeline.planes import Committer, Planes
+from bgpbridge.pipeline.rpki import Rpki
 from bgpbridge.pipeline.self_audit import SelfAudit
 from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.work import Work
@@ -214,6 +215,8 @@ class Bridge:
         )
         self.sessions.on_latch = self._remember_latches
         self.limits = Limits(self.peers, self.rib, self.sessions, self.events)
+        self.rpki = Rpki(self.judge, self.rib, self.work, self.limits, self.peers, self.events)
+        self.rpki.configure(self.config.rpki)
         self.ingest = Ingest(self.peers, self.rib, self.committer, self.sessions, self.work, self.limits)
 
     def _wire_upkeep(self) -> None:
@@ -270,7 +273,8 @@ class Bridge:
     def tell_rib(self, peer: PeerState) -> None:
         """What the RIB and the policies need to know of a peer, new or changed."""
         config = peer.config
-        self.judge.set_peer(peer.index, PeerContext(config.name, peer.ebgp, config.import_policy))
+        context = PeerContext(config.name, peer.ebgp, config.import_policy, peer.local_asn)
+        self.judge.set_peer(peer.index, context)
         self.rib.add_peer(peer_info(peer.index, config, peer.ebgp))
 
     @property
@@ -344,13 +348,19 @@ class Bridge:
         self.send(Resync())
         pump = Pump(self._reader, self.ingest)
         async with asyncio.TaskGroup() as group:
-            group.create_task(pump.serve(), name="lanes")
+            group.create_task(self.rpki.run(), name="rpki")
+            group.create_task(self._serve(pump), name="lanes")
             group.create_task(asyncio.to_thread(self.rib.warm), name="memory")
             group.create_task(self.work.run(), name="work")
             group.create_task(self.watcher.run(), name="kernel watcher")
             group.create_task(self.housekeeping.keep(), name="housekeeping")
             group.create_task(self.self_audit.keep(), name="audit")
             group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
+
+    async def _serve(self, pump: Pump) -> None:
+        """Lanes, once the VRPs that there are have been heard of: what RPKI refuses is not let in for a moment."""
+        await self.rpki.ready()
+        await pump.serve()
 
     def _put_speaker_in_step(self) -> None:
         """A bridge that was started again has read the configuration anew; the speaker may still run by the one

@@ -146,6 +146,8 @@ def _live(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, in
     del numbers
     bridge.sessions.stale_time_s = new.graceful_restart.stale_time_s
     bridge.self_audit.permille = new.audit.cpu_permille
+    if bridge.rpki.settings != new.rpki:
+        bridge.rpki.configure(new.rpki)
     logging.getLogger("bgpbridge").setLevel(new.log.level.upper())
     return [f"{key} taken over" for key in change.live]
 

@@ -1,9 +1,9 @@
 """Terms as rows of plain conjunctions, one bit of the masks each.
 
-A term's `match` alternatives are an OR, its `unless` a NOT of an OR of ANDs over prefix, attributes and peer
-together. A bit of a mask can only say "prefix part and attribute part and peer part", so a term is written out
-as clauses, each the conjunction of three parts; a part is a list of literals, a literal a group of conditions
-that must all hold, or (negated) must not. The order of clauses is the order of their terms.
+A term's `match` alternatives are an OR, its `unless` a NOT of an OR of ANDs over prefix, attributes, peer
+and RPKI together. A bit of a mask can only say "prefix part and attribute part and peer part and RPKI part", so a term
+is written out as clauses, each the conjunction of four parts; a part is a list of literals, a literal a group of
+conditions that must all hold, or (negated) must not. The order of clauses is the order of their terms.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Generic, TypeVar
 
-from bgpbridge.policy.conditions import AttributeCondition, Match, PeerIn, PrefixCondition
+from bgpbridge.policy.conditions import AttributeCondition, Match, PeerIn, PrefixCondition, RpkiIn
 from bgpbridge.policy.model import Term
 
 __all__ = ["MOST_CLAUSES", "Clause", "Literal", "clauses_of", "count_clauses"]
@@ -33,15 +33,16 @@ class Literal(Generic[C]):
 
 @dataclass(frozen=True, slots=True)
 class Clause:
-    """One bit: it holds when every literal of the three parts does. `term` is the index in its policy."""
+    """One bit: it holds when every literal of the four parts does. `term` is the index in its policy."""
 
     term: int
     prefix: tuple[Literal[PrefixCondition], ...]
     attributes: tuple[Literal[AttributeCondition], ...]
     peer: tuple[Literal[PeerIn], ...]
+    rpki: tuple[Literal[RpkiIn], ...]
 
 
-Part = tuple[str, Literal[PrefixCondition] | Literal[AttributeCondition] | Literal[PeerIn]]
+Part = tuple[str, Literal[PrefixCondition] | Literal[AttributeCondition] | Literal[PeerIn] | Literal[RpkiIn]]
 
 
 def clauses_of(terms: Sequence[Term]) -> list[Clause]:
@@ -69,13 +70,14 @@ def _of_term(index: int, term: Term) -> list[Clause]:
                     tuple(literal for kind, literal in parts if kind == "prefix"),  # type: ignore[misc]  # by kind
                     tuple(literal for kind, literal in parts if kind == "attributes"),  # type: ignore[misc]
                     tuple(literal for kind, literal in parts if kind == "peer"),  # type: ignore[misc]
+                    tuple(literal for kind, literal in parts if kind == "rpki"),  # type: ignore[misc]
                 )
             )
     return clauses
 
 
 def _parts(match: Match, *, negated: bool) -> list[Part]:
-    """The match's three groups as literals, those that ask for nothing left out."""
+    """The match's four groups as literals, those that ask for nothing left out."""
     parts: list[Part] = []
     if match.prefix:
         parts.append(("prefix", Literal(match.prefix, negated)))
@@ -83,4 +85,6 @@ def _parts(match: Match, *, negated: bool) -> list[Part]:
         parts.append(("attributes", Literal(match.attributes, negated)))
     if match.peer:
         parts.append(("peer", Literal(match.peer, negated)))
+    if match.rpki:
+        parts.append(("rpki", Literal(match.rpki, negated)))
     return parts

@@ -1,13 +1,11 @@
 """A policy as bit masks: one bit per clause, the lowest bit that all masks share decides.
 
-    route's mask = mask of its prefix AND mask of its attributes AND mask of its peer
+    route's mask = mask of its prefix AND of its attributes AND of its peer AND of its RPKI state
 
 The prefix part is a table over address space (`prefix_table`), the attribute part is worked out once per
-attribute id (`attribute_masks`), the peer part once per peer. Masks are rows of 64-bit words, so a policy may
+attribute id (`attribute_masks`), the peer part once per peer,
+the RPKI part once per state. Masks are rows of 64-bit words, so a policy may
 have any number of clauses; scalar callers use one Python integer instead.
-
-A fourth part, the state of origin validation (a function of prefix and origin AS), would be one more gather
-and one more AND.
 """
 
 from __future__ import annotations
@@ -23,6 +21,7 @@ from bgpbridge.policy.conditions import AttributeCondition, FamilyIn, LengthIn, 
 from bgpbridge.policy.edits import Edits
 from bgpbridge.policy.model import Action, Policy
 from bgpbridge.policy.prefix_table import PrefixTable, Words
+from bgpbridge.rpki.vrps import Validity
 from bgpbridge.types import Family
 
 __all__ = ["NOTHING", "CompiledPolicy", "compile_policy", "join", "split"]
@@ -55,6 +54,16 @@ class CompiledPolicy:
         self.setting = sum(1 << bit for bit, decides in enumerate(deciding) if not decides)
         self._tables = {family: _FamilyTable(family, self.clauses, self.words) for family in Family}
         self._peers: dict[str, int] = {}
+        self.asks_rpki = any(clause.rpki for clause in self.clauses)
+        self.rpki_masks = [self._rpki_mask(state) for state in Validity]
+        """By state: the clauses whose RPKI part holds."""
+
+    def _rpki_mask(self, state: Validity) -> int:
+        return sum(
+            1 << bit
+            for bit, clause in enumerate(self.clauses)
+            if all(all(c.holds(state) for c in part.conditions) is not part.negated for part in clause.rpki)
+        )
 
     def prefix_masks(self, family: Family, hi: Words, lo: Words, length: npt.NDArray[np.uint8]) -> Words:
         """Rows of words for many prefixes."""

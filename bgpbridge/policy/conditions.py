@@ -1,8 +1,9 @@
 # ruff: noqa: D102 - each `holds` does what its class says
-"""What a term asks of a route: small frozen values with `holds`, in three groups by what they look at.
+"""What a term asks of a route: small frozen values with `holds`, in four groups by what they look at.
 
 The groups matter to `compile`: conditions on the prefix become a table over address space, conditions on the
-attributes are worked out once per distinct attribute block, conditions on the peer once per peer.
+attributes are worked out once per distinct attribute block, conditions on the peer once per peer; what RPKI says
+is worked out for each route, where a policy asks for it.
 Conditions compare by identity; the parser makes one object per distinct condition of a file.
 """
 
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from bgpbridge.policy.as_paths import AsnSet, PathPattern, elements_of
 from bgpbridge.policy.communities import AnyCommunity, CommunityKind, CommunityPattern
 from bgpbridge.policy.prefixes import PrefixRange
+from bgpbridge.rpki.vrps import Validity
 from bgpbridge.types import Family, Prefix
 from bgpbridge.wire.path_attributes import PathAttributes
 
@@ -35,6 +37,7 @@ __all__ = [
     "PeerIn",
     "PrefixCondition",
     "PrefixIn",
+    "RpkiIn",
     "communities_of",
 ]
 
@@ -205,6 +208,16 @@ class PeerIn:
         return peer in self.names
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class RpkiIn:
+    """Prefix and origin AS have one of these states (RFC 6811)."""
+
+    states: frozenset[Validity]
+
+    def holds(self, state: Validity) -> bool:
+        return state in self.states
+
+
 PrefixCondition = PrefixIn | LengthIn | FamilyIn
 AttributeCondition = (
     OriginIn
@@ -223,15 +236,17 @@ AttributeCondition = (
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """Conditions that must all hold, in their three groups."""
+    """Conditions that must all hold, in their four groups."""
 
     prefix: tuple[PrefixCondition, ...] = ()
     attributes: tuple[AttributeCondition, ...] = ()
     peer: tuple[PeerIn, ...] = ()
+    rpki: tuple[RpkiIn, ...] = ()
 
-    def holds(self, prefix: Prefix, attributes: PathAttributes, peer: str) -> bool:
+    def holds(self, prefix: Prefix, attributes: PathAttributes, peer: str, rpki: Validity) -> bool:
         return (
             all(condition.holds(prefix) for condition in self.prefix)
+            and all(condition.holds(rpki) for condition in self.rpki)
             and all(condition.holds(peer) for condition in self.peer)
             and all(condition.holds(attributes) for condition in self.attributes)
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 from bgpbridge.errors import Place
 from bgpbridge.policy.edits import Edits, resolve
 from bgpbridge.policy.model import ACCEPT, Action, PeerContext, Policy, PolicySet, PolicyVerdict, Term
+from bgpbridge.rpki.vrps import Validity
 from bgpbridge.types import AttributeChanges, Prefix
 from bgpbridge.wire.path_attributes import PathAttributes
 
@@ -17,11 +18,13 @@ __all__ = ["BUILT_IN", "built_in", "deny_by_default", "evaluate", "verdict_of"]
 BUILT_IN = Place("built in")
 
 
-def evaluate(policy: Policy, prefix: Prefix, attributes: PathAttributes, peer: str) -> PolicyVerdict:
-    """The fate of a route. `peer` is our name for the peer that it came from."""
+def evaluate(
+    policy: Policy, prefix: Prefix, attributes: PathAttributes, peer: str, rpki: Validity = Validity.NOT_FOUND
+) -> PolicyVerdict:
+    """The fate of a route. `peer` is our name for the peer that it came from, `rpki` the state of prefix and origin."""
     edits: list[Edits] = []
     for term in policy.terms:
-        if not _matches(term, prefix, attributes, peer):
+        if not _matches(term, prefix, attributes, peer, rpki):
             continue
         if term.action is Action.NEXT:
             edits.append(term.edits)
@@ -30,9 +33,9 @@ def evaluate(policy: Policy, prefix: Prefix, attributes: PathAttributes, peer: s
     return deny_by_default(policy)
 
 
-def _matches(term: Term, prefix: Prefix, attributes: PathAttributes, peer: str) -> bool:
-    wanted = not term.matches or any(match.holds(prefix, attributes, peer) for match in term.matches)
-    return wanted and not any(match.holds(prefix, attributes, peer) for match in term.unless)
+def _matches(term: Term, prefix: Prefix, attributes: PathAttributes, peer: str, rpki: Validity) -> bool:
+    wanted = not term.matches or any(match.holds(prefix, attributes, peer, rpki) for match in term.matches)
+    return wanted and not any(match.holds(prefix, attributes, peer, rpki) for match in term.unless)
 
 
 def verdict_of(policy: Policy, term: Term, edits: list[Edits], attributes: PathAttributes) -> PolicyVerdict:

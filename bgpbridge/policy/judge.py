@@ -19,6 +19,7 @@ from bgpbridge.policy.evaluate import built_in, deny_by_default, verdict_of
 from bgpbridge.policy.masks import DerivedIds, MaskCache
 from bgpbridge.policy.model import Action, PeerContext, PolicySet, PolicyVerdict
 from bgpbridge.policy.prefix_table import Words
+from bgpbridge.rpki.vrps import States, Validity, VrpTable
 from bgpbridge.types import Family, Prefix
 from bgpbridge.wire.path_attributes import PathAttributes
 
@@ -36,6 +37,8 @@ class PolicyJudge:
         self._peers: dict[int, PeerContext] = {}
         self._courts: dict[str, _Court] = {}
         self._trials: list[PolicyJudge] = []
+        self.vrps = VrpTable()
+        """What RPKI says now. Who sets another one has the RIB judge again what `VrpTable.changed_since` names."""
 
     def attach(self, view: AttributeView) -> None:
         """The attribute table whose ids it will be asked about."""
@@ -75,7 +78,9 @@ class PolicyJudge:
         court = self._court(self._peers[peer])
         if court is None:
             return np.full(len(attribute_ids), -1, np.int64)
-        matched = court.matched(self._peers[peer].name, family, attribute_ids, hi, lo, length)
+        context = self._peers[peer]
+        states = self._states(court, context, family, attribute_ids, hi, lo, length)
+        matched = court.matched(context.name, family, attribute_ids, hi, lo, length, states)
         clause = court.deciding(matched)
         return np.append(court.compiled.term_of, -1).take(clause)
 
@@ -93,7 +98,8 @@ class PolicyJudge:
         court = self._court(context)
         if court is None:
             return attribute_ids if self._all_pass(context) else np.zeros_like(attribute_ids)
-        return court.judge(context.name, family, attribute_ids, hi, lo, length)
+        states = self._states(court, context, family, attribute_ids, hi, lo, length)
+        return court.judge(context.name, family, attribute_ids, hi, lo, length, states)
 
     def judge_one(self, peer: int, family: Family, attribute_id: int, hi: int, lo: int, length: int) -> int:
         """The verdict on one route."""
@@ -101,7 +107,44 @@ class PolicyJudge:
         court = self._court(context)
         if court is None:
             return attribute_id if self._all_pass(context) else 0
-        return court.judge_one(context.name, family, attribute_id, hi << 64 | lo, length)
+        state = Validity.NOT_FOUND
+        if court.compiled.asks_rpki:
+            origin = int(self._origins(np.array([attribute_id], np.int64), context.local_asn)[0])
+            state = self.vrps.validate_one(Prefix(family, hi << 64 | lo, length), origin)
+        return court.judge_one(context.name, family, attribute_id, hi << 64 | lo, length, state)
+
+    def asks_rpki(self, peer: int) -> bool:
+        """Whether verdicts on what a peer sends depend on what RPKI says."""
+        policy = self.policies.policies.get(self._peers[peer].policy or "") if peer in self._peers else None
+        return policy is not None and policy.asks_rpki
+
+    def origin_of(self, peer: int, attributes: PathAttributes) -> int:
+        """The origin AS of a route for RFC 6811 s2: of an empty path our own, of one that ends with a set none (0)."""
+        inside = not attributes.origin_as and not attributes.path_length
+        return self._peers[peer].local_asn if inside else attributes.origin_as
+
+    def validity(self, peer: int, prefix: Prefix, attributes: PathAttributes) -> Validity:
+        """What RPKI says of one route."""
+        return self.vrps.validate_one(prefix, self.origin_of(peer, attributes))
+
+    def _states(
+        self, court: _Court, peer: PeerContext, family: Family, ids: Ids, hi: Words, lo: Words, length: Lengths
+    ) -> States | None:
+        """What RPKI says of many routes, None where the policy does not ask."""
+        if not court.compiled.asks_rpki:
+            return None
+        return self.vrps.validate(family, hi, lo, length, self._origins(ids, peer.local_asn))
+
+    def origins(self, peer: int, ids: Ids) -> npt.NDArray[np.uint32]:
+        """`origin_of` for many routes of a peer, by their attribute ids."""
+        return self._origins(ids, self._peers[peer].local_asn if peer in self._peers else 0)
+
+    def _origins(self, ids: Ids, local_asn: int) -> npt.NDArray[np.uint32]:
+        """`origin_of` for many; a path without length is an empty one, or one inside our confederation."""
+        assert self._view is not None
+        origins: npt.NDArray[np.uint32] = self._view.origin_as.take(ids)
+        empty = (origins == 0) & (self._view.path_length.take(ids) == 0)
+        return np.where(empty, np.uint32(local_asn), origins) if empty.any() else origins
 
     def explain(self, peer: int, prefix: Prefix, attributes: PathAttributes) -> PolicyVerdict:
         """The verdict on one route, with the line that decided it. `attributes` are those that came in."""
@@ -111,7 +154,7 @@ class PolicyJudge:
             return verdict
         court = self._court(context)
         assert court is not None
-        return explain(court.compiled, context.name, prefix, attributes)
+        return explain(court.compiled, context.name, prefix, attributes, self.validity(peer, prefix, attributes))
 
     def _all_pass(self, context: PeerContext) -> bool:
         verdict = built_in(context, self.policies)
@@ -142,6 +185,7 @@ class _Court:
         self.view = view
         self.cache = MaskCache(compiled, view)
         self._actions: dict[tuple[int, int], DerivedIds | None] = {}
+        self._rpki = np.array([split(mask, compiled.words) for mask in compiled.rpki_masks], np.uint64)
         terms = compiled.policy.terms
         accepting = [terms[clause.term].action is Action.ACCEPT for clause in compiled.clauses]
         self._accepting = np.array([*accepting, False])  # the last one, index -1, when no clause decides
@@ -157,28 +201,35 @@ class _Court:
             if action is not None:
                 action.forget(ids)
 
-    def judge(self, peer: str, family: Family, ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
-        matched = self.matched(peer, family, ids, hi, lo, length)
+    def judge(
+        self, peer: str, family: Family, ids: Ids, hi: Words, lo: Words, length: Lengths, states: States | None
+    ) -> Ids:
+        matched = self.matched(peer, family, ids, hi, lo, length, states)
         clause = self.deciding(matched)
         verdict = np.where(self._accepting.take(clause), ids, 0)
         self._change(verdict, ids, clause, matched)
         return verdict
 
-    def matched(self, peer: str, family: Family, ids: Ids, hi: Words, lo: Words, length: Lengths) -> Words:
-        """The clauses that hold, as masks."""
+    def matched(
+        self, peer: str, family: Family, ids: Ids, hi: Words, lo: Words, length: Lengths, states: States | None
+    ) -> Words:
+        """The clauses that hold, as masks; `states` are there when the policy asks for them."""
         compiled = self.compiled
         matched = compiled.prefix_masks(family, hi, lo, length)
         matched &= self.cache.masks(ids)
         matched &= np.array(split(compiled.peer_mask(peer), compiled.words), np.uint64)
+        if states is not None:
+            matched &= self._rpki.take(states, axis=0)
         return matched
 
     def deciding(self, matched: Words) -> Ids:
         """The first clause of each mask that accepts or rejects, -1 where none does."""
         return lowest_bit(matched & np.array(split(self.compiled.decisive, self.compiled.words), np.uint64))
 
-    def judge_one(self, peer: str, family: Family, number: int, value: int, length: int) -> int:
+    def judge_one(self, peer: str, family: Family, number: int, value: int, length: int, state: Validity) -> int:
         compiled = self.compiled
         matched = compiled.prefix_mask(family, value, length) & self.cache.mask(number) & compiled.peer_mask(peer)
+        matched &= compiled.rpki_masks[state]
         clause, setting = decide(compiled, matched)
         if clause < 0 or not self._accepting[clause]:
             return 0
@@ -231,13 +282,16 @@ def decide(compiled: CompiledPolicy, matched: int) -> tuple[int, int]:
     return lowest.bit_length() - 1, matched & compiled.setting & (lowest - 1)
 
 
-def explain(compiled: CompiledPolicy, peer: str, prefix: Prefix, attributes: PathAttributes) -> PolicyVerdict:
+def explain(
+    compiled: CompiledPolicy, peer: str, prefix: Prefix, attributes: PathAttributes, state: Validity
+) -> PolicyVerdict:
     """One route by its masks, without any cache."""
     attribute_mask = compiled.attribute_free
     for bit, holds in compiled.attribute_mask(lambda condition: np.bool_(condition.holds(attributes))):
         attribute_mask |= int(holds) << bit
     prefix_mask = compiled.prefix_mask(prefix.family, prefix.value, prefix.length)
-    clause, setting = decide(compiled, prefix_mask & attribute_mask & compiled.peer_mask(peer))
+    others = compiled.peer_mask(peer) & compiled.rpki_masks[state]
+    clause, setting = decide(compiled, prefix_mask & attribute_mask & others)
     if clause < 0:
         return deny_by_default(compiled.policy)
     term = compiled.policy.terms[compiled.clauses[clause].term]

@@ -53,6 +53,11 @@ class Policy:
     digest: str = ""
     """Changes when the meaning does: moved lines and comments leave it alone."""
 
+    @property
+    def asks_rpki(self) -> bool:
+        """True when some verdict depends on what RPKI says."""
+        return any(match.rpki for term in self.terms for match in (*term.matches, *term.unless))
+
 
 @dataclass(frozen=True, slots=True)
 class PolicySet:
@@ -73,11 +78,13 @@ class PolicySet:
 
 @dataclass(frozen=True, slots=True)
 class PeerContext:
-    """What policy knows of a peer: our name for it, whether it is external, and its import policy."""
+    """What policy knows of a peer: our name for it, whether it is external, its import policy, and our AS towards it
+    (0: unknown), which is the origin of routes with an empty path."""
 
     name: str
     ebgp: bool
     policy: str | None
+    local_asn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from bgpbridge.policy.library import Entry, Library
 from bgpbridge.policy.model import Action, PolicySet, Term
 from bgpbridge.policy.schema import BoundsText, MatchText, PolicyFile, SetText, TermText
 from bgpbridge.policy.sets import Sets, Steps, collect
+from bgpbridge.rpki.vrps import Validity
 from bgpbridge.types import Family
 from bgpbridge.wire.path_attributes import ORIGIN_NAMES
 
@@ -28,6 +29,7 @@ __all__ = ["load_policies", "loads_policies"]
 
 HIGHEST = 0xFFFFFFFF
 EXPECTED_OTC = "absent, present, neighbor, an AS number, a range or the name of a set under `sets.asns`"
+VALIDITY = {state.label: state for state in Validity}
 ORIGINS = {name.lower(): number for number, name in enumerate(ORIGIN_NAMES)}
 
 
@@ -117,6 +119,7 @@ class _Reader:
             prefix=tuple(self._prefix_conditions(text, path)),
             attributes=tuple(self._attribute_conditions(text, path)),
             peer=(c.PeerIn(self.sets.peer_names(text.peer)),) if text.peer else (),
+            rpki=(c.RpkiIn(frozenset(VALIDITY[word] for word in text.rpki)),) if text.rpki else (),
         )
 
     def _prefix_conditions(self, text: MatchText, path: Steps) -> list[c.PrefixCondition]:

@@ -77,6 +77,7 @@ NameText = Annotated[str, PlainValidator(_name), WithJsonSchema({"type": "string
 AddressText = Annotated[IPAddress, PlainValidator(_address), WithJsonSchema({"type": "string"})]
 FamilyText = Literal["ipv4", "ipv6"]
 OriginText = Literal["igp", "egp", "incomplete"]
+RpkiText = Literal["valid", "invalid", "not-found"]
 Number = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 
 
@@ -187,6 +188,9 @@ class MatchText(Written):
         "asn": "path_contains",
         "nexthop": "next_hop",
         "only_to_customer": "otc",
+        "rov": "rpki",
+        "roa": "rpki",
+        "validity": "rpki",
         "peers": "peer",
         "afi": "family",
         "localpref": "local_pref",
@@ -203,6 +207,12 @@ class MatchText(Written):
         Field(min_length=1),
     ] = None
     """The address family: ipv4 or ipv6."""
+    rpki: Annotated[
+        tuple[RpkiText, ...] | None,
+        BeforeValidator(_listed, json_schema_input_type=RpkiText | tuple[RpkiText, ...]),
+        Field(min_length=1),
+    ] = None
+    """What RPKI says of prefix and origin AS (RFC 6811): valid, invalid or not-found."""
     peer: Texts | None = None
     """Peers that the route may have come from, by our names for them, or names of peer sets."""
     as_path: Texts | None = None

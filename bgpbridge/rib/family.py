@@ -202,6 +202,23 @@ class FamilyRib:
             touched[found.rows.compress(changed) - first] = True
         return np.flatnonzero(touched) + first
 
+    def rejudge_rows(self, judge: Judge, peers: set[int], chosen: Ids) -> Ids:
+        """The same for certain rows, none of them twice."""
+        touched = np.zeros(self.top + 1, np.bool_)
+        for peer in peers & set(self.adj):
+            for number, plane in enumerate(self.adj[peer].planes):
+                rows = chosen.compress(plane.raw.take(chosen) != 0)
+                if len(rows):
+                    touched[self._rejudge(judge, peer, number, rows)] = True
+        return chosen.compress(touched.take(chosen))
+
+    def _rejudge(self, judge: Judge, peer: int, number: int, rows: Ids) -> Ids:
+        """Of these rows of one plane of a peer, those whose verdict changed."""
+        ids = self.adj[peer].planes[number].raw.take(rows).astype(np.int64)
+        effective = judge.judge(peer, self.family, ids, *self.prefixes.columns(rows))
+        self.attributes.keep(effective)
+        return rows.compress(self.adj[peer].judged(number, rows, effective))
+
     def settle_one(self, row: int, options: DecisionOptions) -> tuple[int, int]:
         """Decide one row: (old group, new group)."""
         words, active, slot = self._choose_one(row, options)

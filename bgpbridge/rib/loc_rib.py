@@ -10,10 +10,11 @@ routes, collection) belong to the pipeline.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bgpbridge.errors import CapacityError, UsageError
 from bgpbridge.rib.adj_rib_in import UNLIMITED
@@ -26,7 +27,7 @@ from bgpbridge.rib.groups import GroupTable
 from bgpbridge.rib.intake import Intake, Paths, Said, said_of
 from bgpbridge.rib.next_hops import NextHop, NextHopTable, Resolution
 from bgpbridge.rib.peers import Judge, PeerCounts, PeerInfo, PeerState
-from bgpbridge.rib.tables import Ids
+from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, Session, Verdict
 from bgpbridge.wire.bulk import Batch, NlriColumns
 from bgpbridge.wire.plain_update import plain_update
@@ -34,6 +35,8 @@ from bgpbridge.wire.update import split_update
 from bgpbridge.wire.verdicts import Finding, SessionKind, strongest
 
 __all__ = ["Capacity", "Rib"]
+
+Covers = Callable[[Words, Words, Lengths], npt.NDArray[np.bool_]]
 
 SLICE = 16_384  # rows between two points
 SCAN = 65_536  # rows looked through between two points when few of them matter
@@ -294,6 +297,27 @@ class Rib:
             for first, last in tables.chunks(SLICE):
                 rows = tables.rejudge(self.judge, chosen, first, last)
                 yield tables.settle(rows, self.options)
+
+    def rejudge_covered(self, peers: Iterable[int], covers: Mapping[Family, Covers]) -> Iterator[Changes]:
+        """The same for those prefixes alone that `covers` says yes to, by (hi, lo, length)."""
+        chosen = set(peers)
+        for family, covered in covers.items():
+            tables = self.families[family]
+            for first, last in tables.chunks(SCAN):
+                rows = np.arange(first, last)
+                rows = rows.compress(covered(*tables.prefixes.columns(rows)))
+                yield Changes.none(family)
+                for at in range(0, len(rows), SLICE):
+                    yield tables.settle(tables.rejudge_rows(self.judge, chosen, rows[at : at + SLICE]), self.options)
+
+    def received(self) -> Iterator[tuple[int, Family, Ids, Words, Words, Lengths]]:
+        """(peer, family, attribute ids, hi, lo, length) of all that peers have sent, in pieces."""
+        for family, tables in self.families.items():
+            for first, last in tables.chunks(SCAN):
+                for peer, plane in [(peer, plane) for peer, adj in tables.adj.items() for plane in adj.planes]:
+                    rows = np.flatnonzero(plane.raw[first:last]) + first
+                    if len(rows):
+                        yield peer, family, plane.raw.take(rows).astype(np.int64), *tables.prefixes.columns(rows)
 
     @property
     def undecided(self) -> int:

@@ -39,6 +39,10 @@ class PrefixTable:
         """Upper words of the addresses (IPv4: zeros)."""
         return self._hi.take(rows)
 
+    def columns(self, rows: Ids) -> tuple[Words, Words, Lengths]:
+        """Addresses (upper words, lower words) and lengths of rows."""
+        return self.hi(rows), self.lo.take(rows), self.length.take(rows)
+
     def prefix(self, row: int) -> Prefix:
         """The prefix of a row."""
         return Prefix(self.family, int(self._hi[row]) << 64 | int(self.lo[row]), int(self.length[row]))

@@ -19,7 +19,7 @@ from bgpbridge.rpki.rtr_data import NO_VERSION, RtrData
 from bgpbridge.rpki.rtr_pdus import HIGHEST_VERSION
 from bgpbridge.rpki.rtr_session import Phase, RtrEnded, RtrSession
 
-__all__ = ["RtrClient", "RtrState", "RtrStatus"]
+__all__ = ["RtrClient", "RtrNews", "RtrState", "RtrStatus"]
 
 READ_OCTETS = 65536
 CONNECT_LIMIT_S = 10.0
@@ -35,6 +35,16 @@ class RtrState(enum.StrEnum):
     SYNCHRONISED = "synchronised"
     NO_DATA = "no-data"  # connected, and the cache has nothing yet
     DOWN = "down"  # between two attempts
+
+
+class RtrNews(enum.StrEnum):
+    """What an operator hears of a cache."""
+
+    UP = "rpki-server-up"
+    LOST = "rpki-server-lost"
+    RESET = "rpki-cache-reset"  # it could not tell what changed, all was asked for anew
+    EXPIRED = "rpki-expired"  # what it told is too old and gone
+    NONSENSE = "rpki-nonsense"  # it broke the protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +75,15 @@ class RtrClient:
         *,
         clock: Callable[[], float] = time.monotonic,
         pauses_s: tuple[float, float] = PAUSES_S,
+        timers_s: tuple[int | None, int | None, int | None] = (None, None, None),
+        news: Callable[[RtrNews, str], None] = lambda _kind, _text: None,
     ) -> None:
         self.address, self.port = address, port
-        self.data = RtrData()
+        self.data = RtrData(wanted=timers_s)
+        self.data.heed(None)
+        self._news = news
+        self._up: bool | None = None
+        self._nonsense = ""
         self._changed = changed
         self._clock = clock
         self._pauses_s = pauses_s
@@ -99,6 +115,9 @@ class RtrClient:
             synchronised = await self._attempt()
             failures = 0 if synchronised else failures + 1
             self._tell()
+            if self._up is not False:
+                self._up = False
+                self._news(RtrNews.LOST, self._error)
             first, most = self._pauses_s
             await self._pause(min(first * 2 ** min(failures, 20), most, self.data.timers.retry_s))
 
@@ -130,6 +149,9 @@ class RtrClient:
         except RtrEnded as end:
             self._error = end.what
             self._version = 0 if end.downgrade else HIGHEST_VERSION
+            if end.last_words and self._nonsense != end.what:  # the same on every try is told once
+                self._nonsense = end.what
+                self._news(RtrNews.NONSENSE, end.what)
             await _send_last(writer, end.last_words)
         except OSError as error:
             self._error = f"the connection broke: {_reason(error)}"
@@ -141,6 +163,7 @@ class RtrClient:
         return session.synchronised
 
     async def _speak(self, session: RtrSession, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        resets = 0
         while True:
             await _send(writer, session.tick(self._clock()))
             octets = await self._read(reader, min(session.deadline, self.data.expires_at))
@@ -150,9 +173,15 @@ class RtrClient:
                 await _send(writer, session.receive(octets, self._clock()))
             if self._expire():
                 raise RtrEnded("what the cache told has expired")  # an answer under way may build on it
-            if session.synchronised:
-                self._error = ""
+            if session.resets != resets:
+                resets = session.resets
+                self._news(RtrNews.RESET, "it cannot tell what changed: everything is asked for anew")
             self._tell()
+            if session.synchronised:
+                self._error = self._nonsense = ""
+                if not self._up:
+                    self._up = True
+                    self._news(RtrNews.UP, f"{len(self.data):,} VRPs, {self.address} port {self.port}")
 
     async def _read(self, reader: asyncio.StreamReader, until: float) -> bytes | None:
         """What comes, or None when the time is over."""
@@ -174,7 +203,9 @@ class RtrClient:
     def _expire(self) -> bool:
         if self._clock() < self.data.expires_at:
             return False
+        held = len(self.data)
         self.data.flush()
+        self._news(RtrNews.EXPIRED, f"its {held:,} VRPs are too old: nothing was heard of it for too long")
         return True
 
     def _tell(self) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from bgpbridge.rpki.vrps import VrpColumns
 from bgpbridge.types import Family
 
-__all__ = ["NO_VERSION", "RtrData", "Timers"]
+__all__ = ["NO_VERSION", "RtrData", "Timers", "columns_of"]
 
 NO_VERSION = -1
 _LENGTHS = [("length", "u1"), ("max_length", "u1"), ("zero", "u1")]
@@ -51,22 +51,25 @@ class RtrData:
     timers: Timers = Timers()
     fresh_at: float = -math.inf
     changes: int = 0
+    wanted: tuple[int | None, int | None, int | None] = (None, None, None)
+    """Refresh, retry and expire in seconds that an operator sets, whatever the cache says."""
+
+    def heed(self, given: tuple[int, int, int] | None) -> None:
+        """The intervals that a cache gives with its End of Data; None: it gives none."""
+        default = Timers()
+        given = given or (default.refresh_s, default.retry_s, default.expire_s)
+        self.timers = Timers.bounded(*(g if w is None else w for w, g in zip(self.wanted, given, strict=True)))
+
+    def octets(self) -> dict[Family, bytes]:
+        """The payloads of now, for `columns_of` in a thread."""
+        return {family: b"".join(rows) for family, rows in self.rows.items()}
 
     def __len__(self) -> int:
         return sum(map(len, self.rows.values()))
 
     def columns(self, family: Family) -> VrpColumns:
         """One family's payloads for a table."""
-        rows = np.frombuffer(b"".join(self.rows[family]), _ROW[family])
-        hi = rows["hi"] if family is Family.IPV6 else np.zeros(len(rows), np.uint64)
-        return VrpColumns.make(
-            family,
-            hi.astype(np.uint64),
-            rows["lo"].astype(np.uint64),
-            rows["length"],
-            rows["max_length"],
-            rows["asn"].astype(np.uint32),
-        )
+        return columns_of(family, b"".join(self.rows[family]))
 
     @property
     def expires_at(self) -> float:
@@ -94,3 +97,17 @@ class RtrData:
         """Nothing is held any more: the next query asks for everything."""
         self.key = None
         self.replace({family: set() for family in Family})
+
+
+def columns_of(family: Family, octets: bytes) -> VrpColumns:
+    """Payloads as `RtrData.octets` gives them, for a table."""
+    rows = np.frombuffer(octets, _ROW[family])
+    hi = rows["hi"] if family is Family.IPV6 else np.zeros(len(rows), np.uint64)
+    return VrpColumns.make(
+        family,
+        hi.astype(np.uint64),
+        rows["lo"].astype(np.uint64),
+        rows["length"],
+        rows["max_length"],
+        rows["asn"].astype(np.uint32),
+    )

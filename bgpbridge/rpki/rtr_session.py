@@ -14,7 +14,7 @@ import enum
 from collections.abc import Callable, Mapping
 
 from bgpbridge.errors import BridgeError
-from bgpbridge.rpki.rtr_data import RtrData, Timers
+from bgpbridge.rpki.rtr_data import RtrData
 from bgpbridge.rpki.rtr_pdus import (
     Code,
     Kind,
@@ -62,6 +62,7 @@ class RtrSession:
         self.agreed = False  # on the version: the cache has answered (s7)
         self.phase = Phase.WAITING
         self.synchronised = False
+        self.resets = 0  # how often the cache could not tell what changed
         self._at = now_s  # WAITING: when to ask; else when the cache last said something
         self._reader = PduReader()
         self._reset = True
@@ -149,6 +150,7 @@ class RtrSession:
         if self._reset:
             raise RtrError(Code.CORRUPT_DATA, "Cache Reset in answer to a Reset Query", pdu.octets)
         self.data.doubt()
+        self.resets += 1
         return self._ask(now_s)
 
     def _prefix(self, pdu: Pdu, _now_s: float) -> bytes:
@@ -181,8 +183,7 @@ class RtrSession:
         else:
             data.change((f, row, there) for f, rows in self._staged.items() for row, there in rows.items())
         self._staged = {}
-        given = timers_of(pdu)
-        data.timers = Timers.bounded(*given) if given else Timers()
+        data.heed(timers_of(pdu))
         data.key, data.fresh_at = (self.version, self._session, pdu.serial), now_s
         self.synchronised = True
         self.phase, self._at = Phase.WAITING, now_s + data.timers.refresh_s

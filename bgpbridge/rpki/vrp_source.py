@@ -7,6 +7,7 @@ the file is well again. The same for a file that is gone, torn or wrong.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from bgpbridge.errors import DocumentError
 from bgpbridge.rpki.vrp_file import read_vrps
 from bgpbridge.rpki.vrps import VrpTable
 
-__all__ = ["DEFAULT_MAX_SHRINK_PERCENT", "VrpSource", "shrink_alarm"]
+__all__ = ["DEFAULT_MAX_SHRINK_PERCENT", "VrpSource", "offered_by", "shrink_alarm"]
 
 DEFAULT_MAX_SHRINK_PERCENT = 50
 
@@ -32,6 +33,14 @@ def shrink_alarm(present: int, offered: int, max_shrink_percent: int = DEFAULT_M
     )
 
 
+def offered_by(path: Path, now_s: float) -> VrpTable | str:
+    """What a file offers at a time (Unix, seconds), or what is wrong with it. Values that another process can give."""
+    try:
+        return read_vrps(path, now_s).table
+    except DocumentError as error:
+        return str(error)
+
+
 @dataclass(slots=True)
 class VrpSource:
     """One file. `table` is what counts, `alarm` what is wrong now (empty: nothing)."""
@@ -40,6 +49,7 @@ class VrpSource:
     max_shrink_percent: int = DEFAULT_MAX_SHRINK_PERCENT
     table: VrpTable = field(default_factory=VrpTable)
     alarm: str = ""
+    read: Callable[[Path, float], VrpTable | str] = offered_by
     _seen: tuple[int, ...] = ()
 
     def look(self, now_s: float, *, again: bool = False) -> bool:
@@ -49,10 +59,9 @@ class VrpSource:
         if seen == self._seen and seen and not again:
             return False
         self._seen = seen
-        try:
-            offered = read_vrps(self.path, now_s).table
-        except DocumentError as error:
-            self.alarm = str(error)
+        offered = self.read(self.path, now_s)
+        if isinstance(offered, str):
+            self.alarm = offered
             return False
         alarm = shrink_alarm(len(self.table), len(offered), self.max_shrink_percent)
         if alarm:

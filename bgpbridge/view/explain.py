@@ -14,7 +14,7 @@ from bgpbridge.types import IPAddress, Prefix
 from bgpbridge.view.fib import FibView, fib, protocol_name
 from bgpbridge.view.routes import RouteView, policy_verdict, route_view
 
-__all__ = ["ExplainView", "HistoryView", "LossView", "PolicyView", "explain"]
+__all__ = ["ExplainView", "HistoryView", "LossView", "PolicyView", "RpkiStateView", "explain"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,17 @@ class PolicyView:
 
 
 @dataclass(frozen=True, slots=True)
+class RpkiStateView:
+    """What RPKI says of the first path (RFC 6811), and the VRPs that it rests on, most specific first. `origin` 0:
+    none; `peer` is who sent the path."""
+
+    peer: str
+    state: str
+    origin: int
+    covering: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryView:
     """One change of the prefix. `ago_s` in seconds."""
 
@@ -63,6 +74,7 @@ class ExplainView:
     paths: tuple[RouteView, ...]
     losses: tuple[LossView, ...]
     policy: PolicyView | None
+    rpki: RpkiStateView | None
     fib: FibView
     foreign: tuple[str, ...]
     history: tuple[HistoryView, ...]
@@ -84,6 +96,7 @@ def explain(bridge: Bridge, address: IPAddress, prefix: Prefix | None = None) ->
         paths=views,
         losses=tuple(_losses(bridge, decision)),
         policy=_policy(bridge, paths),
+        rpki=_rpki(bridge, paths),
         fib=seen,
         foreign=tuple(_foreign(bridge, address)),
         history=_history(bridge, found),
@@ -159,6 +172,19 @@ def _policy(bridge: Bridge, paths: list[Path]) -> PolicyView | None:
         return None
     name = bridge.peers.name(paths[0].peer)
     return PolicyView(name, verdict.accept, verdict.policy, verdict.term, str(verdict.place), verdict.reason)
+
+
+def _rpki(bridge: Bridge, paths: list[Path]) -> RpkiStateView | None:
+    """Of the first path; None without sources, or when its peer has gone."""
+    if not paths or not bridge.rpki.sources or bridge.peers.at(paths[0].peer) is None:
+        return None
+    path, judge = paths[0], bridge.judge
+    attributes = bridge.rib.attributes.get(path.received).attributes
+    if attributes is None:
+        return None
+    state, origin = judge.validity(path.peer, path.prefix, attributes), judge.origin_of(path.peer, attributes)
+    covering = tuple(str(vrp) for vrp in judge.vrps.covering(path.prefix))
+    return RpkiStateView(bridge.peers.name(path.peer), state.label, origin, covering)
 
 
 def _foreign(bridge: Bridge, address: IPAddress) -> list[str]:

@@ -79,6 +79,7 @@ class StatusView:
     peers: dict[str, int]
     waiting: tuple[WaitingView, ...]
     limits: tuple[AlarmView, ...]
+    rpki: tuple[str, ...]
     routes: dict[Family, int]
     groups: int
     next_hops: int
@@ -117,6 +118,7 @@ def status(bridge: Bridge) -> StatusView:
         peers={state: sum(state_of(bridge, peer) == state for peer in bridge.peers) for state in STATES},
         waiting=_waiting(bridge),
         limits=tuple(_alarms(bridge)),
+        rpki=tuple(bridge.rpki.alarms()),
         routes={family: tables.routes for family, tables in bridge.rib.families.items()},
         groups=len(bridge.rib.groups),
         next_hops=len(bridge.rib.next_hops),

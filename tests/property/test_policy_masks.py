@@ -14,11 +14,13 @@ from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.listed import ListedAttributes
 from bgpbridge.policy.model import PeerContext, PolicySet
 from bgpbridge.policy.parse import loads_policies
+from bgpbridge.rpki.vrps import Vrp, VrpTable
 from bgpbridge.types import Family, Prefix
 from bgpbridge.wire.path_attributes import PathAttributes
 from bgpbridge.wire.segments import Segment, SegmentKind
 
 PEERS = ("alpha", "beta")
+LOCAL_AS = 4
 asns = st.integers(1, 5)
 
 
@@ -56,6 +58,7 @@ CONDITIONS: dict[str, st.SearchStrategy[Any]] = {
     "prefix": st.lists(st.one_of(prefix_texts(), st.just("nets")), min_size=1, max_size=3),
     "prefix_length": bounds(32),
     "family": st.lists(st.sampled_from(["ipv4", "ipv6"]), min_size=1, max_size=2),
+    "rpki": st.lists(st.sampled_from(["valid", "invalid", "not-found"]), min_size=1, max_size=2),
     "peer": st.lists(st.sampled_from([*PEERS, "nobody", "greek"]), min_size=1, max_size=2),
     "as_path": st.one_of(st.lists(tokens, min_size=1, max_size=4).map(" ".join), st.just("walks")),
     "path_length": bounds(5),
@@ -148,28 +151,50 @@ attributes = st.builds(
     ).map(tuple),
     large=st.lists(st.sampled_from([(3, 3, 3), (3, 8, 3), (3, 9, 9)]), max_size=2, unique=True).map(tuple),
 )
+vrps = st.builds(
+    lambda prefix, more, asn: Vrp(prefix, min(prefix.length + more, prefix.family.bits), asn),
+    prefixes,
+    st.integers(0, 16),
+    st.integers(0, 5),
+)
 routes = st.tuples(st.sampled_from([0, 1]), prefixes, st.integers(0, 3))
 
 
-@given(policies(), st.lists(attributes, min_size=3, max_size=3), st.lists(routes, min_size=1, max_size=24))
+@given(
+    policies(),
+    st.lists(attributes, min_size=3, max_size=3),
+    st.lists(routes, min_size=1, max_size=24),
+    st.lists(vrps, max_size=8),
+)
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 def test_masks_and_the_scalar_evaluator_give_the_same_verdicts(
-    policy_set: PolicySet, listed: list[PathAttributes], asked: list[tuple[int, Prefix, int]]
+    policy_set: PolicySet, listed: list[PathAttributes], asked: list[tuple[int, Prefix, int]], held: list[Vrp]
 ) -> None:
     view, judge = ListedAttributes(listed), PolicyJudge(policy_set)
+    judge.vrps = VrpTable.of(held)
     judge.attach(view)
     for index, name in enumerate(PEERS):
-        judge.set_peer(index, PeerContext(name, True, "p"))
+        judge.set_peer(index, PeerContext(name, True, "p", LOCAL_AS))
     policy = policy_set.policies["p"]
     wanted = []
     for peer, prefix, number in asked:
-        verdict = evaluate(policy, prefix, listed[number - 1], PEERS[peer]) if number else None
+        verdict = None
+        if number:
+            state = judge.vrps.validate_one(prefix, origin(listed[number - 1]))
+            verdict = evaluate(policy, prefix, listed[number - 1], PEERS[peer], state)
         wanted.append(view.derive(number, verdict.changes) if verdict and verdict.accept else 0)
         if verdict:
             assert judge.explain(peer, prefix, listed[number - 1]) == verdict
     assert in_bulk(judge, asked) == wanted
     assert one_by_one(judge, asked) == wanted
     assert in_bulk(judge, asked) == wanted, "the second time, from caches"
+
+
+def origin(route: PathAttributes) -> int:
+    """RFC 6811 s2, written out: our own AS for an empty path and one that ends inside our confederation."""
+    if not route.as_path or all(segment.confederation for segment in route.as_path):
+        return LOCAL_AS
+    return route.origin_as
 
 
 def in_bulk(judge: PolicyJudge, asked: list[tuple[int, Prefix, int]]) -> list[int]:

@@ -22,7 +22,7 @@ def explain_text(seen: Json) -> list[str]:
         f"{click.style(seen['target'], bold=True)}: {colour(seen['verdict'])}",
         *([warn(f"{INDENT}{seen['note']}")] if seen["note"] else []),
         "",
-        *facts([("prefix", seen["prefix"]), ("policy", _policy(seen["policy"]))]),
+        *facts([("prefix", seen["prefix"]), ("policy", _policy(seen["policy"])), ("RPKI", _rpki(seen["rpki"]))]),
         *_paths(seen),
         *fib_facts(seen["fib"]),
         *labelled("beside it", seen["foreign"]),
@@ -39,6 +39,14 @@ def _policy(policy: Json | None) -> str:
     reason = f": {policy['reason']}" if policy["reason"] else ""
     name = policy["policy"] or "import"
     return f"{name}{term}{place} {verb} the path from {policy['peer']}{reason}"
+
+
+def _rpki(seen: Json | None) -> str:
+    if seen is None:
+        return ""
+    origin = f"AS {seen['origin']}" if seen["origin"] else "no AS"
+    covering = f"covered by {'; '.join(seen['covering'])}" if seen["covering"] else "no VRP covers it"
+    return f"{seen['state']}: {origin} by {seen['peer']}, {covering}"
 
 
 def _paths(seen: Json) -> list[str]:

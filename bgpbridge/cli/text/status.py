@@ -74,6 +74,8 @@ def _attention(seen: Json) -> Iterator[str]:
     if waiting:
         yield from _waiting(seen["waiting"], waiting)
     yield from map(_limit, seen["limits"])
+    for alarm in seen["rpki"]:
+        yield f"{alarm.splitlines()[0]} (`bgpbridge rpki`)"
     if seen["next_hops_unreachable"]:
         yield f"{counted(seen['next_hops_unreachable'], 'next hop')} unreachable (`bgpbridge groups`)"
     if seen["adjacencies_down"]:

@@ -24,6 +24,7 @@ from bgpbridge.view.fib import FibView
 from bgpbridge.view.groups import AdjacencyView, GroupView
 from bgpbridge.view.peers import PeerView
 from bgpbridge.view.routes import RouteView
+from bgpbridge.view.rpki import RpkiView, ValidityView
 from bgpbridge.view.status import StatusView
 
 API = Path(__file__).parents[2] / "golden" / "api"
@@ -82,8 +83,9 @@ VIEWS = {
     "audit": AuditView,
     "reload": ReloadReport,
     "plan": Plan,
+    "rpki": RpkiView,
 }
-BY_START = {"route_": list[RouteView], "explain_": ExplainView, "fib_": FibView}
+BY_START = {"rpki_": ValidityView, "route_": list[RouteView], "explain_": ExplainView, "fib_": FibView}
 
 
 @pytest.mark.parametrize("file", sorted(API.rglob("*.json")), ids=lambda file: f"{file.parent.name}-{file.stem}")

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from bgpbridge.config import Config, advise, config_schema, load_config, loads_config, policy_schema
 from bgpbridge.config.model import Datapath, Decision, Kernel, Multipath, Router
 from bgpbridge.config.peer import Announcement, Peer, PeerOptions
+from bgpbridge.config.rpki import Rpki, RpkiFile, RpkiServer
 from bgpbridge.documents import known_keys, parse, read_text
 from bgpbridge.policy.evaluate import evaluate
 from bgpbridge.policy.model import PolicySet
@@ -52,7 +53,19 @@ def test_the_small_example_needs_no_advice_but_about_what_it_does_not_use() -> N
 @pytest.mark.parametrize("path", CONFIGS[:1], ids=lambda path: path.name)
 def test_the_long_example_shows_every_key(path: Path) -> None:
     document = parse(read_text(path), path.name)
-    for model in (Config, Router, Decision, Multipath, Datapath, Kernel, Peer, Announcement):
+    for model in (
+        Config,
+        Router,
+        Decision,
+        Multipath,
+        Datapath,
+        Kernel,
+        Peer,
+        Announcement,
+        Rpki,
+        RpkiFile,
+        RpkiServer,
+    ):
         for key in known_keys(model):
             assert re.search(rf"[\s{{-]{key}:", read_text(path)), f"{model.__name__}.{key} is not shown"
     assert len(document.data["peers"]) == 3
@@ -123,7 +136,7 @@ def test_policy_page(text: str, tmp_path: Path) -> None:
     ("page", "models"),
     [
         ("policy.md", [TermText, IncludeText, SetsText, MatchText, SetText, CommunityEditsText]),
-        ("configuration.md", [PeerOptions, Peer]),
+        ("configuration.md", [PeerOptions, Peer, RpkiFile, RpkiServer]),
     ],
 )
 def test_pages_name_every_key(page: str, models: list[type[BaseModel]]) -> None:
