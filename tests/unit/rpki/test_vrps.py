@@ -139,3 +139,18 @@ def test_sources_are_joined_without_copies() -> None:
     table = VrpTable({Family.IPV4: VrpColumns.union(Family.IPV4, [one, other])})
     assert len(table) == 3
     assert str(table.covering(Prefix.parse("10.1.0.0/16"))[0]) == "10.0.0.0/8 max 8 AS2"
+
+
+@pytest.mark.parametrize("family", list(Family))
+def test_many_routes_in_any_order_get_the_states_that_each_gets_alone(family: Family) -> None:
+    random = np.random.default_rng(1)
+
+    def made(count: int) -> list[Prefix]:
+        lengths = random.integers(4, 20, count).tolist()
+        return [Prefix.make(family, int(random.integers(1 << 16)) << family.bits - 16, n) for n in lengths]
+
+    table = VrpTable.of([Vrp(p, min(p.length + 4, family.bits), int(random.integers(1, 4))) for p in made(300)])
+    routes = [(prefix, int(random.integers(4))) for prefix in made(3000)]
+    states = in_bulk(table, family, routes).tolist()
+    assert states == [table.validate_one(*route) for route in routes]
+    assert len(set(states)) == len(Validity)
