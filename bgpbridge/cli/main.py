@@ -31,6 +31,7 @@ LAZY = {
         "bgpbridge.cli.replay:replay",
         "Put an MRT FILE through decoder, policies and decision; no daemon is needed.",
     ),
+    "top": ("bgpbridge.cli.top:top", "Peers, rates, groups and events as they are now, again and again."),
     "record": ("bgpbridge.cli.record:record", "Write what comes in as MRT to FILE, until interrupted."),
     "clear": (
         "bgpbridge.cli.clear:clear",
