@@ -51,6 +51,8 @@ class BridgeCollector(Collector):
         yield from _adjacencies(adjacencies(self._bridge))
         repairs = [(words, float(count)) for words, count in self._bridge.self_audit.repaired.items()]
         yield _counters("audit_repairs", "What an audit found changed and put back", ["plane", "kind"], repairs)
+        overrides = [(words, float(count)) for words, count in self._bridge.overrides.counts().items()]
+        yield _gauges("overrides", "Prefix overrides by what became of them", ["kind", "state"], overrides)
         yield _counter("events", "Things that happened (`bgpbridge events`)", self._bridge.events.total)
 
 

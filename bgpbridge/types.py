@@ -17,6 +17,7 @@ __all__ = [
     "CommunityChanges",
     "Family",
     "IPAddress",
+    "OverrideKind",
     "Prefix",
     "Session",
     "Verdict",
@@ -112,6 +113,16 @@ class Prefix:
 
     def __str__(self) -> str:
         return f"{self.address}/{self.length}"
+
+
+class OverrideKind(enum.StrEnum):
+    """What an operator's override does to the paths of a prefix."""
+
+    PIN = "pin"
+    PREFER = "prefer"
+    WEIGHT = "weight"
+    REJECT = "reject"
+    BLACKHOLE = "blackhole"
 
 
 class Verdict(enum.IntEnum):

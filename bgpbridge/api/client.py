@@ -45,9 +45,13 @@ class Client:
         """Ask for a value."""
         return self._ask("GET", _target(path, query or {}))
 
-    def post(self, path: str, query: Mapping[str, str] | None = None) -> Any:
-        """Ask for something to be done."""
-        return self._ask("POST", _target(path, query or {}))
+    def post(self, path: str, query: Mapping[str, str] | None = None, body: Any = None) -> Any:
+        """Ask for something to be done; `body` goes as JSON."""
+        return self._ask("POST", _target(path, query or {}), json.dumps(body).encode() if body is not None else None)
+
+    def delete(self, path: str) -> Any:
+        """Ask for something to be removed."""
+        return self._ask("DELETE", _target(path, {}))
 
     def follow(self, path: str, query: Mapping[str, str]) -> Iterator[Any]:
         """Values as they come, until the caller stops. Raises UnreachableError when the bridge ends."""
@@ -77,17 +81,18 @@ class Client:
                 raise self._unreachable(error) from None
         raise UnreachableError("the bridge has ended", mend="`bgpbridge status` tells when it is back")
 
-    def _ask(self, method: str, target: str) -> Any:
+    def _ask(self, method: str, target: str, body: bytes | None = None) -> Any:
         with closing(_UnixConnection(self._path, self._timeout_s)) as connection:
             try:
-                connection.request(method, target)
+                headers = {"Content-Type": "application/json"} if body is not None else {}
+                connection.request(method, target, body, headers)
                 response = connection.getresponse()
-                body = response.read()
+                said = response.read()
             except (OSError, http.client.HTTPException) as error:
                 raise self._unreachable(error) from None
         if response.status != http.client.OK:
-            raise self._refusal(body)
-        return self._value(body)
+            raise self._refusal(said)
+        return self._value(said)
 
     def _value(self, body: bytes) -> Any:
         try:

@@ -25,8 +25,9 @@ WITHIN = optional("prefix", read_prefix, "Of this prefix and all inside", exampl
 FAMILY = optional("family", read_family, "Of this address family", enum=["ipv4", "ipv6"])
 BEST = flag("best", "Those that carry traffic")
 REJECTED = flag("rejected", "Those that policy refused")
+OVERRIDDEN = flag("overridden", "Those of prefixes that an override decides on")
 LIMIT = number("limit", 100, "The most to list; 0 for all")
-ROUTES_PARAMETERS = (PEER, WITHIN, FAMILY, BEST, REJECTED, LIMIT)
+ROUTES_PARAMETERS = (PEER, WITHIN, FAMILY, BEST, REJECTED, OVERRIDDEN, LIMIT)
 EVENTS_LIMIT = number("limit", 100, "The most past events to list")
 FOLLOW = flag("follow", "Go on with those to come, a JSON line each")
 
@@ -53,6 +54,7 @@ def _filter(call: Call) -> Filter:
         family=call[FAMILY],
         best=call[BEST],
         rejected=call[REJECTED],
+        overridden=call[OVERRIDDEN],
         limit=call[LIMIT],
     )
 

@@ -7,6 +7,7 @@ To add a call, add a row: it is then on both, in the OpenAPI document, and fuzze
 from __future__ import annotations
 
 from bgpbridge.api import listings, operations
+from bgpbridge.api.overrides import OVERRIDES
 from bgpbridge.api.parameters import ADDRESS, ASN, PEER_NAME, PREFIX, TARGET
 from bgpbridge.api.table import Route
 from bgpbridge.events import Event
@@ -130,4 +131,4 @@ DOINGS = (
     Route("POST", "/off", "All packets to the kernel", operations.switch_off, operations.SwitchedView, writes=True),
 )
 
-ROUTES: tuple[Route, ...] = (*SHOWS, *LISTINGS, *DOINGS)
+ROUTES: tuple[Route, ...] = (*SHOWS, *LISTINGS, *OVERRIDES, *DOINGS)

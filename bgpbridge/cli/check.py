@@ -63,7 +63,7 @@ def kind_of(file: Path) -> str:
         return "topology"
     if "steps" in keys:
         return "expect"
-    if "sets" in keys or (isinstance(data, dict) and isinstance(data.get("policies"), dict)):
+    if keys & {"sets", "overrides"} or (isinstance(data, dict) and isinstance(data.get("policies"), dict)):
         return "policy"
     return "config"
 
@@ -79,7 +79,8 @@ def _config(file: Path) -> tuple[str, list[Json]]:
 def _policy(file: Path) -> tuple[str, list[Json]]:
     found = load_policies([file])
     advice = [_as_json(oddity.place, oddity.text, "", oddity.mend) for oddity in lint(found)]
-    return f"policy file, {counted(len(found.policies), 'policy', 'policies')}", advice
+    about = f"policy file, {counted(len(found.policies), 'policy', 'policies')}"
+    return about + (f", {counted(len(found.overrides), 'override')}" if found.overrides else ""), advice
 
 
 def _topology(file: Path) -> tuple[str, list[Json]]:

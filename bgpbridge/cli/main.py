@@ -33,6 +33,10 @@ LAZY = {
     ),
     "top": ("bgpbridge.cli.top:top", "Peers, rates, groups and events as they are now, again and again."),
     "record": ("bgpbridge.cli.record:record", "Write what comes in as MRT to FILE, until interrupted."),
+    "override": (
+        "bgpbridge.cli.override:override",
+        "Decide on a prefix whatever BGP says, for as long as BGP has a path for it.",
+    ),
     "clear": (
         "bgpbridge.cli.clear:clear",
         "Remove all that outlives a stopped daemon: XDP, pins, our kernel routes and nexthops, runtime files.",

@@ -71,6 +71,7 @@ def peers(asking: Asking, name: str | None, clear_hold_off: bool, as_json: bool)
 @click.option("--family", type=click.Choice(["ipv4", "ipv6"]), help="Only this address family.")
 @click.option("--best", is_flag=True, help="Only paths that carry traffic: best and multipath.")
 @click.option("--rejected", is_flag=True, help="Only paths that import policy refused, each with the line that did.")
+@click.option("--overridden", is_flag=True, help="Only paths of prefixes that an override decides on.")
 @click.option("--limit", type=click.IntRange(min=0), default=100, show_default=True, help="At most so many; 0 is all.")
 @JSON
 @pass_asking

@@ -24,6 +24,7 @@ from bgpbridge.documents import (
 )
 from bgpbridge.errors import DocumentError
 from bgpbridge.policy.model import PolicySet
+from bgpbridge.policy.overrides import unknown_names
 from bgpbridge.policy.parse import load_policies
 from bgpbridge.policy.schema import PolicyFile
 
@@ -53,6 +54,8 @@ def loads_config(text: str, path: Path, instead: Path | None = None) -> Config:
     policies, errors = _policies(files, complete=not missing)
     if policies is not None:
         problems += import_names(config, policies)
+        names = [peer.name for peer in config.peers]
+        errors += unknown_names(policies.overrides, policies.groups, names)
     raise_errors([*errors_of(document, [*problems, *missing]), *errors])
     assert policies is not None
     return config.loaded(policies, path)

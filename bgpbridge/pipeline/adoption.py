@@ -21,13 +21,14 @@ import numpy as np
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.adjacency import AdjacencyTable
-from bgpbridge.pipeline.peers import PeerTable
+from bgpbridge.pipeline.peers import OVERRIDE_NAME, PeerTable
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.remembered import read_groups
 from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.work import Work
 from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.rib.overrides import OVERRIDE_PEER
 
 __all__ = ["Adoption"]
 
@@ -63,6 +64,7 @@ class Adoption:
         self.committer.paths.fill(known)
         self.active = self.committer.deferred = bool(self.left)
         had = {member.peer for group in known.values() for side in group for member in side}
+        had.discard(OVERRIDE_PEER)
         self.sessions.wait_for(had or {peer.index for peer in self.peers})
         if self.left:
             text = f"{len(self.left)} groups of an earlier run, {len(known)} of them known by their members"
@@ -80,6 +82,8 @@ class Adoption:
         return found
 
     def _index_of(self, name: str) -> int | None:
+        if name == OVERRIDE_NAME:
+            return OVERRIDE_PEER
         peer = self.peers.named(name)
         return peer.index if peer is not None else None
 

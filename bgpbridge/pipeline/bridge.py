@@ -42,6 +42,7 @@ from bgpbridge.pipeline.kernel_events import KernelEvents
 from bgpbridge.pipeline.latches import read_latches, write_latches
 from bgpbridge.pipeline.limits import Limits, ceilings_of
 from bgpbridge.pipeline.overlay import Overlay
+from bgpbridge.pipeline.overrides import Overrides
 from bgpbridge.pipeline.paths import Paths
 from bgpbridge.pipeline.peers import PeerState, PeerTable, number_peers
 from bgpbridge.pipeline.planes import Committer, Planes
@@ -133,6 +134,7 @@ class Bridge:
         self._open_kernel()
         self._opened.callback(self.housekeeping.remember)
         await self.adoption.take_over()
+        self.overrides.start(self.config.policy_set)
         self._take_over_interfaces()
         self.kernel_events.go_live()
 
@@ -221,6 +223,8 @@ class Bridge:
 
     def _wire_upkeep(self) -> None:
         memory = self.files.groups
+        store = memory.with_name("overrides.json")
+        self.overrides = Overrides(self.rib, self.peers, self.paths, self.work, self.events, store)
         self.adoption = Adoption(
             self.rib, self.peers, self.committer, self.work, self.sessions, self.adjacencies, self.events, memory
         )
@@ -355,6 +359,7 @@ class Bridge:
             group.create_task(self.watcher.run(), name="kernel watcher")
             group.create_task(self.housekeeping.keep(), name="housekeeping")
             group.create_task(self.self_audit.keep(), name="audit")
+            group.create_task(self.overrides.keep(lambda: self.adoption.active), name="overrides")
             group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
 
     async def _serve(self, pump: Pump) -> None:

@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from math import lcm
+from math import gcd, lcm
 from typing import Protocol
 
 import numpy as np
@@ -222,7 +222,9 @@ class Paths:
     def live(self, group: int) -> tuple[Member, ...]:
         """The members that carry traffic now."""
         usable = self.usable(group)
-        return self.arrange(group, usable) if self.arrange is not None and usable.active else usable.active
+        if self.arrange is None or not usable.active or usable.pinned:
+            return usable.active  # an operator's pin is not for latency to move; once fallen back, the rest is
+        return self.arrange(group, usable)
 
     def usable(self, group: int) -> Group:
         """A group without the members that cannot be used now; the unhealthy stay in where nobody else lives."""
@@ -236,6 +238,14 @@ class Paths:
     def is_unhealthy(self, member: Member) -> bool:
         """True while health holds a member's peer or next hop down."""
         return member.peer in self._state.held_peers or member.next_hop in self._state.held_next_hops
+
+    def is_held_peer(self, peer: int) -> bool:
+        """True while health holds all paths of a peer down."""
+        return peer in self._state.held_peers
+
+    def is_held_next_hop(self, number: int) -> bool:
+        """True while health holds all paths by a next hop down."""
+        return number in self._state.held_next_hops
 
     def is_dead_peer(self, peer: int) -> bool:
         """True while a peer's session is lost and its routes are on their way out."""
@@ -295,7 +305,9 @@ def shares(parts: list[Fraction]) -> list[int]:
     if not parts:
         return []
     scale = lcm(*(part.denominator for part in parts))
-    return [int(part * scale) for part in parts]
+    whole = [int(part * scale) for part in parts]
+    common = gcd(*whole)
+    return [number // common for number in whole]
 
 
 def _merge(hops: Iterable[Hop]) -> list[Hop]:

@@ -16,10 +16,11 @@ from bgpbridge.config import Config, Peer
 from bgpbridge.errors import CapacityError
 from bgpbridge.feed.frames import Notice, NoticeKind, SessionDown
 from bgpbridge.pipeline.hold_off import HoldOff
+from bgpbridge.rib.overrides import OVERRIDE_PEER
 from bgpbridge.types import Family, Session
 from bgpbridge.wire.verdicts import Finding
 
-__all__ = ["PeerState", "PeerTable", "Phase", "lanes_for", "number_peers"]
+__all__ = ["OVERRIDE_NAME", "PeerState", "PeerTable", "Phase", "lanes_for", "number_peers"]
 
 KEEP_NOTICES = 16
 KEEP_FINDINGS = 64
@@ -128,6 +129,9 @@ class PeerState:
             self.findings[finding] += times
 
 
+OVERRIDE_NAME = "(override)"  # no peer can be called so
+
+
 class PeerTable:
     """All peers by index and by name."""
 
@@ -165,7 +169,9 @@ class PeerTable:
         return self._by_name.get(name)
 
     def name(self, index: int) -> str:
-        """The name of a peer, `peer 7` for one that has gone."""
+        """The name of a peer, `peer 7` for one that has gone, `(override)` for a path that an override made."""
+        if index == OVERRIDE_PEER:
+            return OVERRIDE_NAME
         state = self._by_index.get(index)
         return state.name if state is not None else f"peer {index}"
 

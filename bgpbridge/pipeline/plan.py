@@ -29,7 +29,7 @@ from bgpbridge.policy.model import PeerContext
 from bgpbridge.rib.decision_bulk import Reach
 from bgpbridge.rib.tables import Ids
 from bgpbridge.rib.trial import Trial, outlook
-from bgpbridge.types import Family
+from bgpbridge.types import Family, IPAddress
 
 __all__ = ["plan"]
 
@@ -88,6 +88,10 @@ class _OtherReach:
     def scoped(self, numbers: Ids, peer: int) -> Ids:
         """As the table says."""
         return self._table.scoped(numbers, peer)
+
+    def address(self, number: int) -> IPAddress | None:
+        """As the table says."""
+        return self._table.address(number)
 
 
 @dataclass

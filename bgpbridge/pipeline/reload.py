@@ -59,6 +59,7 @@ def ready(bridge: Bridge, new: Config, change: ConfigDiff) -> tuple[dict[str, in
     known = {peer.name: peer.index for peer in bridge.peers}
     busy = [bridge.peers_by_name(peer.name).index for peer in change.peers_removed]
     numbers = number_peers(new, known, bridge.lanes, (*busy, *bridge.leaving))
+    bridge.overrides.check(new.policy_set)
     return numbers, render(new, numbers, passwords_of(new))
 
 
@@ -142,6 +143,11 @@ def _decision(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str
     return ["whole table decided again"]
 
 
+def _overrides(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
+    del change, numbers
+    return bridge.overrides.reload(new.policy_set)
+
+
 def _live(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
     del numbers
     bridge.sessions.stale_time_s = new.graceful_restart.stale_time_s
@@ -153,4 +159,4 @@ def _live(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, in
 
 
 Step = Callable[[Bridge, Config, ConfigDiff, dict[str, int]], list[str]]
-STEPS: tuple[Step, ...] = (_policies, _removed, _added, _changed, _rejudged, _decision, _live)
+STEPS: tuple[Step, ...] = (_policies, _removed, _added, _changed, _rejudged, _decision, _overrides, _live)

@@ -15,6 +15,7 @@ from pathlib import Path
 from bgpbridge.errors import Place
 from bgpbridge.policy.conditions import Match
 from bgpbridge.policy.edits import Edits
+from bgpbridge.policy.overrides import Members, Override
 from bgpbridge.types import AttributeChanges
 
 __all__ = ["ACCEPT", "Action", "PeerContext", "Policy", "PolicySet", "PolicyVerdict", "Term"]
@@ -69,6 +70,9 @@ class PolicySet:
     """(kind, name, place) of sets that no policy names, and of terms that none includes."""
     included: frozenset[str] = frozenset()
     """Names of policies and terms that others include."""
+    overrides: tuple[Override, ...] = ()
+    groups: Mapping[str, tuple[Members, Place]] = field(default_factory=dict)
+    """Groups of next hops for overrides, with the places where they stand."""
 
     @property
     def digest(self) -> str:

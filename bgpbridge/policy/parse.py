@@ -19,6 +19,7 @@ from bgpbridge.policy.communities import parse_value
 from bgpbridge.policy.edits import CommunityEdits, Edits
 from bgpbridge.policy.library import Entry, Library
 from bgpbridge.policy.model import Action, PolicySet, Term
+from bgpbridge.policy.overrides import members_of, of_files
 from bgpbridge.policy.schema import BoundsText, MatchText, PolicyFile, SetText, TermText
 from bgpbridge.policy.sets import Sets, Steps, collect
 from bgpbridge.rpki.vrps import Validity
@@ -70,11 +71,14 @@ def loads_policies(texts: Sequence[tuple[str, str]]) -> PolicySet:
     library.read_all()
     for reader in readers:
         errors += errors_of(reader.document, reader.problems)
-    raise_errors(errors)
+    overrides, wrong = of_files(parsed, sets)
+    raise_errors([*errors, *wrong])
+    groups = {n: (members_of(t), sets.places["next_hop_groups", n]) for n, t in sets.next_hop_groups.items()}
     of_sets = repr(sorted(sets.digests.items()))  # of all: one that it does not use costs a needless judgement at most
     policies = {name: library.policy(name, of_sets) for name, e in library.entries.items() if e.kind == "policy"}
     unused = (*sets.unused(), *library.unused())
-    return PolicySet(policies, tuple(Path(file) for _, file in texts), unused, frozenset(library.included))
+    names = tuple(Path(file) for _, file in texts)
+    return PolicySet(policies, names, unused, frozenset(library.included), overrides, groups)
 
 
 class _Reader:

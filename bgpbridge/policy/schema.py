@@ -17,12 +17,12 @@ from pydantic import (
     PlainValidator,
     Tag,
     WithJsonSchema,
-    field_validator,
     model_validator,
 )
 
-from bgpbridge.documents import Strict, refuse
-from bgpbridge.types import IPAddress, parse_address
+from bgpbridge.documents import refuse
+from bgpbridge.policy.override_schema import OverrideText
+from bgpbridge.policy.written import AddressText, NameText, Number, Written
 
 __all__ = [
     "BoundsText",
@@ -38,9 +38,6 @@ __all__ = [
 ]
 
 
-_NAME = r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$"
-
-
 def _listed(value: Any) -> Any:
     """One value for a list of one."""
     return [value] if isinstance(value, str | int | dict) and not isinstance(value, bool) else value
@@ -52,19 +49,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or not re.match(_NAME, value):
-        raise refuse("this is not a name", "a letter, then letters, digits, `-`, `_` or `.`, at most 63 in all")
-    return value
-
-
-def _address(value: Any) -> IPAddress:
-    try:
-        return parse_address(str(value))
-    except ValueError:
-        raise refuse(f"`{value}` is not an IP address", "such as 192.0.2.1 or 2001:db8::1") from None
-
-
 Text = Annotated[str, PlainValidator(_text), WithJsonSchema({"type": ["string", "integer"]})]
 Texts = Annotated[
     tuple[Text, ...], BeforeValidator(_listed, json_schema_input_type=Text | tuple[Text, ...]), Field(min_length=1)
@@ -73,29 +57,15 @@ AnyTexts = Annotated[tuple[Text, ...], BeforeValidator(_listed, json_schema_inpu
 OptionalTexts = Annotated[
     tuple[Text, ...] | None, BeforeValidator(_listed, json_schema_input_type=Text | tuple[Text, ...])
 ]
-NameText = Annotated[str, PlainValidator(_name), WithJsonSchema({"type": "string", "pattern": _NAME})]
-AddressText = Annotated[IPAddress, PlainValidator(_address), WithJsonSchema({"type": "string"})]
 FamilyText = Literal["ipv4", "ipv6"]
 OriginText = Literal["igp", "egp", "incomplete"]
 RpkiText = Literal["valid", "invalid", "not-found"]
-Number = Annotated[int, Field(ge=0, le=0xFFFFFFFF)]
 
 
 def _qualifier(value: Any) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"exact|or-longer|ge \d{1,3}( le \d{1,3})?|le \d{1,3}", value):
         raise refuse(f"`{value}` is no way to match", "exact, or-longer, `ge N`, `le N` or `ge N le N`")
     return value
-
-
-class Written(Strict):
-    """The base here: `null` is no value. A condition that is null would match everything."""
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _not_null(cls, value: Any) -> Any:
-        if value is None:
-            raise refuse("null is no value here", "a value", "remove the key, or give it a value")
-        return value
 
 
 class BoundsText(Written):
@@ -170,6 +140,8 @@ class SetsText(Written):
     """Community patterns of any kind."""
     peers: dict[NameText, Texts] = Field(default_factory=dict)
     """Groups of peers, by our names for them."""
+    next_hop_groups: dict[NameText, Texts] = Field(default_factory=dict)
+    """Peers and next hops that share the traffic of an override; an address is a next hop, all else a peer's name."""
 
 
 class MatchText(Written):
@@ -378,9 +350,15 @@ class PolicyText(Written):
 
 
 class PolicyFile(Written):
-    """A file of sets, terms and policies."""
+    """A file of sets, terms, policies and overrides."""
 
-    synonyms: ClassVar[dict[str, str]] = {"policy": "policies", "filters": "policies", "lists": "sets"}
+    synonyms: ClassVar[dict[str, str]] = {
+        "policy": "policies",
+        "filters": "policies",
+        "lists": "sets",
+        "override": "overrides",
+        "pins": "overrides",
+    }
 
     sets: SetsText = SetsText()
     """Named sets."""
@@ -388,3 +366,5 @@ class PolicyFile(Written):
     """Terms for policies to include by name."""
     policies: dict[NameText, PolicyText] = Field(default_factory=dict)
     """Policies by name; a peer names one with `import`."""
+    overrides: tuple[OverrideText, ...] = ()
+    """What an operator wants for single prefixes, whatever BGP says; see docs/policy.md."""

@@ -33,6 +33,7 @@ class Sets:
     as_paths: dict[str, tuple[PathPattern, ...]] = field(default_factory=dict)
     communities: dict[str, tuple[CommunityPattern, ...]] = field(default_factory=dict)
     peers: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    next_hop_groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
     places: dict[tuple[str, str], Place] = field(default_factory=dict)
     used: set[tuple[str, str]] = field(default_factory=set)
@@ -124,6 +125,9 @@ def collect(files: Sequence[tuple[Document, PolicyFile]]) -> tuple[Sets, list[Do
             if _claim(sets, document, "peers", name, problems):
                 sets.peers[name] = tuple(texts)
                 sets.digests[f"peers {name}"] = _digest(sorted(texts))
+        for name, texts in model.sets.next_hop_groups.items():
+            if _claim(sets, document, "next_hop_groups", name, problems):
+                sets.next_hop_groups[name] = texts
         errors += errors_of(document, problems)
     for document, model in files:  # they may name sets of AS numbers of any file
         problems = []

@@ -25,10 +25,11 @@ def collect(
     groups: GroupTable,
     cells: Callable[[], Iterator[Ids]],
     pinned: Callable[[], Iterable[Ids]],
+    kept: Callable[[], Iterable[int]] = tuple,
 ) -> Iterator[int]:
     """Free what is unused; yields after every slice how many ids it freed. `cells` goes over all that is
-    stored, `pinned` gives the ids that runs under way hold. One collection at a time: a second one ends
-    at once."""
+    stored, `pinned` gives the ids that runs under way hold, `kept` the next hops that overrides name. One
+    collection at a time: a second one ends at once."""
     if table.marks is not None:
         return
     table.marks = zeros(table.pool.capacity + 1, np.bool_)
@@ -45,7 +46,7 @@ def collect(
         table.marks = None
     for _ in table.blocks.compact():
         yield 0
-    _release_next_hops(table, groups)
+    _release_next_hops(table, groups, kept())
 
 
 def _sweep(table: AttributeTable, first: int, last: int, *, derived: bool) -> int:
@@ -56,11 +57,12 @@ def _sweep(table: AttributeTable, first: int, last: int, *, derived: bool) -> in
     return len(dead)
 
 
-def _release_next_hops(table: AttributeTable, groups: GroupTable) -> None:
+def _release_next_hops(table: AttributeTable, groups: GroupTable, kept: Iterable[int]) -> None:
     hops = table.next_hops
     used = np.zeros(hops.limit + 1, np.bool_)
     top = table.pool.top + 1
     alive = table.blocks.present[:top] | (table.base[:top] != 0)
     used[table.next_hop[:top].compress(alive)] = True
     used[groups.next_hops()] = True
+    used[list(kept)] = True
     hops.release(used)

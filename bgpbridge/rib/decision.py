@@ -28,8 +28,10 @@ WORST_MED = 0xFFFFFFFF
 
 
 class Step(enum.IntEnum):
-    """The steps, in order. `text` is what `explain` prints; `rfc` where the step comes from."""
+    """The steps, in order. `text` is what `explain` prints; `rfc` where the step comes from. An operator's override
+    stands before what the RFCs number."""
 
+    OVERRIDE = -1
     NEXT_HOP = 0
     WEIGHT = 1
     LOCAL_PREF = 2
@@ -56,6 +58,7 @@ class Step(enum.IntEnum):
 
 
 STEP_TEXT: dict[Step, tuple[str, str]] = {
+    Step.OVERRIDE: ("an override decides", "an operator's word"),
     Step.NEXT_HOP: ("next hop is reachable", "RFC 4271 s9.1.2"),
     Step.WEIGHT: ("higher weight", "common practice"),
     Step.LOCAL_PREF: ("higher local preference", "RFC 4271 s9.1.1"),
@@ -135,6 +138,7 @@ class Candidate(NamedTuple):
     as_path: object = None
     link_bandwidth: float = 0.0  # octets per second, 0 = none
     attributes: int = 0  # id in the AttributeTable, after policy
+    standing: int = 0  # what an override makes of it: 1 pinned, -1 left out
 
 
 class Elimination(NamedTuple):
@@ -175,23 +179,37 @@ TIE_BREAKS: tuple[tuple[Step, Key], ...] = (
     (Step.PATH_ID, lambda c: c.path_id),
 )
 
+PINNED: tuple[tuple[Step, Key], ...] = ((Step.OVERRIDE, lambda c: -c.standing),)
+BEFORE_MED_PINNED = PINNED + BEFORE_MED
+MOST_SHARED = 16
+
 Losses = list[tuple[Candidate, Step, Candidate | None]]
 
 
 def decide(
-    candidates: Sequence[Candidate], options: DecisionOptions, current: tuple[int, int] | None = None
+    candidates: Sequence[Candidate],
+    options: DecisionOptions,
+    current: tuple[int, int] | None = None,
+    *,
+    share: bool = False,
 ) -> Decision:
     """The best path, its equals, backups in order, and why each other path lost.
 
+    Where an override has pinned paths (`standing`) the best of them wins and the others are backups, before those that
+    are not pinned; with `share` all pinned ones by next hops of their own are active.
     `current` is (peer, path id) of the path that is best now, for step 8. A backup is the best of what is
     left when all before it are taken away, so MED may let a path come back that it had put out.
     """
     losses: Losses = [(c, Step.NEXT_HOP, None) for c in candidates if not c.reachable]
     left = [c for c in candidates if c.reachable]
+    if any(c.standing < 0 for c in left):
+        losses += [(c, Step.OVERRIDE, None) for c in left if c.standing < 0]
+        left = [c for c in left if c.standing >= 0]
     if not left:
         return Decision(None, eliminated=tuple(Elimination(*loss) for loss in losses))
     best, equal = _select(left, options, current, losses)
-    active = _multipath(best, equal, options)
+    shared = share and best.standing > 0
+    active = _shared(best, left, options, current) if shared else _multipath(best, equal, options)
     backups: list[Candidate] = []
     left = [c for c in left if c not in active]
     while left and len(backups) < options.backups:
@@ -208,7 +226,7 @@ def _select(
     """Steps 1 to 12 among reachable paths: (the best, all that were equal after step 7)."""
     mine: Losses | None = None if losses is None else []
     # 1 weight, 2 local preference, 3 AS-path length, 4 origin
-    left = _lowest(left, BEFORE_MED, mine)
+    left = _lowest(left, BEFORE_MED_PINNED if any(c.standing for c in left) else BEFORE_MED, mine)
     # 5 MED, within one neighbour AS unless told otherwise
     left = _by_med(left, options, mine)
     # 6 external over internal, 7 IGP metric to the next hop
@@ -280,6 +298,19 @@ def _multipath(best: Candidate, equal: list[Candidate], options: DecisionOptions
         same_path = options.relax or c.as_path == best.as_path
         if len(active) < limit and same_path and c.next_hop not in {a.next_hop for a in active}:
             active.append(c)
+    return tuple(active)
+
+
+def _shared(
+    best: Candidate, left: list[Candidate], options: DecisionOptions, current: tuple[int, int] | None
+) -> tuple[Candidate, ...]:
+    """All pinned ways, the best path of each next hop, in order of the decision."""
+    active = [best]
+    left = [c for c in left if c.standing > 0 and c.next_hop != best.next_hop]
+    while left and len(active) < MOST_SHARED:
+        path, _ = _select(left, options, current, None)
+        active.append(path)
+        left = [c for c in left if c.next_hop != path.next_hop]
     return tuple(active)
 
 

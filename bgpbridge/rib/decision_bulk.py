@@ -13,10 +13,21 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from bgpbridge.rib.adj_rib_in import Plane
 from bgpbridge.rib.attributes import MED_SET, NO_RANK, WEIGHT_SET, AttributeTable
-from bgpbridge.rib.decision import WORST_MED, DecisionOptions, MedMode, MissingMed, bandwidth_weights
+from bgpbridge.rib.decision import (
+    MOST_SHARED,
+    WORST_MED,
+    DecisionOptions,
+    MedMode,
+    MissingMed,
+    bandwidth_weights,
+)
+from bgpbridge.rib.groups import PINNED
+from bgpbridge.rib.overrides import Intent
+from bgpbridge.rib.overrides_bulk import Standing, standing
+from bgpbridge.rib.sources import PathSource
 from bgpbridge.rib.tables import Ids, Words
+from bgpbridge.types import IPAddress
 
 __all__ = ["Outcome", "PathSource", "Reach", "decide_rows"]
 
@@ -90,17 +101,9 @@ class Reach(Protocol):
         """Ids on the peer's own link."""
         ...
 
-
-@dataclass(frozen=True, slots=True)
-class PathSource:
-    """One line of the matrix: a plane and what its peer adds to every path in it."""
-
-    plane: Plane
-    peer: int
-    ebgp: bool
-    weight: int
-    router_id: int
-    order: int
+    def address(self, number: int) -> IPAddress | None:
+        """The global address of a next hop."""
+        ...
 
 
 @dataclass(slots=True)
@@ -120,12 +123,17 @@ def decide_rows(
     next_hops: Reach,
     options: DecisionOptions,
     current: Ids,
+    intent: Intent | None = None,
 ) -> Outcome:
-    """Decide prefixes. `current` holds the slots that are best now (0 = none), for step 8."""
+    """Decide prefixes. `current` holds the slots that are best now (0 = none), for step 8; `intent` is what an
+    override wants for all of these rows."""
     if not sources:
         nothing = np.zeros(len(rows), np.int64)
         return Outcome([nothing.view(np.uint64)], nothing, nothing)
-    return _Rows(rows, sources, attributes, next_hops, options, current).outcome()
+    matrix = _Rows(rows, sources, attributes, next_hops, options, current)
+    if intent is not None:
+        matrix.obey(intent, next_hops)
+    return matrix.outcome()
 
 
 class _Rows:
@@ -142,6 +150,7 @@ class _Rows:
     ) -> None:
         self.rows, self.sources, self.table, self.options = rows, sources, attributes, options
         self.current, self.metrics = current, next_hops.metric
+        self.pins: Standing | None = None
         shape = (len(sources), len(rows))
         self.ids = np.empty(shape, np.int64)
         self.hops = np.empty(shape, np.int64)
@@ -156,13 +165,31 @@ class _Rows:
             rank[~next_hops.reachable.take(hops)] = UNUSABLE  # step 0
             self.ids[line], self.hops[line], self.rank[line] = ids, hops, rank
 
+    def obey(self, intent: Intent, hops: Reach) -> None:
+        """Let an override have its say: ranks changed or struck, pinned paths noted, its own next hops added."""
+        self.pins = standing(intent, self.sources, self.hops, self.rank, hops)
+        if self.pins is not None and self.pins.sources:
+            lines = (len(self.pins.sources), len(self.rows))
+            self.sources = [*self.sources, *self.pins.sources]
+            self.ids = np.concatenate([self.ids, np.zeros(lines, np.int64)])
+            self.hops = np.concatenate([self.hops, self.pins.hops])
+            self.rank = np.concatenate([self.rank, self.pins.rank])
+
     def outcome(self) -> Outcome:
         """Best, equals, backups."""
         best, equal = self._best()
         chosen = [best]
+        pinned = self.pins.of(best) if self.pins is not None else None
+        shared = self._shared(best) if self.pins is not None and self.pins.share else []
+        if shared and equal is not None and pinned is not None:
+            equal = equal & ~pinned
         if self.options.multipath and equal is not None:
-            chosen += self._multipath(best, equal)
+            chosen += _either(shared, self._multipath(best, equal))
+        else:
+            chosen += shared
         words = self._active_words(chosen)
+        if pinned is not None:
+            words = [_marked(column, pinned) for column in words]
         active = np.sum([line != NONE for line in chosen], axis=0)
         for line in chosen:
             self._strike(line)
@@ -193,8 +220,11 @@ class _Rows:
     def _best(self) -> tuple[Ids, Truth | None]:
         """The line of the best path of each row (NONE = no path), and who was equal after step 7, None
         when nobody ties anywhere."""
-        lowest = self.rank.min(axis=0)
-        left = self.rank == lowest
+        return self._best_of(self.rank if self.pins is None else self.pins.first(self.rank))
+
+    def _best_of(self, rank: Matrix) -> tuple[Ids, Truth | None]:
+        lowest = rank.min(axis=0)
+        left = rank == lowest
         left &= lowest != UNUSABLE
         equal = None
         if len(self.sources) > 1:
@@ -268,6 +298,20 @@ class _Rows:
 
     # -- multipath -----------------------------------------------------------------------------------
 
+    def _shared(self, best: Ids) -> list[Ids]:
+        """Further pinned paths that share the traffic: the best of each next hop, as `decision._shared`."""
+        assert self.pins is not None
+        every, last = np.arange(len(best)), best
+        more: list[Ids] = []
+        rank = np.where(self.pins.pinned & self.pins.of(best), self.rank, UNUSABLE)
+        while len(more) < MOST_SHARED - 1:
+            rank[self._same_hop(last, every)] = UNUSABLE
+            if (rank == UNUSABLE).all():
+                break
+            last, _ = self._best_of(rank)
+            more.append(last)
+        return more
+
     def _multipath(self, best: Ids, equal: Truth) -> list[Ids]:
         """Further active paths, in order: lines per row, NONE where there is no more."""
         limits = np.array(
@@ -317,6 +361,21 @@ class _Rows:
             bandwidths = [self.table.bandwidth(int(self.ids[line, column])) for line in lines]
             weights[: len(lines), column] = bandwidth_weights(bandwidths)
         return [self._words(line, weight) for line, weight in zip(chosen, weights, strict=True)]
+
+
+def _either(some: list[Ids], others: list[Ids]) -> list[Ids]:
+    """Lines of rows that are in the one list or in the other."""
+    longer, shorter = (some, others) if len(some) >= len(others) else (others, some)
+    merged = [np.where(line == NONE, other, line) for line, other in zip(longer, shorter, strict=False)]
+    return merged + longer[len(shorter) :]
+
+
+def _marked(words: Words, pinned: Truth) -> Words:
+    """Active member words with the weights of pinned members where the best path is pinned."""
+    marked: Words = np.where(
+        pinned, words >> np.uint64(32) << np.uint64(32 + PINNED) | words & np.uint64(0xFFFFFFFF), words
+    )
+    return marked
 
 
 def _lowest(left: Truth, key: Matrix) -> Truth:

@@ -16,16 +16,19 @@ from bgpbridge.rib.adj_rib_in import UNLIMITED, AdjRibIn, Plane
 from bgpbridge.rib.attributes import MED_SET, WEIGHT_SET, AttributeTable
 from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.decision import Candidate, Decision, DecisionOptions, bandwidth_weights, decide
-from bgpbridge.rib.decision_bulk import PathSource, decide_rows
-from bgpbridge.rib.groups import GroupTable, member_word
+from bgpbridge.rib.decision_bulk import decide_rows
+from bgpbridge.rib.groups import BLACKHOLE, PINNED, GroupTable, member_word
 from bgpbridge.rib.next_hops import NextHopTable
+from bgpbridge.rib.overrides import OVERRIDE_PEER, Intent, OverrideTable, overridden
 from bgpbridge.rib.peers import Judge, PeerState
 from bgpbridge.rib.prefixes import prefix_table
+from bgpbridge.rib.sources import PathSource
 from bgpbridge.rib.tables import Ids, zeros
-from bgpbridge.types import Family
+from bgpbridge.types import Family, OverrideKind
 
 __all__ = ["FamilyRib", "Verdicts"]
 
+DROPPED = -1  # in place of how many paths are active: an override drops the traffic
 LONE_MEMBER = member_word(0, 0)  # the one active path: its weight says nothing
 
 
@@ -68,6 +71,7 @@ class FamilyRib:
         self.group_view, self.best_view = self.group.data, self.best.data
         self.adj: dict[int, AdjRibIn] = {}
         self.sources: list[PathSource] = []
+        self.overrides: OverrideTable | None = None  # None where there are none: then they cost nothing
         self.routes = 0  # rows that have a group
         self.undecided = 0  # rows that kept their group because the one they need found no free id
         self._scratch = zeros(self.size, np.int32)
@@ -152,16 +156,15 @@ class FamilyRib:
         if not len(rows):
             return Changes.none(self.family)
         current = self.best.take(rows).astype(np.int64)
-        outcome = decide_rows(rows, self.sources, self.attributes, self.next_hops, options, current)
         try:
-            new = self.groups.intern_rows(outcome.words, outcome.active)
+            new, best = self._decided(rows, options, current)
         except CapacityError:
             pairs = np.array([self.settle_one(row, options) for row in rows.tolist()], np.int64)
             other = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
             return self.changes(rows.take(other), pairs[other, 0], pairs[other, 1])
         size = len(self._best_counts)
-        self.best[rows] = outcome.best
-        self._best_counts += np.bincount(outcome.best, minlength=size) - np.bincount(current, minlength=size)
+        self.best[rows] = best
+        self._best_counts += np.bincount(best, minlength=size) - np.bincount(current, minlength=size)
         old = self.group.take(rows).astype(np.int64)
         other = np.flatnonzero(old != new)
         if not len(other):
@@ -172,12 +175,48 @@ class FamilyRib:
         self.routes += int(np.count_nonzero(new)) - int(np.count_nonzero(old))
         return self.changes(rows, old, new)
 
+    def _decided(self, rows: Ids, options: DecisionOptions, current: Ids) -> tuple[Ids, Ids]:
+        """(groups, slots of the best paths) of rows. Raises CapacityError when groups are short."""
+        if self.overrides is None:
+            return self._decided_alike(rows, options, current, None)
+        new, best = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
+        for at, intent in self.by_intent(rows):
+            new[at], best[at] = self._decided_alike(rows.take(at), options, current.take(at), intent)
+        return new, best
+
+    def by_intent(self, rows: Ids) -> Iterator[tuple[Ids, Intent | None]]:
+        """Positions of rows for which overrides want the same, None: nothing."""
+        if self.overrides is None:
+            yield np.arange(len(rows)), None
+            return
+        prefixes = self.prefixes
+        ids = self.overrides.intent_ids(prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows))
+        for number in np.unique(ids).tolist():
+            yield np.flatnonzero(ids == number), self.overrides.intents[number]
+
+    def _decided_alike(
+        self, rows: Ids, options: DecisionOptions, current: Ids, intent: Intent | None
+    ) -> tuple[Ids, Ids]:
+        outcome = decide_rows(rows, self.sources, self.attributes, self.next_hops, options, current, intent)
+        if intent is not None and intent.kind is OverrideKind.BLACKHOLE:
+            return np.where(outcome.best != 0, BLACKHOLE, 0), outcome.best
+        return self.groups.intern_rows(outcome.words, outcome.active), outcome.best
+
+    def rows_under(self, scopes: OverrideTable, first: int, last: int) -> Ids:
+        """Rows first..last-1 that one of these overrides decides on."""
+        rows = np.arange(first, last)
+        prefixes = self.prefixes
+        found = scopes.numbers(prefixes.hi(rows), prefixes.lo[first:last], prefixes.length[first:last])
+        return np.flatnonzero(found) + first
+
     def rows_by_next_hop(self, hit: Any, first: int, last: int) -> Ids:
         """Rows first..last-1 with a path over one of the next hops that are True in `hit`."""
         mask = np.zeros(last - first, np.bool_)
         for source in self.sources:
             hops = self.attributes.next_hop.take(source.plane.effective[first:last])
             mask |= hit.take(self.next_hops.scoped(hops, source.peer))
+        if self.overrides is not None and any(hit[number] for number in self.overrides.own()):
+            mask[self.rows_under(self.overrides, first, last) - first] = True
         return np.flatnonzero(mask) + first
 
     def verdicts(self, judge: Judge, peers: set[int], first: int, last: int) -> Iterator[Verdicts]:
@@ -223,7 +262,7 @@ class FamilyRib:
         """Decide one row: (old group, new group)."""
         words, active, slot = self._choose_one(row, options)
         try:
-            new = self.groups.intern_one(words, active)
+            new = BLACKHOLE if active == DROPPED else self.groups.intern_one(words, active)
         except CapacityError:
             new = self.group_view[row]
             self.undecided += 1
@@ -241,6 +280,9 @@ class FamilyRib:
 
     def _choose_one(self, row: int, options: DecisionOptions) -> tuple[tuple[int, ...], int, int]:
         """(member words, how many of them are active, slot of the best path) of a row."""
+        if self.overrides is not None and (intent := self.intent(row)) is not None:
+            words, active, slot = self._choose_by_steps(row, options)
+            return (words, DROPPED if slot and intent.kind is OverrideKind.BLACKHOLE else active, slot)
         ranked = self._ranked(row)
         if not ranked:
             return (), 0, 0
@@ -278,14 +320,34 @@ class FamilyRib:
         weights = [1] * len(active)
         if options.link_bandwidth and len(active) > 1:
             weights = bandwidth_weights([path.link_bandwidth for path in active])
+        if best.standing > 0:
+            weights = [weight << PINNED for weight in weights]
         words = [member_word(p.peer, p.next_hop, w) for p, w in zip(active, weights, strict=True)]
         words += [member_word(path.peer, path.next_hop) for path in decision.backups]
-        slots = (p.slot for p in self.adj[best.peer].planes if p.effective_view[row] and p.path(row) == best.path_id)
-        return tuple(words), len(active), next(slots)
+        return tuple(words), len(active), self._slot_of(row, best)
+
+    def _slot_of(self, row: int, best: Candidate) -> int:
+        """The slot of a path; 0 for an override's own, which no peer sent."""
+        if best.peer == OVERRIDE_PEER:
+            return 0
+        planes = self.adj[best.peer].planes
+        return next(p.slot for p in planes if p.effective_view[row] and p.path(row) == best.path_id)
+
+    def intent(self, row: int) -> Intent | None:
+        """What an override wants for the prefix of a row."""
+        if self.overrides is None:
+            return None
+        prefix = self.prefixes.prefix(row)
+        return self.overrides.intent_one(prefix.value, prefix.length)
 
     def decide(self, row: int, options: DecisionOptions) -> Decision:
         """The scalar decision, with reasons."""
-        return decide(self.candidates(row, options), options, self.current(row))
+        intent = self.intent(row)
+        candidates = self.candidates(row, options)
+        if intent is None:
+            return decide(candidates, options, self.current(row))
+        paths = overridden(candidates, intent, self.next_hops)
+        return decide(paths, options, self.current(row), share=intent.share)
 
     def current(self, row: int) -> tuple[int, int] | None:
         """(peer, path id) of the path that is best now."""

@@ -28,6 +28,7 @@ __all__ = [
     "FIRST_FREE",
     "LIMIT",
     "LOCAL",
+    "PINNED",
     "WIDTH",
     "Group",
     "GroupTable",
@@ -38,6 +39,9 @@ __all__ = [
 
 LOCAL = 1
 BLACKHOLE = 2
+PINNED = 8
+"""An override's pin stands in a group as active members whose weights are shifted left by so many bits: no other weight
+is above 255. Without them, when none can carry traffic, the group is as BGP would have it."""
 WIDTH = 32  # most members of a group, backups included
 
 
@@ -54,6 +58,11 @@ class Group(NamedTuple):
 
     active: tuple[Member, ...]
     backup: tuple[Member, ...] = ()
+
+    @property
+    def pinned(self) -> bool:
+        """True when an override put the active members first."""
+        return bool(self.active) and self.active[0].weight >> PINNED > 0
 
     def without(self, peers: AbstractSet[int], next_hops: AbstractSet[int]) -> Group:
         """The group without members of these peers and next hops; where no active member is left, the first

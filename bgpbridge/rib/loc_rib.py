@@ -26,6 +26,7 @@ from bgpbridge.rib.family import FamilyRib
 from bgpbridge.rib.groups import GroupTable
 from bgpbridge.rib.intake import Intake, Paths, Said, said_of
 from bgpbridge.rib.next_hops import NextHop, NextHopTable, Resolution
+from bgpbridge.rib.overrides import Entry, OverrideTable
 from bgpbridge.rib.peers import Judge, PeerCounts, PeerInfo, PeerState
 from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, Session, Verdict
@@ -332,6 +333,23 @@ class Rib:
             for first, last in tables.chunks(SLICE):
                 yield tables.settle(np.arange(first, last), self.options)
 
+    def set_overrides(self, entries: Iterable[Entry]) -> None:
+        """From now on these overrides hold, no scope twice. `redecide_under` has to be driven for what they change."""
+        listed = list(entries)
+        for family, tables in self.families.items():
+            table = OverrideTable(family, listed)
+            tables.overrides = table if len(table) else None
+
+    def redecide_under(self, scopes: Iterable[Entry]) -> Iterator[Changes]:
+        """Decide the prefixes again that these overrides are about: after they came or went."""
+        listed = list(scopes)
+        for family, tables in self.families.items():
+            table = OverrideTable(family, listed)
+            for first, last in tables.chunks(SCAN) if len(table) else ():
+                rows = tables.rows_under(table, first, last)
+                for at in range(0, len(rows), SLICE):
+                    yield tables.settle(rows[at : at + SLICE], self.options)
+
     def everything(self) -> Iterator[Changes]:
         """All routes that there are, as changes from nothing: for planes that have been told of none so far."""
         for tables in self.families.values():
@@ -341,7 +359,11 @@ class Rib:
 
     def collect(self) -> Iterator[int]:
         """Free attribute and next-hop ids that nothing uses, in slices; see `collection`."""
-        return collect(self.attributes, self.groups, self._cells, self._pinned.values)
+        return collect(self.attributes, self.groups, self._cells, self._pinned.values, self._own_next_hops)
+
+    def _own_next_hops(self) -> Iterator[int]:
+        for tables in self.families.values():
+            yield from tables.overrides.own() if tables.overrides is not None else ()
 
     def _cells(self) -> Iterator[Ids]:
         for tables in self.families.values():

@@ -14,9 +14,9 @@ import numpy as np
 
 from bgpbridge.rib.adj_rib_in import FRESH, Mask
 from bgpbridge.rib.decision import Decision
-from bgpbridge.rib.decision_bulk import PathSource
 from bgpbridge.rib.family import FamilyRib
 from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.rib.sources import PathSource
 from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, IPAddress, Prefix
 
@@ -81,13 +81,15 @@ class Path:
 
 @dataclass(frozen=True, slots=True)
 class RouteFilter:
-    """Which paths to list. `within` keeps a prefix and what it covers; `best` those that carry traffic."""
+    """Which paths to list. `within` keeps a prefix and what it covers; `best` those that carry traffic,
+    `overridden` those of prefixes that an override decides on."""
 
     family: Family | None = None
     peer: int | None = None
     within: Prefix | None = None
     best: bool = False
     rejected: bool = False
+    overridden: bool = False
 
     @property
     def families(self) -> list[Family]:
@@ -207,6 +209,11 @@ def _rows(rib: Rib, tables: FamilyRib, wanted: RouteFilter, first: int, last: in
             mask |= (raw != 0) & (effective == 0) if wanted.rejected else raw != 0
     if wanted.best:
         mask &= np.isin(tables.group[first:last], _carrying(rib, wanted.peer))
+    if wanted.overridden:
+        decided = np.zeros(last - first, np.bool_)
+        if tables.overrides is not None:
+            decided[tables.rows_under(tables.overrides, first, last) - first] = True
+        mask &= decided
     if wanted.within is not None:
         inside = np.zeros(last - first, np.bool_)
         inside[tables.prefixes.covered(wanted.within, first, last) - first] = True

@@ -151,6 +151,11 @@ class NextHopTable:
             raise KeyError(number)
         return value
 
+    def address(self, number: int) -> IPAddress | None:
+        """The global address of a next hop; None for id 0."""
+        value = self._values[number]
+        return value.address if value is not None else None
+
     def resolution(self, number: int) -> Resolution:
         """What is known about it now."""
         return self._states[number]

@@ -17,9 +17,10 @@ from bgpbridge.rib.decision import DecisionOptions
 from bgpbridge.rib.decision_bulk import Reach, decide_rows
 from bgpbridge.rib.family import FamilyRib, Verdicts
 from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.rib.overrides import Intent
 from bgpbridge.rib.peers import Judge, PeerInfo
 from bgpbridge.rib.tables import Ids, Words
-from bgpbridge.types import Family
+from bgpbridge.types import Family, OverrideKind
 
 __all__ = ["Outlook", "Trial", "outlook"]
 
@@ -142,10 +143,16 @@ class _Slice:
         """`FamilyRib.settle` for the slice."""
         if not len(rows):
             return
-        rib = self.rib
-        outcome = decide_rows(
-            rows, self.sources, rib.attributes, self.trial.reach, self.trial.options, self.best.take(rows)
-        )
+        for at, intent in self.tables.by_intent(rows + self.first):
+            self._decide_alike(rows.take(at), intent)
+
+    def _decide_alike(self, rows: Ids, intent: Intent | None) -> None:
+        rib, trial = self.rib, self.trial
+        current = self.best.take(rows)
+        outcome = decide_rows(rows, self.sources, rib.attributes, trial.reach, trial.options, current, intent)
+        if intent is not None and intent.kind is OverrideKind.BLACKHOLE:
+            self.best[rows] = outcome.best  # the group of no members stays
+            return
         self.words[rows] = 0
         for place, column in enumerate(outcome.words[: self.words.shape[1]]):
             self.words[rows, place] = column

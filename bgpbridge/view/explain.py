@@ -9,9 +9,11 @@ from bgpbridge.commits import HistoryEntry
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.rib import lookups
 from bgpbridge.rib.decision import Candidate, Decision
+from bgpbridge.rib.groups import BLACKHOLE
 from bgpbridge.rib.lookups import Path, Status
 from bgpbridge.types import IPAddress, Prefix
 from bgpbridge.view.fib import FibView, fib, protocol_name
+from bgpbridge.view.overrides import OverrideView, override_of
 from bgpbridge.view.routes import RouteView, policy_verdict, route_view
 
 __all__ = ["ExplainView", "HistoryView", "LossView", "PolicyView", "RpkiStateView", "explain"]
@@ -69,6 +71,7 @@ class ExplainView:
 
     target: str
     prefix: str
+    override: OverrideView | None
     verdict: str
     note: str
     paths: tuple[RouteView, ...]
@@ -89,6 +92,7 @@ def explain(bridge: Bridge, address: IPAddress, prefix: Prefix | None = None) ->
     return ExplainView(
         target=str(prefix) if prefix is not None else str(address),
         prefix=str(found) if found is not None else "",
+        override=override_of(bridge, found) if found is not None else None,
         verdict=_verdict(bridge, decision, seen, views)
         if prefix is None or found is not None or not seen.prefix
         else f"not in the table: packets to {address} follow {seen.prefix}, as below",
@@ -130,6 +134,8 @@ def _verdict(bridge: Bridge, decision: Decision, seen: FibView, paths: tuple[Rou
     if decision.best is None and paths:
         which = f"none of the {len(paths)} paths" if len(paths) > 1 else "the only path"
         return f"left to the kernel: {which} of {paths[0].prefix} can{'' if len(paths) > 1 else 'not'} be used"
+    if seen.detail is not None and seen.detail.id == BLACKHOLE:
+        return "dropped: blackholed by an override"
     if decision.best is None or seen.detail is None:
         return "left to the kernel: there is no BGP route"
     carries = [member for member in seen.detail.members if member.carries]

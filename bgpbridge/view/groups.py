@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bgpbridge.datapath.counters import read_adjacencies
 from bgpbridge.errors import AbsentError
 from bgpbridge.pipeline.bridge import Bridge
-from bgpbridge.rib.groups import BLACKHOLE, LOCAL, Member
+from bgpbridge.rib.groups import BLACKHOLE, LOCAL, PINNED, Member
 
 __all__ = ["AdjacencyView", "GroupView", "MemberView", "adjacencies", "group", "groups"]
 
@@ -85,7 +85,8 @@ def _member(bridge: Bridge, member: Member, carries: set[tuple[int, int]], *, ba
     why = _why_dead(bridge, member)
     address = str(hop.address) + (f" ({hop.link_local})" if hop.link_local is not None else "")
     name = bridge.peers.name(member.peer)
-    return MemberView(name, address, member.weight, backup, not why, member[:2] in carries, why)
+    weight = member.weight >> PINNED or member.weight
+    return MemberView(name, address, weight, backup, not why, member[:2] in carries, why)
 
 
 def _why_dead(bridge: Bridge, member: Member) -> str:

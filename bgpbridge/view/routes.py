@@ -61,6 +61,7 @@ class Filter:
     family: Family | None = None
     best: bool = False
     rejected: bool = False
+    overridden: bool = False
     limit: int = 100
 
 
@@ -84,7 +85,7 @@ def routes(bridge: Bridge, wanted: Filter) -> Iterator[list[RouteView]]:
     """Routes in the order of the tables, in slices of a few milliseconds, empty ones among them: between two of
     them a caller lets routing go on. Raises UsageError at once for a peer that is not there."""
     peer = bridge.peers_by_name(wanted.peer).index if wanted.peer is not None else None
-    of_rib = RouteFilter(wanted.family, peer, wanted.prefix, best=wanted.best, rejected=wanted.rejected)
+    of_rib = RouteFilter(wanted.family, peer, wanted.prefix, wanted.best, wanted.rejected, wanted.overridden)
     return _views(bridge, lookups.routes(bridge.rib, of_rib), wanted.limit)
 
 

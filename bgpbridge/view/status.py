@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -92,6 +93,7 @@ class StatusView:
     commits: int
     work: int
     adopting: bool
+    overrides: dict[str, int]
     foreign_repairs: int
     memory: MemoryView
 
@@ -131,6 +133,7 @@ def status(bridge: Bridge) -> StatusView:
         commits=bridge.log.number,
         work=len(bridge.work),
         adopting=bridge.adopting,
+        overrides=_overrides(bridge),
         foreign_repairs=bridge.kernel_events.repairs,
         memory=MemoryView(_resident(), memory_estimate(sizes) if datapath is not None else 0),
     )
@@ -147,6 +150,14 @@ def _alarms(bridge: Bridge) -> Iterator[AlarmView]:
         for family, seen in limits_of(bridge, state).items():
             if seen.level != Level.FINE:
                 yield AlarmView(state.name, family.label, seen.level, seen.used, seen.limit, seen.blocked)
+
+
+def _overrides(bridge: Bridge) -> dict[str, int]:
+    """How many by state."""
+    by_state: Counter[str] = Counter()
+    for (_, state), count in bridge.overrides.counts().items():
+        by_state[state] += count
+    return dict(by_state)
 
 
 def _interfaces(bridge: Bridge) -> tuple[InterfaceView, ...]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 
 import click
 
+from bgpbridge.cli.text.overrides import override_lines
 from bgpbridge.cli.text.planes import fib_facts
 from bgpbridge.cli.text.routes import ROLE_COLOURS, attributes_text, path_name
 from bgpbridge.cli.text.words import Json, bad, columns, duration, facts, good, labelled, warn
@@ -22,6 +24,7 @@ def explain_text(seen: Json) -> list[str]:
         f"{click.style(seen['target'], bold=True)}: {colour(seen['verdict'])}",
         *([warn(f"{INDENT}{seen['note']}")] if seen["note"] else []),
         "",
+        *(labelled("override", override_lines(seen["override"], time.time())) if seen.get("override") else []),
         *facts([("prefix", seen["prefix"]), ("policy", _policy(seen["policy"])), ("RPKI", _rpki(seen["rpki"]))]),
         *_paths(seen),
         *fib_facts(seen["fib"]),
@@ -77,6 +80,9 @@ def _why(path: Json, loss: Json | None) -> Iterator[str]:
         yield bad(f"{path['status']}: {path['reason']}")
     if loss is not None:
         winner = f", to {loss['winner']}" if loss["winner"] else ""
+        if loss["step"] < 0:
+            yield "left out by the override" if not loss["winner"] else f"the override put {loss['winner']} first"
+            return
         yield f"lost at step {loss['step']}, {loss['text']} ({loss['rfc']}){winner}"
 
 

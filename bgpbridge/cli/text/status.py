@@ -80,6 +80,7 @@ def _attention(seen: Json) -> Iterator[str]:
         yield f"{counted(seen['next_hops_unreachable'], 'next hop')} unreachable (`bgpbridge groups`)"
     if seen["adjacencies_down"]:
         yield f"{counted(seen['adjacencies_down'], 'adjacency', 'adjacencies')} down (`bgpbridge adjacencies`)"
+    yield from _overrides(seen["overrides"])
     if seen["adopting"]:
         yield "what an earlier run left is kept until every peer has sent its table"
     for name, plane in (("XDP", xdp), ("the kernel", kernel)):
@@ -88,6 +89,11 @@ def _attention(seen: Json) -> Iterator[str]:
             yield f"{name} refuses {counted(refused, 'route')}, each tried again (`bgpbridge fib ADDRESS`)"
     if kernel is not None:
         yield from _kernel_attention(kernel)
+
+
+def _overrides(by_state: Json) -> Iterator[str]:
+    if fallen := by_state.get("fallen back", 0) + by_state.get("suspended", 0):
+        yield f"{counted(fallen, 'override')} not in force (`bgpbridge override list`)"
 
 
 def _waiting(peers: Sequence[Json], count: int) -> Iterator[str]:

@@ -17,6 +17,7 @@ from bgpbridge.config.rpki import Rpki, RpkiFile, RpkiServer
 from bgpbridge.documents import known_keys, parse, read_text
 from bgpbridge.policy.evaluate import evaluate
 from bgpbridge.policy.model import PolicySet
+from bgpbridge.policy.override_schema import OverrideText, PreferText, WeightText
 from bgpbridge.policy.parse import load_policies, loads_policies
 from bgpbridge.policy.schema import CommunityEditsText, IncludeText, MatchText, SetsText, SetText, TermText
 from bgpbridge.types import Prefix
@@ -135,7 +136,20 @@ def test_policy_page(text: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("page", "models"),
     [
-        ("policy.md", [TermText, IncludeText, SetsText, MatchText, SetText, CommunityEditsText]),
+        (
+            "policy.md",
+            [
+                TermText,
+                IncludeText,
+                SetsText,
+                MatchText,
+                SetText,
+                CommunityEditsText,
+                OverrideText,
+                PreferText,
+                WeightText,
+            ],
+        ),
         ("configuration.md", [PeerOptions, Peer, RpkiFile, RpkiServer]),
     ],
 )

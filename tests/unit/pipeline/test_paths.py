@@ -213,5 +213,5 @@ def test_freed_groups_are_cleared_below() -> None:
 
 def test_shares_are_the_smallest_integers_of_the_same_ratio() -> None:
     assert shares([Fraction(1, 2), Fraction(1, 3)]) == [3, 2]
-    assert shares([Fraction(2)]) == [2]
+    assert shares([Fraction(2)]) == [1]
     assert shares([]) == []
