@@ -134,7 +134,7 @@ def _verdict(bridge: Bridge, decision: Decision, seen: FibView, paths: tuple[Rou
     if decision.best is None and paths:
         which = f"none of the {len(paths)} paths" if len(paths) > 1 else "the only path"
         return f"left to the kernel: {which} of {paths[0].prefix} can{'' if len(paths) > 1 else 'not'} be used"
-    if seen.detail is not None and seen.detail.id == BLACKHOLE:
+    if seen.group == BLACKHOLE:
         return "dropped: blackholed by an override"
     if decision.best is None or seen.detail is None:
         return "left to the kernel: there is no BGP route"
