@@ -77,6 +77,7 @@ class CauseKind(enum.StrEnum):
     NEXT_HOP = "next-hop"
     LINK = "link"
     NEIGHBOUR = "neighbour"
+    HEALTH = "health"
     FOREIGN_ROUTE = "foreign-route"
     OPERATOR = "operator"
     REPAIR = "repair"

@@ -19,10 +19,12 @@ from prometheus_client.registry import Collector
 from bgpbridge.config.model import Metrics as Settings
 from bgpbridge.errors import BridgeError
 from bgpbridge.fib.kernel import KernelStatus
+from bgpbridge.pipeline.bfd import Watched
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.types import Family
 from bgpbridge.view.counters import CounterView, counters
 from bgpbridge.view.groups import AdjacencyView, adjacencies
+from bgpbridge.view.health import CheckView, checks
 from bgpbridge.view.peers import LimitView, PeerView, peers
 from bgpbridge.view.rpki import RpkiView, rpki
 from bgpbridge.view.status import StatusView, status
@@ -49,6 +51,8 @@ class BridgeCollector(Collector):
         yield from _rpki(rpki(self._bridge))
         yield from _packets(counters(self._bridge))
         yield from _adjacencies(adjacencies(self._bridge))
+        yield from _health(checks(self._bridge))
+        yield from _bfd(self._bridge.health.bfd.watched.values())
         repairs = [(words, float(count)) for words, count in self._bridge.self_audit.repaired.items()]
         yield _counters("audit_repairs", "What an audit found changed and put back", ["plane", "kind"], repairs)
         overrides = [(words, float(count)) for words, count in self._bridge.overrides.counts().items()]
@@ -205,6 +209,38 @@ def _adjacencies(seen: list[AdjacencyView]) -> Iterator[Metric]:
     yield _counters("adjacency_packets", "Packets that XDP sent to a neighbour", labels, sent)
     octets = ((at, v.octets) for at, v in named)
     yield _counters("adjacency_octets", "Octets that XDP sent to a neighbour", labels, octets)
+
+
+def _health(seen: tuple[CheckView, ...]) -> Iterator[Metric]:
+    """As many rows as the configuration has checks at subjects."""
+
+    def each(value: Callable[[CheckView], float]) -> list[tuple[tuple[str, str], float]]:
+        return [((one.subject, one.check), value(one)) for one in seen]
+
+    labels = ["subject", "check"]
+    text = "1 healthy, 0 not (or not again yet); nothing while unknown"
+    known = [((one.subject, one.check), float(one.state == "healthy")) for one in seen if one.state != "unknown"]
+    yield _gauges("check_healthy", text, labels, known)
+    yield _gauges("check_suppressed", "1 while flap damping holds it", labels, each(lambda c: c.state == "suppressed"))
+    latencies = (((c.subject, c.check), c.latency_ms / 1000) for c in seen if c.latency_ms is not None)
+    yield _gauges("check_latency_seconds", "How long the last answer took", labels, latencies)
+    yield _counters("check_failures", "Times that it became unhealthy", labels, each(lambda c: c.failures))
+    runs = [
+        ((one.subject, one.check, said), float(count))
+        for one in seen
+        for said, count in (("pass", one.passed), ("fail", one.failed), ("unknown", one.unknown))
+    ]
+    yield _counters("check_runs", "Runs by what they said", [*labels, "said"], runs)
+
+
+def _bfd(seen: Iterable[Watched]) -> Iterator[Metric]:
+    watched = list(seen)
+    up = (((one.name,), float(one.status is not None and one.status.up)) for one in watched)
+    yield _gauges("bfd_up", "1 while the BFD session with a peer is up", ["peer"], up)
+    held = (((one.name,), float(one.verdict.bad)) for one in watched)
+    yield _gauges("bfd_held_down", "1 while BFD keeps traffic off a peer", ["peer"], held)
+    downs = (((one.name,), float(one.downs)) for one in watched)
+    yield _counters("bfd_downs", "Failures that BFD has detected", ["peer"], downs)
 
 
 class MetricsServer:

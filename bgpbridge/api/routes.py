@@ -18,6 +18,7 @@ from bgpbridge.view.counters import CounterView, counters
 from bgpbridge.view.explain import ExplainView, explain
 from bgpbridge.view.fib import FibView, fib
 from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies, groups
+from bgpbridge.view.health import HealthView, health
 from bgpbridge.view.peers import PeerView, peer, peers
 from bgpbridge.view.routes import RouteView, route
 from bgpbridge.view.rpki import RpkiView, ValidityView, rpki, validity
@@ -64,6 +65,7 @@ SHOWS = (
     ),
     Route("GET", "/groups", "Next-hop groups", lambda call: groups(call.bridge), list[GroupView]),
     Route("GET", "/adjacencies", "Neighbours", lambda call: adjacencies(call.bridge), list[AdjacencyView]),
+    Route("GET", "/health", "Checks and BFD", lambda call: health(call.bridge), HealthView),
     Route("GET", "/counters", "What became of packets", lambda call: counters(call.bridge), list[CounterView]),
 )
 

@@ -14,6 +14,7 @@ from bgpbridge.cli.commands import JSON, Asking, Command, pass_asking, say
 from bgpbridge.cli.text.counters import counters_text, rates_text
 from bgpbridge.cli.text.events import event_text
 from bgpbridge.cli.text.explain import explain_text
+from bgpbridge.cli.text.health import health_text
 from bgpbridge.cli.text.peers import peer_text, peers_text
 from bgpbridge.cli.text.planes import adjacencies_text, fib_text, groups_text
 from bgpbridge.cli.text.routes import routes_text
@@ -130,6 +131,14 @@ def adjacencies(asking: Asking, as_json: bool) -> None:
 
 
 @click.command(cls=Command)
+@JSON
+@pass_asking
+def health(asking: Asking, as_json: bool) -> None:
+    """Checks and BFD: state, last result, since when, and what is withdrawn."""
+    asking.show("/v1/health", {}, as_json, lambda answer: health_text(answer, time.time()))
+
+
+@click.command(cls=Command)
 @click.option("--all", "every", is_flag=True, help="Also what has never happened.")
 @click.option(
     "--watch", "interval_s", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Rates, again and again."
@@ -184,4 +193,4 @@ def rpki(asking: Asking, prefix: str | None, asn: str | None, as_json: bool) -> 
         asking.show(f"/v1/rpki/{asn}/{prefix}", {}, as_json, validity_text)
 
 
-COMMANDS = (status, peers, routes, route, explain, fib, groups, adjacencies, rpki, counters, events)
+COMMANDS = (status, peers, routes, route, explain, fib, groups, adjacencies, health, rpki, counters, events)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from bgpbridge.config.health_checks import health_problems
 from bgpbridge.config.model import Config
 from bgpbridge.config.peer import ACCEPT, Announcement, Peer
 from bgpbridge.documents import Document, Problem, did_you_mean
@@ -19,6 +20,7 @@ def cross_check(config: Config, document: Document) -> list[Problem]:
     problems = list(_datapath(config))
     problems += _repeated(config, document, "name", {}, "a name of its own for each peer")
     problems += _repeated(config, document, "address", {}, "one peer per address")
+    problems += health_problems(config)
     for index, peer in enumerate(config.peers):
         path = ("peers", index)
         problems += [*_addresses(peer, path), *_families(peer, path)]

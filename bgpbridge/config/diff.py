@@ -17,8 +17,12 @@ from bgpbridge.config.peer import ACCEPT, Peer
 
 __all__ = ["ConfigDiff", "PeerChange", "diff"]
 
-LIVE_PEER_KEYS = frozenset({"import_policy", "announce", "weight", "description", "add_path_limit", "max_prefix"})
-LIVE_KEYS = frozenset({"peers", "peer_defaults", "policies", "decision", "log", "graceful_restart", "audit", "rpki"})
+LIVE_PEER_KEYS = frozenset(
+    {"import_policy", "announce", "weight", "description", "add_path_limit", "max_prefix", "bfd", "health"}
+)
+LIVE_KEYS = frozenset(
+    {"peers", "peer_defaults", "policies", "decision", "log", "graceful_restart", "audit", "rpki", "health"}
+)
 IN_OPEN = frozenset({"router.asn", "router.router_id"})  # change peer by peer, as sessions are reset
 
 

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, PrivateAttr, model_validator
 
+from bgpbridge.config.health import HealthSection
 from bgpbridge.config.peer import Peer, PeerDefaults
 from bgpbridge.config.rpki import Rpki
 from bgpbridge.config.values import Asn, FilePath, InterfaceName, ListenAddress, Name, Port, RouterId
@@ -206,6 +207,7 @@ class Config(Strict):
         "prometheus": "metrics",
         "exabgp": "speaker",
         "logging": "log",
+        "healthchecks": "health",
     }
 
     router: Router = Field(examples=["{asn: 65000, router_id: 192.0.2.1}"])
@@ -232,6 +234,8 @@ class Config(Strict):
     """Stale routes."""
     rpki: Rpki = Rpki()
     """Where VRPs come from, for policies that ask for RPKI states."""
+    health: HealthSection = HealthSection()
+    """Checks of next hops, peers and services."""
     audit: Audit = Audit()
     """The comparison in the background."""
     log: Log = Log()

@@ -13,6 +13,7 @@ from pydantic import (
     model_validator,
 )
 
+from bgpbridge.config.health import Bfd
 from bgpbridge.config.limits import MaxPrefix
 from bgpbridge.config.values import Address, Asn, Families, FilePath, Name, Port, PrefixText
 from bgpbridge.documents import Strict, refuse
@@ -182,6 +183,10 @@ class PeerOptions(Strict):
     """`none`, or the prefixes of our own that this peer is told, one by one."""
     weight: int = Field(default=0, ge=0, le=65535)
     """Preference of this peer's routes on this router, before everything else; the higher one wins."""
+    bfd: Bfd = None
+    """BFD with the peer: `true`, or its timers."""
+    health: tuple[Name, ...] = ()
+    """Names of checks (under `health.checks`); the peer's routes are avoided while one is not fine."""
     enforce_first_as: bool = True
     """Refuse paths of an external peer that do not begin with its own AS number (RFC 4271 s6.3)."""
     description: str | None = Field(default=None, max_length=200)

@@ -14,6 +14,7 @@ KEPT = frozenset(
         Capability.DAC_OVERRIDE,  # a runtime folder or pins that another user made
         Capability.FOWNER,
         Capability.NET_ADMIN,  # routes, nexthops, neighbours, XDP links
+        Capability.NET_RAW,  # probes of next hops
         Capability.PERFMON,  # the verifier lets the program read its own stack and pointers freely
         Capability.BPF,  # maps and programs
     }

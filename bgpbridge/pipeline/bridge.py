@@ -36,6 +36,7 @@ from bgpbridge.fib.resolve import Resolver
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.pipeline.adoption import Adoption
 from bgpbridge.pipeline.datapath import Datapath
+from bgpbridge.pipeline.health import HealthWatch
 from bgpbridge.pipeline.housekeeping import Housekeeping
 from bgpbridge.pipeline.ingest import Ingest
 from bgpbridge.pipeline.kernel_events import KernelEvents
@@ -49,6 +50,7 @@ from bgpbridge.pipeline.planes import Committer, Planes
 from bgpbridge.pipeline.rpki import Rpki
 from bgpbridge.pipeline.self_audit import SelfAudit
 from bgpbridge.pipeline.sessions import Sessions
+from bgpbridge.pipeline.subjects import announcing
 from bgpbridge.pipeline.work import Work
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PeerContext
@@ -137,6 +139,8 @@ class Bridge:
         self.overrides.start(self.config.policy_set)
         self._take_over_interfaces()
         self.kernel_events.go_live()
+        self._opened.push_async_callback(self.health.close)
+        self.health.prepare(self.config)
 
     def _make_rib(self) -> None:
         capacity = Capacity(ipv4=self.config.datapath.max_ipv4, ipv6=self.config.datapath.max_ipv6)
@@ -242,6 +246,17 @@ class Bridge:
             memory,
         )
 
+        self.health = HealthWatch(
+            self.peers,
+            self.rib.next_hops,
+            self.committer,
+            self.sessions,
+            self.watcher.state,
+            self.resolver,
+            self.events,
+            self._put_speaker_in_step,
+            memory.with_name("withdrawn.json"),
+        )
         self.self_audit = SelfAudit(
             self.rib,
             self.planes,
@@ -360,6 +375,7 @@ class Bridge:
             group.create_task(self.housekeeping.keep(), name="housekeeping")
             group.create_task(self.self_audit.keep(), name="audit")
             group.create_task(self.overrides.keep(lambda: self.adoption.active), name="overrides")
+            group.create_task(self.health.keep(), name="health")
             group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
 
     async def _serve(self, pump: Pump) -> None:
@@ -369,12 +385,16 @@ class Bridge:
 
     def _put_speaker_in_step(self) -> None:
         """A bridge that was started again has read the configuration anew; the speaker may still run by the one
-        before. Both have to mean the same peers by the same lanes."""
+        before. Both have to mean the same peers by the same lanes, and nothing is announced that health withdraws."""
         numbers = {peer.name: peer.index for peer in self.peers}
-        path, text = self.files.speaker_config, render(self.config, numbers, passwords_of(self.config))
+        path, text = self.files.speaker_config, self.speaker_text(self.config, numbers)
         if not path.exists() or path.read_text(encoding="ascii") != text:
             replace_file(path, text, self.config.speaker.user)
             self.send(Reload())
+
+    def speaker_text(self, config: Config, numbers: dict[str, int]) -> str:
+        """The speaker's configuration. Raises DocumentError when a password cannot be read."""
+        return render(announcing(config, self.health.withdrawn), numbers, passwords_of(config))
 
     @property
     def _latches(self) -> Path:

@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bgpbridge.commits import Cause, CauseKind
-from bgpbridge.config import Config, ConfigDiff, Peer, diff, passwords_of
+from bgpbridge.config import Config, ConfigDiff, Peer, diff
 from bgpbridge.events import Severity
 from bgpbridge.feed.control import Reload
 from bgpbridge.pipeline.bridge import Bridge, decision_options
 from bgpbridge.pipeline.peers import number_peers
 from bgpbridge.speaker.launch import replace_file
-from bgpbridge.speaker.render import render
 
 __all__ = ["ReloadReport", "ready", "reload"]
 
@@ -41,6 +40,7 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
     replace_file(bridge.files.speaker_config, rendered, bridge.config.speaker.user)
     done = [line for step in STEPS for line in step(bridge, new, change, numbers)]
     bridge.config = _in_force(bridge.config, new, change)
+    bridge.health.configure(bridge.config)
     if change.peers_added or change.peers_removed or change.peers_changed:
         bridge.send(Reload())
     for item in change.peers_changed:  # last: a reload of the speaker loses what it has queued for a peer
@@ -60,7 +60,7 @@ def ready(bridge: Bridge, new: Config, change: ConfigDiff) -> tuple[dict[str, in
     busy = [bridge.peers_by_name(peer.name).index for peer in change.peers_removed]
     numbers = number_peers(new, known, bridge.lanes, (*busy, *bridge.leaving))
     bridge.overrides.check(new.policy_set)
-    return numbers, render(new, numbers, passwords_of(new))
+    return numbers, bridge.speaker_text(new, numbers)
 
 
 def _in_force(old: Config, new: Config, change: ConfigDiff) -> Config:

@@ -39,6 +39,7 @@ EVERY_FAMILY = frozenset(Family)
 OUR_SIDE = frozenset({DownReason.SPEAKER_DIED, DownReason.SHUTDOWN})  # not the peer's doing: its routes are good
 CEASE_OUT_OF_RESOURCES = (6, 8)
 CEASE_MAX_PREFIX = (6, 1)  # RFC 4486 s4
+CEASE_BFD_DOWN = (6, 10)  # RFC 9384 s3
 RESET_AGAIN_S = 10.0  # a reset that the speaker has not carried out by then is ordered anew
 QUIET_S = 5.0  # a peer that marks no end of its table is taken to be through after so long without an UPDATE
 LOUD = frozenset(
@@ -235,6 +236,15 @@ class Sessions:
         hold_s = peer.hold_off.over_limit(why, restart_s)
         self._reset(peer, peer.session, Teardown(peer.index, *CEASE_MAX_PREFIX, why, data, hold_s))
         self.on_latch()
+
+    def bfd_down(self, peer: PeerState, why: str) -> None:
+        """BFD says that the path to a peer is broken: its session ends, and the next may begin at once (RFC 9384 s3).
+        Its routes are not kept: the forwarding path is what failed (RFC 5882 s4.3)."""
+        if peer.phase is not Phase.ESTABLISHED or peer.session is None:
+            return
+        peer.enter(Phase.RESETTING, self.peers.clock())
+        self._tear_down(peer, peer.session, Teardown(peer.index, *CEASE_BFD_DOWN, why))
+        self.events.add("session-reset", peer.name, f"BFD: {why} (NOTIFICATION 6/10)", Severity.ERROR)
 
     def _reset(self, peer: PeerState, session: Session, order: Teardown) -> None:
         peer.enter(Phase.RESETTING, self.peers.clock())

@@ -98,7 +98,9 @@ def _why_dead(bridge: Bridge, member: Member) -> str:
         return resolution.reason
     if member.next_hop in bridge.paths.dead_next_hops():
         return "no adjacency is up"
-    return "unhealthy" if bridge.paths.is_unhealthy(member) else ""
+    if not bridge.paths.is_unhealthy(member):
+        return ""
+    return f"unhealthy: {bridge.health.why(member.peer, member.next_hop)}"
 
 
 def adjacencies(bridge: Bridge) -> list[AdjacencyView]:

@@ -96,7 +96,7 @@ class LimitView:
 @dataclass(frozen=True, slots=True)
 class PeerView:
     """One peer. `since` is the Unix time of the present state, `established` how many sessions there were, `families`
-    those of the configuration."""
+    those of the configuration, `unhealthy` why its paths are held down."""
 
     name: str
     description: str
@@ -117,6 +117,7 @@ class PeerView:
     last_down_at: float
     last_error: NoticeView | None
     hold_off: HoldOffView | None
+    unhealthy: str
     end_of_rib: tuple[str, ...]
     disabled: tuple[str, ...]
     routes: dict[Family, PeerCounts]
@@ -161,6 +162,7 @@ def _view(bridge: Bridge, state: PeerState) -> PeerView:
         last_down_at=state.ended,
         last_error=None if error is None else _notice(state, *error),
         hold_off=_hold_off(state, left_s),
+        unhealthy=bridge.health.why_peer(state.name),
         end_of_rib=_labels(state.end_of_rib),
         disabled=_labels(state.disabled),
         routes=bridge.rib.counts(state.index),

@@ -18,6 +18,7 @@ from bgpbridge.pipeline.limits import Level
 from bgpbridge.pipeline.peers import Phase
 from bgpbridge.rib.lookups import next_hops_in_use
 from bgpbridge.types import Family
+from bgpbridge.view.health import unhealthy
 from bgpbridge.view.peers import STATES, limits_of, state_of, why_not_up
 
 __all__ = ["AlarmView", "InterfaceView", "MemoryView", "StatusView", "WaitingView", "status"]
@@ -81,6 +82,7 @@ class StatusView:
     waiting: tuple[WaitingView, ...]
     limits: tuple[AlarmView, ...]
     rpki: tuple[str, ...]
+    unhealthy: tuple[str, ...]
     routes: dict[Family, int]
     groups: int
     next_hops: int
@@ -121,6 +123,7 @@ def status(bridge: Bridge) -> StatusView:
         waiting=_waiting(bridge),
         limits=tuple(_alarms(bridge)),
         rpki=tuple(bridge.rpki.alarms()),
+        unhealthy=unhealthy(bridge),
         routes={family: tables.routes for family, tables in bridge.rib.families.items()},
         groups=len(bridge.rib.groups),
         next_hops=len(bridge.rib.next_hops),

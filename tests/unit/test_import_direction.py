@@ -26,7 +26,14 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"cli"}),
 )
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
-SIDEWAYS = {("policy", "rpki"), ("speaker", "feed"), ("metrics", "api"), ("api", "metrics"), ("bench", "lab")}
+SIDEWAYS = {
+    ("policy", "rpki"),
+    ("speaker", "feed"),
+    ("health", "enrich"),
+    ("metrics", "api"),
+    ("api", "metrics"),
+    ("bench", "lab"),
+}
 
 
 def rooms_imported(path: Path) -> set[str]:

@@ -63,6 +63,8 @@ def _note(peer: Json) -> str:
         return _short(f"{_held(hold_off)}: {hold_off['why']}")
     if error is not None and not error["past"]:
         return _short(error["text"])
+    if peer["unhealthy"]:
+        return _short(f"unhealthy: {peer['unhealthy']}")
     return _short("; ".join(f"{family} {seen['level']} its limit" for family, seen in _alarming(peer)))
 
 

@@ -76,6 +76,7 @@ def _attention(seen: Json) -> Iterator[str]:
     yield from map(_limit, seen["limits"])
     for alarm in seen["rpki"]:
         yield f"{alarm.splitlines()[0]} (`bgpbridge rpki`)"
+    yield from _unhealthy(seen["unhealthy"])
     if seen["next_hops_unreachable"]:
         yield f"{counted(seen['next_hops_unreachable'], 'next hop')} unreachable (`bgpbridge groups`)"
     if seen["adjacencies_down"]:
@@ -103,6 +104,13 @@ def _waiting(peers: Sequence[Json], count: int) -> Iterator[str]:
         yield f"{peer['name']} is {peer['state']}{why} (`bgpbridge peers {peer['name']}`)"
     if count > PEERS:
         yield f"{counted(count - PEERS, 'more peer')} not established (`bgpbridge peers`)"
+
+
+def _unhealthy(lines: Sequence[str]) -> Iterator[str]:
+    """The first few."""
+    yield from (f"{line} (`bgpbridge health`)" for line in lines[:PEERS])
+    if len(lines) > PEERS:
+        yield f"{len(lines) - PEERS:,} more unhealthy (`bgpbridge health`)"
 
 
 def _limit(alarm: Json) -> str:

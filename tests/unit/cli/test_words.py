@@ -22,6 +22,7 @@ from bgpbridge.view.counters import CounterView
 from bgpbridge.view.explain import ExplainView
 from bgpbridge.view.fib import FibView
 from bgpbridge.view.groups import AdjacencyView, GroupView
+from bgpbridge.view.health import HealthView
 from bgpbridge.view.peers import PeerView
 from bgpbridge.view.routes import RouteView
 from bgpbridge.view.rpki import RpkiView, ValidityView
@@ -78,6 +79,7 @@ VIEWS = {
     "routes": list[RouteView],
     "groups": list[GroupView],
     "adjacencies": list[AdjacencyView],
+    "health": HealthView,
     "counters": list[CounterView],
     "events": list[Event],
     "audit": AuditView,
