@@ -101,17 +101,21 @@ class Overrides:
 
     def reload(self, policies: PolicySet) -> list[str]:
         """Other files hold, or other peers; `check` was asked before. Lines for an operator."""
-        before = {one.scope: one for one in self._files}
+        come, gone = self.differing(policies)
         self._take(policies)
-        after = {one.scope: one for one in self._files}
-        gone = [one for scope, one in before.items() if scope not in after]
-        come = [one for scope, one in after.items() if _meaning(before.get(scope)) != _meaning(one)]
         for one in gone:
             self.events.add("override-removed", one.scope_text, f"{one.name}: {one.what}", Severity.NOTICE)
         for one in come:
             self._tell_added(one)
         self._apply("reload")
         return [f"overrides: {len(come)} added or changed, {len(gone)} removed"] if come or gone else []
+
+    def differing(self, policies: PolicySet) -> tuple[list[Override], list[Override]]:
+        """(those that would be new or others, those that would go) if these files held."""
+        before = {one.scope: one for one in self._files}
+        after = {one.scope: one for one in policies.overrides}
+        come = [one for scope, one in after.items() if _meaning(before.get(scope)) != _meaning(one)]
+        return come, [one for scope, one in before.items() if scope not in after]
 
     def _take(self, policies: PolicySet) -> None:
         self._files = policies.overrides

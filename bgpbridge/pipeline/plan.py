@@ -112,6 +112,10 @@ class _Run:
         self.routes = RouteTally(rib, judge, contexts)
         self.table = TableTally(rib, self.bridge.peers.name)
         self.judge = judge
+        come, gone = self.bridge.overrides.differing(self.new.policy_set)
+        if come or gone:
+            what = f"{len(come)} overrides would come or change, {len(gone)} would go"
+            self.warnings.append(f"{what}: what they do to prefixes is not in these figures")
 
     def _trial(self) -> Trial:
         bridge, new, change = self.bridge, self.new, self.change
