@@ -78,6 +78,7 @@ class CauseKind(enum.StrEnum):
     LINK = "link"
     NEIGHBOUR = "neighbour"
     HEALTH = "health"
+    LATENCY = "latency"
     FOREIGN_ROUTE = "foreign-route"
     OPERATOR = "operator"
     REPAIR = "repair"

@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from bgpbridge.config.latency import LatencyMode
 from bgpbridge.config.model import Metrics as Settings
 from bgpbridge.errors import BridgeError
 from bgpbridge.fib.kernel import KernelStatus
@@ -25,12 +26,14 @@ from bgpbridge.types import Family
 from bgpbridge.view.counters import CounterView, counters
 from bgpbridge.view.groups import AdjacencyView, adjacencies
 from bgpbridge.view.health import CheckView, checks
+from bgpbridge.view.paths import FactsView, PathsView, paths
 from bgpbridge.view.peers import LimitView, PeerView, peers
 from bgpbridge.view.rpki import RpkiView, rpki
 from bgpbridge.view.status import StatusView, status
 
 __all__ = ["BridgeCollector", "MetricsServer"]
 
+QUANTILES = {"0.5": "p50_s", "0.95": "p95_s", "0.99": "p99_s"}
 ROUTE_STATES = ("received", "accepted", "rejected", "best", "stale")
 
 
@@ -53,6 +56,7 @@ class BridgeCollector(Collector):
         yield from _adjacencies(adjacencies(self._bridge))
         yield from _health(checks(self._bridge))
         yield from _bfd(self._bridge.health.bfd.watched.values())
+        yield from _exits(paths(self._bridge))
         repairs = [(words, float(count)) for words, count in self._bridge.self_audit.repaired.items()]
         yield _counters("audit_repairs", "What an audit found changed and put back", ["plane", "kind"], repairs)
         overrides = [(words, float(count)) for words, count in self._bridge.overrides.counts().items()]
@@ -241,6 +245,39 @@ def _bfd(seen: Iterable[Watched]) -> Iterator[Metric]:
     yield _gauges("bfd_held_down", "1 while BFD keeps traffic off a peer", ["peer"], held)
     downs = (((one.name,), float(one.downs)) for one in watched)
     yield _counters("bfd_downs", "Failures that BFD has detected", ["peer"], downs)
+
+
+def _exits(seen: PathsView) -> Iterator[Metric]:
+    """Latency. Bounded by `latency.exits` and the number of targets."""
+    ways = [
+        ((exit_.gateway, exit_.link, way.target), way.facts)
+        for exit_ in seen.exits
+        for way in exit_.targets
+        if way.facts is not None
+    ]
+
+    def each(value: Callable[[FactsView], float | None]) -> list[tuple[tuple[str, ...], float]]:
+        return [(at, number) for at, facts in ways if (number := value(facts)) is not None]
+
+    labels = ["gateway", "link", "target"]
+    yield _gauges("exit_rtt_seconds", "Smoothed round-trip time (RFC 6298)", labels, each(lambda f: f.srtt_s))
+    yield _gauges("exit_jitter_seconds", "Jitter of round trips (RFC 3550)", labels, each(lambda f: f.jitter_s))
+    yield _gauges("exit_loss_ratio", "Share of probes without an answer, 0 to 1", labels, each(lambda f: f.loss))
+    yield _gauges("exit_facts_age_seconds", "Since the last probe that ended", labels, each(lambda f: f.age_s))
+    quantiles = [
+        ((*at, quantile), number)
+        for quantile, value in QUANTILES.items()
+        for at, number in each(lambda facts, key=value: getattr(facts, key))  # type: ignore[misc]
+    ]
+    text = "Quantiles of round-trip times in the window"
+    yield _gauges("exit_rtt_quantile_seconds", text, [*labels, "quantile"], quantiles)
+    modes = [((mode.value,), float(mode is seen.mode)) for mode in LatencyMode]
+    yield _gauges("latency_mode", "1 for what becomes of the figures", ["mode"], modes)
+    yield _gauge("latency_exits_left_out", "Exits that are up and not probed", seen.left_out)
+    counts = seen.counts
+    kinds = [(("moved",), counts.moved), (("would-move",), counts.would), (("back-to-bgp",), counts.returned)]
+    text = "Decisions that moved traffic, would have, or ended that"
+    yield _counters("latency_moves", text, ["kind"], [(kind, float(count)) for kind, count in kinds])
 
 
 class MetricsServer:

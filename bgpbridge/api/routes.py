@@ -19,6 +19,7 @@ from bgpbridge.view.explain import ExplainView, explain
 from bgpbridge.view.fib import FibView, fib
 from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies, groups
 from bgpbridge.view.health import HealthView, health
+from bgpbridge.view.paths import PathsView, WouldView, paths, would
 from bgpbridge.view.peers import PeerView, peer, peers
 from bgpbridge.view.routes import RouteView, route
 from bgpbridge.view.rpki import RpkiView, ValidityView, rpki, validity
@@ -66,6 +67,15 @@ SHOWS = (
     Route("GET", "/groups", "Next-hop groups", lambda call: groups(call.bridge), list[GroupView]),
     Route("GET", "/adjacencies", "Neighbours", lambda call: adjacencies(call.bridge), list[AdjacencyView]),
     Route("GET", "/health", "Checks and BFD", lambda call: health(call.bridge), HealthView),
+    Route(
+        "GET",
+        "/paths",
+        "Ways out with what probes found",
+        lambda call: paths(call.bridge, call[listings.PEER]),
+        PathsView,
+        (listings.PEER,),
+    ),
+    Route("GET", "/paths/would", "What latency does or would do", lambda call: would(call.bridge), list[WouldView]),
     Route("GET", "/counters", "What became of packets", lambda call: counters(call.bridge), list[CounterView]),
 )
 

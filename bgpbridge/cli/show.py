@@ -15,6 +15,7 @@ from bgpbridge.cli.text.counters import counters_text, rates_text
 from bgpbridge.cli.text.events import event_text
 from bgpbridge.cli.text.explain import explain_text
 from bgpbridge.cli.text.health import health_text
+from bgpbridge.cli.text.paths import paths_text, would_text
 from bgpbridge.cli.text.peers import peer_text, peers_text
 from bgpbridge.cli.text.planes import adjacencies_text, fib_text, groups_text
 from bgpbridge.cli.text.routes import routes_text
@@ -139,6 +140,23 @@ def health(asking: Asking, as_json: bool) -> None:
 
 
 @click.command(cls=Command)
+@click.option("--peer", shell_complete=_peer_names, help="Only ways that next hops of this peer lead to.")
+@click.option(
+    "--would", "decided", is_flag=True, help="What latency does or would do with each set of groups, and why."
+)
+@JSON
+@pass_asking
+def paths(asking: Asking, peer: str | None, decided: bool, as_json: bool) -> None:
+    """Ways out with round-trip times, jitter and loss, and what latency makes of them."""
+    if decided and peer is not None:
+        raise click.UsageError("--would goes by groups, not by peers: leave out --peer")
+    if decided:
+        asking.show("/v1/paths/would", {}, as_json, would_text)
+    else:
+        asking.show("/v1/paths", {"peer": peer} if peer is not None else {}, as_json, paths_text)
+
+
+@click.command(cls=Command)
 @click.option("--all", "every", is_flag=True, help="Also what has never happened.")
 @click.option(
     "--watch", "interval_s", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Rates, again and again."
@@ -193,4 +211,4 @@ def rpki(asking: Asking, prefix: str | None, asn: str | None, as_json: bool) -> 
         asking.show(f"/v1/rpki/{asn}/{prefix}", {}, as_json, validity_text)
 
 
-COMMANDS = (status, peers, routes, route, explain, fib, groups, adjacencies, health, rpki, counters, events)
+COMMANDS = (status, peers, routes, route, explain, fib, groups, adjacencies, paths, health, rpki, counters, events)

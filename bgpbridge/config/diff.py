@@ -21,7 +21,7 @@ LIVE_PEER_KEYS = frozenset(
     {"import_policy", "announce", "weight", "description", "add_path_limit", "max_prefix", "bfd", "health"}
 )
 LIVE_KEYS = frozenset(
-    {"peers", "peer_defaults", "policies", "decision", "log", "graceful_restart", "audit", "rpki", "health"}
+    {"peers", "peer_defaults", "policies", "decision", "log", "graceful_restart", "audit", "rpki", "health", "latency"}
 )
 IN_OPEN = frozenset({"router.asn", "router.router_id"})  # change peer by peer, as sessions are reset
 

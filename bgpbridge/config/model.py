@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from bgpbridge.config.health import HealthSection
+from bgpbridge.config.latency import Latency
 from bgpbridge.config.peer import Peer, PeerDefaults
 from bgpbridge.config.rpki import Rpki
 from bgpbridge.config.values import Asn, FilePath, InterfaceName, ListenAddress, Name, Port, RouterId
@@ -238,6 +239,8 @@ class Config(Strict):
     """Checks of next hops, peers and services."""
     audit: Audit = Audit()
     """The comparison in the background."""
+    latency: Latency | None = None
+    """Probes of the ways out, and what follows from them; left out: off."""
     log: Log = Log()
     """Log lines."""
 

@@ -31,7 +31,18 @@ from dataclasses import dataclass, field, replace
 from bgpbridge.enrich.facts import Facts
 from bgpbridge.errors import UsageError
 
-__all__ = ["Arrangement", "Candidate", "ChangeBudget", "Decision", "Memory", "Rules", "Standing", "decide", "plain"]
+__all__ = [
+    "Arrangement",
+    "Candidate",
+    "ChangeBudget",
+    "Decision",
+    "Memory",
+    "Rules",
+    "Standing",
+    "arrange",
+    "decide",
+    "plain",
+]
 
 FULL, REDUCED = 4, 1  # what the weights of GOOD and WORSE are multiplied by, where both carry traffic
 FORGET_HOLDS = 20  # a member that stays good for so many waits has its flips forgiven

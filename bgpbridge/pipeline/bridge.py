@@ -41,6 +41,7 @@ from bgpbridge.pipeline.housekeeping import Housekeeping
 from bgpbridge.pipeline.ingest import Ingest
 from bgpbridge.pipeline.kernel_events import KernelEvents
 from bgpbridge.pipeline.latches import read_latches, write_latches
+from bgpbridge.pipeline.latency import Latency
 from bgpbridge.pipeline.limits import Limits, ceilings_of
 from bgpbridge.pipeline.overlay import Overlay
 from bgpbridge.pipeline.overrides import Overrides
@@ -267,6 +268,9 @@ class Bridge:
             self.config.audit.cpu_permille,
         )
 
+        self.latency = Latency(self.paths, self.committer, self.adjacencies, self.watcher.state, self.events)
+        self._opened.callback(self.latency.close)
+
     def _job_refused(self, cause: Cause, error: CapacityError) -> None:
         self.housekeeping.job_refused(cause, error)
 
@@ -363,6 +367,7 @@ class Bridge:
         gc.collect()
         gc.freeze()
         self._put_speaker_in_step()
+        self.latency.apply(self.config.latency)
         self.sessions.latch_again(read_latches(self._latches))
         self.send(Resync())
         pump = Pump(self._reader, self.ingest)
@@ -376,6 +381,7 @@ class Bridge:
             group.create_task(self.self_audit.keep(), name="audit")
             group.create_task(self.overrides.keep(lambda: self.adoption.active), name="overrides")
             group.create_task(self.health.keep(), name="health")
+            group.create_task(self.latency.keep(), name="latency")
             group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
 
     async def _serve(self, pump: Pump) -> None:

@@ -272,6 +272,15 @@ class Paths:
         slots = [(number, weight) for (_, number, _), weight in zip(pairs, weights, strict=True)]
         return slots, _merge(Hop(h.gateway, h.ifindex, w) for (h, _, _), w in zip(pairs, weights, strict=True))
 
+    def exits(self, next_hop: int) -> tuple[int, ...]:
+        """The adjacencies by which a next hop is reached now."""
+        reach = self._state.reach.get(next_hop)
+        return tuple(filter(self._usable, reach.adjacencies)) if reach is not None else ()
+
+    def ways_out(self) -> dict[int, set[int]]:
+        """All adjacencies that next hops lead to, each with those next hops."""
+        return self._state.by_adjacency
+
     def fill(self, groups: Iterable[int]) -> tuple[int, ...]:
         """Store these groups as they should be now; returns those that exist, ascending."""
         known = sorted(group for group in groups if group in self.groups)

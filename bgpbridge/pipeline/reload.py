@@ -154,6 +154,7 @@ def _live(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, in
     bridge.self_audit.permille = new.audit.cpu_permille
     if bridge.rpki.settings != new.rpki:
         bridge.rpki.configure(new.rpki)
+    bridge.latency.apply(new.latency)
     logging.getLogger("bgpbridge").setLevel(new.log.level.upper())
     return [f"{key} taken over" for key in change.live]
 

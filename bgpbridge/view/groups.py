@@ -9,6 +9,7 @@ from bgpbridge.datapath.counters import read_adjacencies
 from bgpbridge.errors import AbsentError
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL, PINNED, Member
+from bgpbridge.view.paths import group_words
 
 __all__ = ["AdjacencyView", "GroupView", "MemberView", "adjacencies", "group", "groups"]
 
@@ -30,13 +31,15 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """A next-hop group. `slots` counts the 64 slots by adjacency id, as they stand in the map."""
+    """A next-hop group. `slots` counts the 64 slots by adjacency id, as they stand in the map. `latency` says what that
+    does, or would do, where it is not what BGP has."""
 
     id: int
     prefixes: int
     members: tuple[MemberView, ...]
     slots: dict[int, int]
     flags: str
+    latency: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,9 @@ def group(bridge: Bridge, number: int) -> GroupView:
     xdp = bridge.planes.xdp
     slots = dict(sorted(Counter(xdp.slots(number).tolist()).items())) if xdp is not None else {}
     flags = ", ".join(flag.name.lower() for flag in xdp.flags(number) if flag.name) if xdp is not None else ""
-    return GroupView(number, int(table.refs[number]), tuple(members), slots, flags or "invalid")
+    return GroupView(
+        number, int(table.refs[number]), tuple(members), slots, flags or "invalid", group_words(bridge, number)
+    )
 
 
 def _member(bridge: Bridge, member: Member, carries: set[tuple[int, int]], *, backup: bool) -> MemberView:

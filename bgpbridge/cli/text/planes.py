@@ -24,6 +24,8 @@ def groups_text(groups: Sequence[Json]) -> list[str]:
         for member in group["members"]:
             rows.append((*first, member["peer"], member["next_hop"], str(member["weight"]), _role(member)))
             first = ("",) * 4
+        if group.get("latency"):
+            rows.append(("", "", "", "", "", "", "", warn(f"latency: {group['latency']}")))
         if not group["members"]:
             rows.append((*first, "", "", "", ""))
     heads = ("group", "prefixes", "flags", "slots by adjacency", "peer", "next hop", "weight", "member")
@@ -38,7 +40,8 @@ def _in_use(group: Json) -> bool:
 
 def group_lines(group: Json) -> list[str]:
     """The members of one group."""
-    return [f"{m['peer']} by {m['next_hop']}, weight {m['weight']}: {_role(m)}" for m in group["members"]]
+    said = [warn(f"latency: {group['latency']}")] if group.get("latency") else []
+    return [f"{m['peer']} by {m['next_hop']}, weight {m['weight']}: {_role(m)}" for m in group["members"]] + said
 
 
 def _role(member: Json) -> str:

@@ -20,6 +20,8 @@ FINE = [
     "rpki",
     "rpki 192.0.2.0/24 65001",
     "health",
+    "paths",
+    "paths --would",
     "counters",
     "counters --all",
     "events --limit 12",

@@ -23,6 +23,7 @@ from bgpbridge.view.explain import ExplainView
 from bgpbridge.view.fib import FibView
 from bgpbridge.view.groups import AdjacencyView, GroupView
 from bgpbridge.view.health import HealthView
+from bgpbridge.view.paths import PathsView, WouldView
 from bgpbridge.view.peers import PeerView
 from bgpbridge.view.routes import RouteView
 from bgpbridge.view.rpki import RpkiView, ValidityView
@@ -81,6 +82,8 @@ VIEWS = {
     "adjacencies": list[AdjacencyView],
     "health": HealthView,
     "counters": list[CounterView],
+    "paths": PathsView,
+    "paths_would": list[WouldView],
     "events": list[Event],
     "audit": AuditView,
     "reload": ReloadReport,

@@ -11,6 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 from bgpbridge.config import Config, advise, config_schema, load_config, loads_config, policy_schema
+from bgpbridge.config.latency import Latency, Probe, Threshold
 from bgpbridge.config.model import Datapath, Decision, Kernel, Multipath, Router
 from bgpbridge.config.peer import Announcement, Peer, PeerOptions
 from bgpbridge.config.rpki import Rpki, RpkiFile, RpkiServer
@@ -66,6 +67,9 @@ def test_the_long_example_shows_every_key(path: Path) -> None:
         Rpki,
         RpkiFile,
         RpkiServer,
+        Latency,
+        Probe,
+        Threshold,
     ):
         for key in known_keys(model):
             assert re.search(rf"[\s{{-]{key}:", read_text(path)), f"{model.__name__}.{key} is not shown"

@@ -53,6 +53,8 @@ def test_the_socket_is_for_its_owner_alone(ask, tmp_path):
         "/v1/fib/100.64.7.1",
         "/v1/groups",
         "/v1/adjacencies",
+        "/v1/paths",
+        "/v1/paths/would",
         "/v1/counters",
         "/v1/events",
     ],
@@ -151,3 +153,11 @@ def _config_text(rig):
     """The same without peers."""
     router = rig.bridge.config.router
     return f"router: {{asn: {router.asn}, router_id: {router.router_id}}}\nkernel: {{enabled: false}}\npeers: []\n"
+
+
+def test_paths_are_those_of_one_peer(ask):
+    seen = ask(lambda client: client.get("/v1/paths", {"peer": "isp-a"}))
+    assert [exit_["peers"] for exit_ in seen["exits"]] == [["isp-a"]]
+    assert ask(lambda client: client.get("/v1/paths", {"peer": "isp-b"}))["exits"] == []
+    with pytest.raises(UsageError, match="there is no peer nobody"):
+        ask(lambda client: client.get("/v1/paths", {"peer": "nobody"}))
