@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from itertools import islice
 
 __all__ = ["Event", "EventLog", "Severity"]
 
@@ -47,6 +48,7 @@ class EventLog:
     clock: Callable[[], float] = time.time
     _events: deque[Event] = field(default_factory=lambda: deque(maxlen=KEEP))
     _followers: set[asyncio.Queue[Event]] = field(default_factory=set)
+    _waiting: list[asyncio.Future[None]] = field(default_factory=list)
     _count: int = 0
     missed: int = 0
 
@@ -60,11 +62,27 @@ class EventLog:
                 queue.put_nowait(event)
             except asyncio.QueueFull:
                 self.missed += 1
+        waiting, self._waiting = self._waiting, []
+        for future in waiting:
+            if not future.done():
+                future.set_result(None)
         return event
 
     def tail(self, limit: int = 100) -> list[Event]:
         """The last `limit` events, oldest first."""
         return list(self._events)[-limit:] if limit > 0 else []
+
+    def after(self, number: int) -> list[Event]:
+        """The events that are kept and came after event `number`, oldest first."""
+        new = min(self._count - number, len(self._events))
+        return list(islice(self._events, len(self._events) - new, None)) if new > 0 else []
+
+    async def news(self, number: int) -> None:
+        """Wait until there is an event after event `number`."""
+        while self._count <= number:
+            waiting = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiting)
+            await waiting
 
     async def follow(self) -> AsyncIterator[Event]:
         """Events from now on, until the caller stops. A follower that lags more than `FOLLOWER_ROOM`

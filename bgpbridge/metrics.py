@@ -1,7 +1,8 @@
 """Prometheus metrics, made from the same values that the commands show, at the moment of the scrape.
 
-One collector, one registry of its own, served by aiohttp in the bridge's loop: what is scraped is never half
-changed, and a scrape costs a few milliseconds whatever the number of routes.
+One collector, one registry of its own, served in the bridge's loop (`api.http`): what is scraped is never half
+changed, and a scrape costs a few milliseconds whatever the number of routes. Labels name peers, families, neighbours
+and reasons, never prefixes. Names and units follow Prometheus: seconds, bytes, `_total` for what only grows.
 """
 
 from __future__ import annotations
@@ -9,16 +10,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-from aiohttp import web
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import choose_encoder
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from bgpbridge.config.latency import LatencyMode
-from bgpbridge.config.model import Metrics as Settings
-from bgpbridge.errors import BridgeError
 from bgpbridge.fib.kernel import KernelStatus
 from bgpbridge.pipeline.bfd import Watched
 from bgpbridge.pipeline.bridge import Bridge
@@ -31,7 +29,7 @@ from bgpbridge.view.peers import LimitView, PeerView, peers
 from bgpbridge.view.rpki import RpkiView, rpki
 from bgpbridge.view.status import StatusView, status
 
-__all__ = ["BridgeCollector", "MetricsServer"]
+__all__ = ["BridgeCollector", "exposition"]
 
 QUANTILES = {"0.5": "p50_s", "0.95": "p95_s", "0.99": "p99_s"}
 ROUTE_STATES = ("received", "accepted", "rejected", "best", "stale")
@@ -47,6 +45,8 @@ class BridgeCollector(Collector):
         """Called for each scrape."""
         seen = status(self._bridge)
         yield from _whole(seen)
+        text = "Unix time at which the bridge process started"
+        yield _gauge("start_time_seconds", text, self._bridge.started_at)
         yield from _planes(seen)
         if seen.kernel is not None:
             yield from _kernel(seen.kernel)
@@ -94,13 +94,12 @@ def _whole(seen: StatusView) -> Iterator[Metric]:
     labels = {"version": seen.version, "name": seen.name, "asn": str(seen.asn), "loader": seen.loader}
     yield InfoMetricFamily("bgpbridge", "Who this is", value=labels)
     yield _gauge("forwarding", "1 while XDP forwards, 0 after `bgpbridge off`", seen.forwarding)
-    yield _gauge("uptime_seconds", "Seconds since the bridge process started", seen.uptime_s)
     yield _gauge("groups", "Next-hop groups", seen.groups)
     yield _gauge("next_hops", "BGP next hops", seen.next_hops)
     yield _gauge("next_hops_unreachable", "BGP next hops that do not resolve", seen.next_hops_unreachable)
     yield _gauge("attributes", "Distinct path attribute blocks", seen.attributes)
-    yield _gauge("memory_resident_octets", "Resident memory of the bridge process", seen.memory.resident)
-    yield _gauge("memory_maps_octets", "What the BPF maps take when full", seen.memory.maps_full)
+    yield _gauge("memory_resident_bytes", "Resident memory of the bridge process", seen.memory.resident)
+    yield _gauge("memory_maps_bytes", "What the BPF maps take when full", seen.memory.maps_full)
     yield _gauge("work_pending", "Whole-table jobs under way", seen.work)
     yield _gauge("adopting", "1 until what an earlier run left is claimed or swept", seen.adopting)
     yield _counter("commits", "Commits to the Loc-RIB and to groups", seen.commits)
@@ -143,10 +142,15 @@ def _peers(seen: list[PeerView]) -> Iterator[Metric]:
 
     label = ["peer"]
     yield _gauges("peer_established", "1 while the session is up", label, each(lambda p: p.state == "established"))
-    yield _gauges("peer_since_seconds", "Unix time of the session's present state", label, each(lambda p: p.since))
+    yield _gauges(
+        "peer_state_timestamp_seconds",
+        "Unix time at which the session's present state began",
+        label,
+        each(lambda p: p.since),
+    )
     yield _counters("peer_sessions", "Sessions that came up", label, each(lambda p: p.established))
     yield _counters("peer_updates", "UPDATE messages received", label, each(lambda p: p.updates))
-    yield _counters("peer_octets", "Octets of UPDATE messages received", label, each(lambda p: p.octets))
+    yield _counters("peer_update_bytes", "Bytes of UPDATE messages received", label, each(lambda p: p.octets))
     routes = [
         ((peer.name, family.label, state), float(getattr(counts, state)))
         for peer in seen
@@ -201,7 +205,7 @@ def _packets(seen: list[CounterView]) -> Iterator[Metric]:
     packets = (((view.reason, view.verdict), view.packets) for view in seen)
     yield _counters("xdp_packets", "Packets by what became of them", labels, packets)
     octets = (((view.reason, view.verdict), view.octets) for view in seen)
-    yield _counters("xdp_octets", "Octets by what became of them", labels, octets)
+    yield _counters("xdp_bytes", "Bytes by what became of them", labels, octets)
 
 
 def _adjacencies(seen: list[AdjacencyView]) -> Iterator[Metric]:
@@ -212,7 +216,7 @@ def _adjacencies(seen: list[AdjacencyView]) -> Iterator[Metric]:
     sent = ((at, v.packets) for at, v in named)
     yield _counters("adjacency_packets", "Packets that XDP sent to a neighbour", labels, sent)
     octets = ((at, v.octets) for at, v in named)
-    yield _counters("adjacency_octets", "Octets that XDP sent to a neighbour", labels, octets)
+    yield _counters("adjacency_bytes", "Bytes that XDP sent to a neighbour", labels, octets)
 
 
 def _health(seen: tuple[CheckView, ...]) -> Iterator[Metric]:
@@ -280,37 +284,7 @@ def _exits(seen: PathsView) -> Iterator[Metric]:
     yield _counters("latency_moves", text, ["kind"], [(kind, float(count)) for kind, count in kinds])
 
 
-class MetricsServer:
-    """Serves /metrics where the configuration says; nothing when it says nothing."""
-
-    def __init__(self, bridge: Bridge, settings: Settings | None) -> None:
-        self._settings = settings
-        self._registry = CollectorRegistry(auto_describe=False)
-        self._collector = BridgeCollector(bridge)
-        self._runner: web.AppRunner | None = None
-
-    async def start(self) -> None:
-        """Listen. Raises BridgeError when the port is in use."""
-        if self._settings is None:
-            return
-        self._registry.register(self._collector)
-        app = web.Application()
-        app.add_routes([web.get("/metrics", self._metrics)])
-        self._runner = web.AppRunner(app, access_log=None)
-        await self._runner.setup()
-        host, port = self._settings.listen, self._settings.port
-        try:
-            await web.TCPSite(self._runner, host, port).start()
-        except OSError as error:
-            raise BridgeError(
-                f"metrics cannot listen on {host} port {port}: {error.strerror}",
-                mend="set another metrics.port, or `metrics: null`",
-            ) from None
-
-    async def stop(self) -> None:
-        """Answer no more."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-
-    async def _metrics(self, _: web.Request) -> web.Response:
-        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """All metrics in the format that the scraper asks for, and its content type."""
+    encode, content_type = choose_encoder(accept)
+    return encode(registry), content_type

@@ -11,6 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from bgpbridge.api.parameters import flag, number, optional, read_family, read_prefix
+from bgpbridge.api.streams import hear, send
 from bgpbridge.api.table import JSON, Call
 from bgpbridge.feed.capture import Tap
 from bgpbridge.feed.frames import SessionUp
@@ -40,10 +41,12 @@ async def list_routes(call: Call) -> web.StreamResponse:
     separator = b"["
     for part in found:
         if part:
-            await response.write(separator + b",\n".join(json.dumps(plain(view)).encode() for view in part))
+            await send(
+                call.request, response, separator + b",\n".join(json.dumps(plain(view)).encode() for view in part)
+            )
             separator = b",\n"
         await asyncio.sleep(0)  # a write to a reader that keeps up gives nobody else a turn
-    await response.write(b"]" if separator != b"[" else b"[]")
+    await send(call.request, response, b"]" if separator != b"[" else b"[]")
     return response
 
 
@@ -67,11 +70,12 @@ async def list_events(call: Call) -> Any:
         return past
     response = web.StreamResponse(headers={"Content-Type": "application/x-ndjson"})
     await response.prepare(call.request)
-    for event in past:
-        await response.write(_line(event))
-    async for event in log.follow():
-        await response.write(_line(event))
-    return response
+    last = past[-1].number if past else log.total
+    while True:
+        for event in past:
+            await send(call.request, response, _line(event))
+        past = log.after(last) if await hear(call.request, log, last) else []
+        last = past[-1].number if past else last
 
 
 async def record(call: Call) -> web.StreamResponse:
@@ -88,7 +92,7 @@ async def record(call: Call) -> web.StreamResponse:
         await response.prepare(call.request)
         while call.request.transport is not None:  # a listener that left is found out when nothing comes as well
             with suppress(TimeoutError):
-                await response.write(await asyncio.wait_for(tap.take(), LISTENS_S))
+                await send(call.request, response, await asyncio.wait_for(tap.take(), LISTENS_S))
     finally:
         taps.remove(tap)
     return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from bgpbridge.config import load_config
@@ -23,6 +24,8 @@ class Reloading:
         self._bridge = bridge
         self._task: asyncio.Task[None] | None = None
         self._one = asyncio.Lock()
+        self.after: list[Callable[[], None]] = []
+        """Called after each: files that the configuration only names may have changed as well."""
 
     def soon(self) -> None:
         """SIGHUP: the same as `bgpbridge reload`; a refusal is an event, and by that a log line."""
@@ -40,7 +43,10 @@ class Reloading:
         BridgeError with nothing changed."""
         async with self._one:
             new = await asyncio.to_thread(load_config, self._bridge.config.path)
-            return reload(self._bridge, new)
+            report = reload(self._bridge, new)
+        for call in self.after:
+            call()
+        return report
 
     async def foretell(self, file: Path | None) -> Plan:
         """What it would do with this file, None the configured one; no reload happens meanwhile. Raises BridgeError."""

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 from bgpbridge.api.errors import Handler, RequestError
 from bgpbridge.api.reloading import Reloading
 from bgpbridge.api.routes import ROUTES
+from bgpbridge.api.streams import Streams
 from bgpbridge.api.table import JSON, Call, Route
 from bgpbridge.documents import validate
 from bgpbridge.documents.schema import dotted
@@ -22,6 +23,7 @@ __all__ = ["Guard", "definitions"]
 
 Guard = Callable[[web.Request, Route], Awaitable[None]]
 """Looked at before a call is answered. Raises RequestError."""
+BODY_S = 10.0
 ANSWER_S = 120.0  # an audit of full tables, a reload
 
 
@@ -31,17 +33,23 @@ async def _open(request: web.Request, route: Route) -> None:
 
 
 def definitions(
-    bridge: Bridge, reloading: Reloading, prefix: str, guard: Guard = _open, rows: Iterable[Route] = ROUTES
+    bridge: Bridge,
+    reloading: Reloading,
+    prefix: str,
+    rows: Iterable[Route] = ROUTES,
+    *,
+    guard: Guard = _open,
+    streams: Streams | None = None,
 ) -> list[web.RouteDef]:
-    """The rows under a prefix of their paths."""
-    made = []
+    """The rows under a prefix of their paths. `streams` bounds those that go on."""
+    made, listeners = [], streams or Streams()
     for route in rows:
-        handler, path = _handler(bridge, reloading, route, guard), prefix + route.pattern
+        handler, path = _handler(bridge, reloading, route, guard, listeners), prefix + route.pattern
         made.append(web.get(path, handler) if route.method == hdrs.METH_GET else web.route(route.method, path, handler))
     return made
 
 
-def _handler(bridge: Bridge, reloading: Reloading, route: Route, guard: Guard) -> Handler:
+def _handler(bridge: Bridge, reloading: Reloading, route: Route, guard: Guard, streams: Streams) -> Handler:
     async def handler(request: web.Request) -> web.StreamResponse:
         await guard(request, route)
         values = _values(request, route)
@@ -50,7 +58,8 @@ def _handler(bridge: Bridge, reloading: Reloading, route: Route, guard: Guard) -
         if route.streams:
             if request.method == hdrs.METH_HEAD:
                 return web.Response(headers={"Content-Type": route.media})
-            return _response(await route.value(call))
+            with streams.one():
+                return await _stream(route, call)
         try:
             async with asyncio.timeout(ANSWER_S):
                 return _response(await route.value(call))
@@ -59,6 +68,14 @@ def _handler(bridge: Bridge, reloading: Reloading, route: Route, guard: Guard) -
             raise RequestError(what, mend="look at `bgpbridge status`", status=503) from None
 
     return handler
+
+
+async def _stream(route: Route, call: Call) -> web.StreamResponse:
+    """What goes on until the listener leaves, which is no failure."""
+    try:
+        return _response(await route.value(call))
+    except ConnectionResetError:
+        return web.Response(status=499, reason="the listener has left")
 
 
 def _response(value: Any) -> web.StreamResponse:
@@ -84,17 +101,27 @@ def _values(request: web.Request, route: Route) -> Mapping[str, Any]:
     return values
 
 
+async def _read(request: web.Request) -> bytes:
+    """The whole body, which is bounded in size and time. Raises RequestError."""
+    try:
+        async with asyncio.timeout(BODY_S):
+            return await request.read()
+    except TimeoutError:
+        what = f"the body has not come within {BODY_S:.0f} s"
+        raise RequestError(what, mend="send it at once", status=408) from None
+
+
 async def _body(request: web.Request, route: Route) -> Any:
     """The body as the row's model, None for a row without one. Raises RequestError."""
     if route.body is None:
-        if request.can_read_body and await request.read():
+        if request.can_read_body and await _read(request):
             raise RequestError(f"{route.path} takes no body", expected="an empty one", mend="leave the body out")
         return None
     if request.content_type != JSON:
         kind = request.content_type
         raise RequestError(f"a body of type {kind}", expected=JSON, mend=f"send JSON with Content-Type: {JSON}")
     try:
-        data = json.loads(await request.read())
+        data = json.loads(await _read(request))
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the body is not JSON: {error}", expected="a JSON object", mend="check it") from None
     model, problems = validate(data, route.body)

@@ -59,8 +59,9 @@ class Route:
     """One row. `answer` returns a value that `view.plain` can show, an awaitable of one, or a response that it has
     written itself (`streams`: for as long as the other end listens, so that no time limit holds).
 
-    `returns` is the type of the value, for the OpenAPI document; `body` the model of a JSON body. `writes`: over TCP it
-    takes a token. Raise UsageError for what cannot be done as asked (400), `AbsentError` for what is not there (404).
+    `returns` is the type of the value, for the OpenAPI document (`unready`: it may come with status 503); `body` the
+    model of a JSON body. `writes`: over TCP it takes a token. Raise UsageError for what cannot be done as asked (400),
+    AbsentError for what is not there (404).
     """
 
     method: str
@@ -72,6 +73,7 @@ class Route:
     body: type[BaseModel] | None = None
     writes: bool = False
     streams: bool = False
+    unready: bool = False
     media: str = JSON
 
     @property

@@ -108,7 +108,7 @@ def bridge_config(peers: list[dict[str, Any]] | None = None, **sections: Any) ->
         "peer_defaults": {"import": "accept", "passive": True},
         "peers": standard if peers is None else peers,
         "datapath": {"interfaces": ["eth1", "eth2", "eth3"]},
-        "metrics": None,
+        "http": None,
     }
     return yaml.safe_dump(whole | sections, sort_keys=False)
 

@@ -10,7 +10,7 @@ import click
 
 from bgpbridge.cli.commands import JSON, Command, say
 from bgpbridge.cli.text.words import Json, bad, counted, good, warn
-from bgpbridge.config import advise, config_schema, load_config, missing_passwords, policy_schema
+from bgpbridge.config import advise, config_schema, load_config, missing_passwords, policy_schema, unusable_http_files
 from bgpbridge.documents import parse, raise_errors, read_text
 from bgpbridge.errors import DocumentError, DocumentErrors, Place
 from bgpbridge.lab.expect import read as read_expect
@@ -70,7 +70,7 @@ def kind_of(file: Path) -> str:
 
 def _config(file: Path) -> tuple[str, list[Json]]:
     config = load_config(file)
-    raise_errors(missing_passwords(config))
+    raise_errors([*missing_passwords(config), *unusable_http_files(config)])
     policies = counted(len(config.policy_set.policies), "policy", "policies")
     advice = [_as_json(oddity.place, oddity.text, "", oddity.mend) for oddity in advise(config)]
     return f"configuration, {counted(len(config.peers), 'peer')}, {policies}", advice

@@ -3,7 +3,7 @@ and what changes between two versions of it (`diff`)."""
 
 from __future__ import annotations
 
-from bgpbridge.config.advice import advise, missing_passwords
+from bgpbridge.config.advice import advise, missing_passwords, unusable_http_files
 from bgpbridge.config.diff import ConfigDiff, PeerChange, diff
 from bgpbridge.config.load import load_changed, load_config, loads_config
 from bgpbridge.config.model import Config
@@ -28,4 +28,5 @@ __all__ = [
     "passwords_of",
     "policy_schema",
     "read_password",
+    "unusable_http_files",
 ]

@@ -4,18 +4,19 @@ can only find out on the machine that will run it (password files)."""
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
-from ipaddress import ip_address
+from collections.abc import Callable, Iterator
+from functools import partial
 
+from bgpbridge.config.http import read_token, tls_context
 from bgpbridge.config.model import Config
 from bgpbridge.config.peer import Peer
 from bgpbridge.config.secrets import read_password
-from bgpbridge.errors import DocumentError, Place
+from bgpbridge.errors import DocumentError, Place, UsageError
 from bgpbridge.policy.lint import Oddity, lint
 from bgpbridge.policy.model import ACCEPT
 from bgpbridge.types import Family
 
-__all__ = ["advise", "missing_passwords"]
+__all__ = ["advise", "missing_passwords", "unusable_http_files"]
 
 SHARED_USER = "nobody"
 
@@ -36,6 +37,22 @@ def missing_passwords(config: Config) -> list[DocumentError]:
             read_password(peer)
         except DocumentError as error:
             found.append(error)
+    return found
+
+
+def unusable_http_files(config: Config) -> list[DocumentError]:
+    """Token, certificate and key that HTTP could not be served with: the bridge would not start."""
+    found, http = [], config.http
+    checks: list[Callable[[], object]] = []
+    if http is not None and http.token_file is not None:
+        checks.append(partial(read_token, http.token_file))
+    if http is not None and http.tls is not None:
+        checks.append(partial(tls_context, http.tls))
+    for check in checks:
+        try:
+            check()
+        except UsageError as error:
+            found.append(DocumentError(Place(str(config.path)), error.what, mend=error.mend))
     return found
 
 
@@ -73,8 +90,8 @@ def _whole(config: Config) -> Iterator[Oddity]:
     if config.speaker.user == SHARED_USER and any(peer.password for peer in config.peers):
         text = f"ExaBGP's file with the passwords is readable by whatever else runs as `{SHARED_USER}`"
         yield Oddity(place, text, "useradd --system bgpbridge, and `speaker: {user: bgpbridge}`")
-    if config.metrics and not ip_address(config.metrics.listen).is_loopback:
-        text = f"metrics are open to everybody who reaches {config.metrics.listen}"
+    if config.http and not config.http.loopback:
+        text = f"routes, peers and metrics can be read by everybody who reaches {config.http.address}"
         yield Oddity(place, text, "listen on 127.0.0.1, or keep a firewall in front")
 
 

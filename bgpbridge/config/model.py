@@ -13,10 +13,11 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, PrivateAttr, model_validator
 
 from bgpbridge.config.health import HealthSection
+from bgpbridge.config.http import Http
 from bgpbridge.config.latency import Latency
 from bgpbridge.config.peer import Peer, PeerDefaults
 from bgpbridge.config.rpki import Rpki
-from bgpbridge.config.values import Asn, FilePath, InterfaceName, ListenAddress, Name, Port, RouterId
+from bgpbridge.config.values import Asn, FilePath, InterfaceName, Name, RouterId
 from bgpbridge.documents import Strict, refuse
 from bgpbridge.policy.model import PolicySet
 from bgpbridge.rib.decision import MedMode, MissingMed
@@ -27,11 +28,11 @@ __all__ = [
     "Datapath",
     "Decision",
     "GracefulRestart",
+    "Http",
     "Kernel",
     "Loader",
     "Log",
     "MedMode",
-    "Metrics",
     "MissingMed",
     "Mode",
     "Multipath",
@@ -164,15 +165,6 @@ class Runtime(Strict):
     """The folder of the control socket, ExaBGP's configuration and our state."""
 
 
-class Metrics(Strict):
-    """Prometheus metrics over HTTP."""
-
-    listen: ListenAddress = "127.0.0.1"
-    """The address to listen on; loopback unless you know who can reach it."""
-    port: Port = 9479
-    """The TCP port."""
-
-
 class GracefulRestart(Strict):
     """What becomes of routes while a peer, or the speaker, restarts (RFC 4724)."""
 
@@ -205,7 +197,10 @@ class Config(Strict):
         "fib": "kernel",
         "policy": "policies",
         "bestpath": "decision",
-        "prometheus": "metrics",
+        "prometheus": "http",
+        "metrics": "http",
+        "metric": "http",
+        "api": "http",
         "exabgp": "speaker",
         "logging": "log",
         "healthchecks": "health",
@@ -229,8 +224,8 @@ class Config(Strict):
     """The process that runs ExaBGP."""
     runtime: Runtime = Runtime()
     """Files that exist while we run."""
-    metrics: Metrics | None = Metrics()
-    """Prometheus metrics; null for none."""
+    http: Http | None = Http()
+    """HTTP: metrics, health, the API and the page; null for none."""
     graceful_restart: GracefulRestart = GracefulRestart()
     """Stale routes."""
     rpki: Rpki = Rpki()

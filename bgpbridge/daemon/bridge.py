@@ -15,6 +15,7 @@ import signal
 import sys
 from pathlib import Path
 
+from bgpbridge.api.http import HttpServer
 from bgpbridge.api.reloading import Reloading
 from bgpbridge.api.server import ControlApi
 from bgpbridge.config import Config, load_config
@@ -24,7 +25,6 @@ from bgpbridge.daemon.runtime import RuntimeFolder
 from bgpbridge.doctor.checks import forward_rules
 from bgpbridge.errors import BridgeError, DatapathError, SpeakerError
 from bgpbridge.events import Event, EventLog, Severity
-from bgpbridge.metrics import MetricsServer
 from bgpbridge.pipeline.bridge import Bridge, Files
 from bgpbridge.rib.tables import tune_malloc
 from bgpbridge.scheduling import ask_short_slice
@@ -54,7 +54,7 @@ async def serve(config: Config, handles: Handles, ready: int) -> None:
     bridge = Bridge(config, handles, Files(folder.state, folder.speaker_config))
     reloading = Reloading(bridge)
     api = ControlApi(bridge, folder.control_socket, reloading)
-    metrics = MetricsServer(bridge, config.metrics)
+    http = HttpServer(bridge, config.http, reloading)
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
@@ -63,12 +63,12 @@ async def serve(config: Config, handles: Handles, ready: int) -> None:
     try:
         await bridge.start()
         await api.start()
-        await metrics.start()
+        await http.start()
         drop()
         if _say_ready(ready):
             await _until(stopping, bridge)
     finally:
-        await metrics.stop()
+        await http.stop()
         await api.stop()
         await bridge.stop()
         telling.cancel()

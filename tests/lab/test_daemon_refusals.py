@@ -25,7 +25,7 @@ TEXT = """
 router: {{asn: 65000, router_id: 192.0.2.1}}
 datapath: {{interfaces: [near0], pin_path: {folder}/bpf/bb, max_ipv4: {size}, max_ipv6: 2048{more}}}
 runtime: {{directory: {folder}/run}}
-metrics: {metrics}
+http: {http}
 peers: [{{name: far, address: 192.0.2.2, asn: 65001, import: accept}}]
 """
 
@@ -40,8 +40,8 @@ class Daemon:
         self.processes: list[subprocess.Popen[bytes]] = []
         self.write()
 
-    def write(self, *, size: int = 2048, more: str = "", metrics: str = "null") -> None:
-        text = TEXT.format(folder=self.folder, size=size, more=more, metrics=metrics)
+    def write(self, *, size: int = 2048, more: str = "", http: str = "null") -> None:
+        text = TEXT.format(folder=self.folder, size=size, more=more, http=http)
         self.path.write_text(text, encoding="utf-8")
 
     def words(self, *before: str) -> list[str]:
@@ -207,16 +207,16 @@ def test_pins_of_another_layout_are_left_alone_and_told_of(daemon: Daemon) -> No
     assert other.is_dir()
 
 
-def test_a_metrics_port_that_is_taken_is_said(daemon: Daemon) -> None:
-    daemon.write(metrics="{listen: 127.0.0.1, port: 9479}")
+def test_an_http_port_that_is_taken_is_said(daemon: Daemon) -> None:
+    daemon.write(http="{port: 9479}")
 
     async def take() -> None:
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 9479))
             taken.listen()
             said = daemon.refused(1)
-        assert "metrics cannot listen on 127.0.0.1 port 9479" in said
-        assert "mend: set another metrics.port" in said
+        assert "HTTP cannot listen on 127.0.0.1 port 9479" in said
+        assert "mend: set another http.port" in said
 
     daemon.pair.inside(take)
 

@@ -83,8 +83,8 @@ def test_another_import_is_judged_again_without_a_reset(load) -> None:
 
 def test_what_needs_a_restart_is_named(load) -> None:
     new = BASE + "datapath: {max_ipv4: 2000000}\nkernel: {metric: 30}\nspeaker: {lane_mib: 8}\nlog: {level: debug}\n"
-    change = diff(load(BASE), load(new + "decision: {backups: 1}\nmetrics: null\n"))
-    assert set(change.restart) == {"datapath.max_ipv4", "kernel.metric", "speaker.lane_mib", "metrics"}
+    change = diff(load(BASE), load(new + "decision: {backups: 1}\nhttp: null\n"))
+    assert set(change.restart) == {"datapath.max_ipv4", "kernel.metric", "speaker.lane_mib", "http"}
     assert change.live == ("log.level",)
     assert change.decision
 

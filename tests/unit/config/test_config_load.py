@@ -28,8 +28,8 @@ def test_defaults_are_those_of_the_documentation() -> None:
     assert loaded.decision.med is MedMode.SAME_NEIGHBOR
     assert loaded.datapath.loader is Loader.AUTO
     assert (loaded.kernel.table, loaded.kernel.protocol, loaded.kernel.metric) == (254, 203, 200)
-    assert loaded.metrics is not None
-    assert (loaded.metrics.listen, loaded.metrics.port) == ("127.0.0.1", 9479)
+    assert loaded.http is not None
+    assert (loaded.http.address, loaded.http.port) == ("127.0.0.1", 9479)
     assert loaded.router.name == "bgpbridge"
 
 
@@ -82,8 +82,8 @@ def test_external_and_internal_peers() -> None:
     assert [loaded.local_asn(peer) for peer in loaded.peers] == [65000, 65007]
 
 
-def test_metrics_can_be_off() -> None:
-    assert config(ROUTER + "metrics: null\n").metrics is None
+def test_http_can_be_off() -> None:
+    assert config(ROUTER + "http: null\n").http is None
 
 
 def test_paths_count_from_the_folder_of_the_file(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_advice(tmp_path: Path) -> None:
         "sets: {prefixes: {idle: [192.0.2.0/24]}}\n"
         "policies:\n  idle: {terms: [{term: a, then: reject, match: {peer: nobody}}]}\n"
     )
-    text = ROUTER + "policies: [p.yml]\nmetrics: {listen: 0.0.0.0}\nkernel: {enabled: false}\n" + PEER
+    text = ROUTER + "policies: [p.yml]\nhttp: {address: 0.0.0.0}\nkernel: {enabled: false}\n" + PEER
     text += ", password: {file: secret}}\n  - {name: b, address: 2001:db8::1, asn: 2, import: accept, hold_time_s: 0}\n"
     said = "\n".join(str(oddity) for oddity in advise(config(text, tmp_path)))
     for words in (
@@ -145,7 +145,7 @@ def test_advice(tmp_path: Path) -> None:
         "everybody can read",
         "IPv4 routes over an IPv6 session",
         "without a hold time",
-        "metrics are open",
+        "can be read by everybody",
         "neither XDP nor the kernel",
         "policy idle is the `import` of no peer",
         "asks for the peer `nobody`, which there is not",

@@ -79,7 +79,7 @@ def test_the_long_example_shows_every_key(path: Path) -> None:
 def test_defaults_in_the_long_example_are_the_defaults() -> None:
     long = loads_config(read_text(ROOT / "configs" / "bgpbridge.example.yml"), ROOT / "configs" / "x.yml")
     default = Config.model_validate({"router": {"asn": 1, "router_id": "192.0.2.1"}})
-    for part in ("decision", "kernel", "speaker", "runtime", "metrics", "graceful_restart", "log"):
+    for part in ("decision", "kernel", "speaker", "runtime", "http", "graceful_restart", "log"):
         assert getattr(long, part) == getattr(default, part), part
     assert long.datapath.model_copy(update={"interfaces": ()}) == default.datapath
 

@@ -39,7 +39,7 @@ HOPS = {"a": ("10.0.1.2", ETH1, 65001), "b": ("10.0.2.2", ETH2, 65002), "c": ("1
 TEXT = """
 router: {{asn: 65000, router_id: 192.0.2.250}}
 kernel: {{enabled: false}}
-metrics: null
+http: null
 datapath: {{max_ipv4: 1024, max_ipv6: 1024}}
 speaker: {{user: nobody}}
 decision: {decision}

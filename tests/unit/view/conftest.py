@@ -25,7 +25,7 @@ peers:
   - {name: closed, address: 203.0.113.10, asn: 64603}
 policies: [policy.yaml]
 kernel: {enabled: false}
-metrics: null
+http: null
 """
 POLICY = """\
 policies:
