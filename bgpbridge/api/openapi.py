@@ -57,6 +57,11 @@ class _Shown(GenerateJsonSchema):
     def field_is_required(self, field: Any, total: bool) -> bool:
         return self.mode == "serialization" or super().field_is_required(field, total)
 
+    def default_schema(self, schema: core_schema.WithDefaultSchema) -> JsonSchemaValue:
+        """A key that may be left out needs no `null` for it, which its own schema may not allow."""
+        found = super().default_schema(schema)
+        return {key: value for key, value in found.items() if key != "default" or value is not None}
+
     def field_title_should_be_set(self, schema: Any) -> bool:
         del schema
         return False
