@@ -154,8 +154,12 @@ def shown(value: Any, path: Sequence[Step] = ()) -> str:
 
 
 def _path(detail: ErrorDetails) -> tuple[Step, ...]:
-    """The keys and indexes of pydantic's location, without its own remarks."""
-    return tuple(step for step in detail["loc"] if not (isinstance(step, str) and step.startswith(("function-", "["))))
+    """The keys and indexes of pydantic's location, without its own remarks. A key of the file that looks like a
+    remark (`[` or `function-x`) is where the complaint is about the key itself."""
+    place = detail["loc"]
+    own = place[-1:] if detail["type"] in ("extra_forbidden", "missing") else ()
+    steps = place[: len(place) - len(own)]
+    return (*(step for step in steps if not (isinstance(step, str) and step.startswith(("function-", "[")))), *own)
 
 
 def _phrase(detail: ErrorDetails, model: type[BaseModel]) -> Problem:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bgpbridge.config import loads_config
@@ -81,6 +81,10 @@ def test_files_cut_short(text: str, at: int) -> None:
 
 
 @given(trees)
+@example({"[": 0})
+@example({"function-x": 0})
+@example({"": 0})
+@example({"peers": [{"[": 0}]})
 @settings(max_examples=100, deadline=None)
 def test_any_tree_of_values(tree: Any) -> None:
     try_all(yaml.safe_dump(tree, allow_unicode=True))
