@@ -1,8 +1,8 @@
 """Conditions on attributes, for many attribute ids at once.
 
 What the decision's columns hold (path length, origin, MED, first and last AS) is compared column by column.
-Paths and communities come as flat columns (`lists`). Next hops, and what is too odd for columns, are looked at
-in the decoded attributes, once per distinct value of a batch.
+Paths and communities come as flat columns (`lists`). Next hops are looked at once per distinct one, and what is too
+odd for columns in the decoded attributes, once per distinct value of a batch.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ class AttributeView(Protocol):
     origin_as: Any
     local_pref: Any
     med: Any
+    next_hop: Any
 
     def get(self, number: int) -> Decoded:
         """All attributes of an id."""
@@ -103,7 +104,7 @@ class AttributeBatch:
             case c.NeighborAsIn():
                 return contains(condition.asns, view.neighbor_as.take(ids))
             case c.NextHopIn():
-                return self._by_value(condition, np.arange(len(ids)), lambda a: a.next_hop)
+                return self._by_next_hop(condition)
             case c.HasCommunity():
                 found = with_community(self.lists, condition.patterns)
                 return self._and_odd(found, condition, lambda a: (a.communities, a.extended, a.large))
@@ -130,6 +131,17 @@ class AttributeBatch:
         rows = np.flatnonzero(self.lists.odd & self.readable)
         found[rows] = self._by_value(condition, rows, key)
         return found
+
+    def _by_next_hop(self, condition: c.NextHopIn) -> Truth:
+        """Once per distinct next hop; one by one where the table of next hops was full (number 0)."""
+        numbers = self.view.next_hop.take(self.ids)
+        result = np.zeros(len(self.ids), np.bool_)
+        rows = np.flatnonzero(self.readable & (numbers != 0))
+        _, first, back = np.unique(numbers.take(rows), return_index=True, return_inverse=True)
+        result[rows] = self._by_value(condition, rows.take(first), lambda a: a.next_hop).take(back)
+        rows = np.flatnonzero(self.readable & (numbers == 0))
+        result[rows] = self._by_value(condition, rows, lambda a: a.next_hop)
+        return result
 
     def _by_value(self, condition: c.AttributeCondition, rows: Ids, key: Callable[[PathAttributes], Hashable]) -> Truth:
         """By the decoded attributes, once per distinct value of `key`."""

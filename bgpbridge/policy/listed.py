@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from bgpbridge.policy.columns import Ids
-from bgpbridge.types import AttributeChanges, Verdict
+from bgpbridge.types import AttributeChanges, IPAddress, Verdict
 from bgpbridge.wire.bulk_lists import AttributeLists
 from bgpbridge.wire.fields import Fields, fields_of
 from bgpbridge.wire.path_attributes import Decoded, PathAttributes
@@ -28,6 +28,8 @@ class ListedAttributes:
         self.verdict, self.origin = fields.verdict, fields.origin
         self.path_length, self.neighbor_as, self.origin_as = fields.path_length, fields.neighbor_as, fields.origin_as
         self.local_pref, self.med = fields.local_pref, fields.med
+        self._next_hops: dict[IPAddress, int] = {}
+        self.next_hop = np.array([self._next_hop(decoded) for decoded in self._decoded], np.uint16)
         self.derived: dict[tuple[int, AttributeChanges], int] = {}
         self.changes: dict[int, tuple[int, AttributeChanges]] = {}
         self._released: list[Callable[[Ids], None]] = []
@@ -89,6 +91,12 @@ class ListedAttributes:
         row = fields_of(self._decoded[number])
         for name in ("verdict", "origin", "path_length", "neighbor_as", "origin_as", "local_pref", "med"):
             getattr(self, name)[number] = getattr(row, name)
+        self.next_hop[number] = self._next_hop(self._decoded[number])
+
+    def _next_hop(self, decoded: Decoded) -> int:
+        """The number of a next hop, 0 for none."""
+        address = decoded.attributes.next_hop if decoded.attributes else None
+        return self._next_hops.setdefault(address, len(self._next_hops) + 1) if address else 0
 
 
 def _decoded(attributes: PathAttributes | None) -> Decoded:

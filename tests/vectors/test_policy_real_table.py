@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from bgpbridge.policy.edits import Edits
 from bgpbridge.policy.evaluate import evaluate
 from bgpbridge.policy.judge import PolicyJudge
-from bgpbridge.policy.model import PeerContext, PolicySet
-from bgpbridge.policy.parse import loads_policies
+from bgpbridge.policy.model import Action, PeerContext, Policy, PolicySet
+from bgpbridge.policy.parse import load_policies, loads_policies
 from bgpbridge.rib.attributes import AttributeTable
 from bgpbridge.rib.next_hops import NextHopTable
 from bgpbridge.types import Family, Prefix, Session, Verdict
@@ -41,7 +43,7 @@ def table(shared_data: Path) -> Table:
     session = Session(0, LOCAL_AS, LOCAL_AS, peer, peer, peer, asn4=True)
     records = read_mrt(shared_data / "mrt" / "full-table-2015.mrt.gz")
     messages = [r.message for r in records if isinstance(r, MessageRecord) and r.message[18] == 2]
-    attributes = AttributeTable(NextHopTable(None), capacity=200_000)
+    attributes = AttributeTable(NextHopTable(None), capacity=1_000_000)
     parts = []
     for begin in range(0, len(messages), 8192):
         batch = decode_run(b"".join(messages[begin : begin + 8192]), session)
@@ -131,3 +133,103 @@ def test_masks_agree_with_the_scalar_evaluator_on_real_routes(table: Table) -> N
         assert int(found[row]) == expected
         outcomes.add((verdict.term, verdict.changes.med, verdict.changes.local_pref))
     assert len(outcomes) >= 5
+
+
+# -- the profiles of configs/policies -------------------------------------------------------------------------------
+
+PROFILES = sorted((Path(__file__).parents[2] / "configs" / "policies").glob("*.yml"))
+# Counted a second time from what bgpdump reads, with ipaddress and a term after the other.
+DECIDED = {
+    "transit": {
+        "default-route": 1,
+        "our-prefixes": 1,
+        "bogon-prefixes": 455,
+        "bogon-asns": 1_134,
+        "no-origin": 147,
+        "too-specific": 8_346,
+        "rest": 567_615,
+        "none": 4,
+    },
+    "peering": {
+        "default-route": 1,
+        "our-prefixes": 1,
+        "bogon-prefixes": 455,
+        "bogon-asns": 1_134,
+        "no-origin": 147,
+        "leak": 202_872,
+        "too-specific": 7_950,
+        "endless-paths": 287,
+        "rest": 364_852,
+        "none": 4,
+    },
+    "customer": {
+        "default-route": 1,
+        "our-prefixes": 1,
+        "bogon-prefixes": 455,
+        "bogon-asns": 1_134,
+        "no-origin": 147,
+        "leak": 202_872,
+        "foreign-origin": 373_089,
+        "none": 4,
+    },
+    "internal": {
+        "our-networks": 52,
+        "bogon-prefixes": 405,
+        "bogon-asns": 1_134,
+        "too-specific": 8_349,
+        "rest": 567_759,
+        "none": 4,
+    },
+}
+
+
+def labelled(policy: Policy) -> tuple[PolicySet, list[str]]:
+    """The policy with every deciding term accepting and setting its number as weight; names by number."""
+    terms = [term for term in policy.terms if term.action is not Action.NEXT]
+    marked = [replace(t, action=Action.ACCEPT, edits=Edits(weight=n)) for n, t in enumerate(terms, 1)]
+    named = replace(policy, name="p", terms=tuple(marked), digest="labelled")
+    return PolicySet({"p": named}), ["none", *(term.name for term in terms)]
+
+
+def decided(table: Table, policy: Policy) -> list[str]:
+    """The name of the term that decides on each route."""
+    policies, names = labelled(policy)
+    weights = table.attributes.weight.take(judged(table, policies))
+    return [names[weight] for weight in weights.tolist()]
+
+
+def hits(table: Table, profiles: PolicySet, policy: str, term: str) -> int:
+    """How many routes a term of a profile would decide on if it came first."""
+    whole = profiles.policies[policy]
+    alone = replace(whole, terms=tuple(t for t in whole.terms if t.name in (term, "rest")), digest=term)
+    return Counter(decided(table, alone))[term]
+
+
+@pytest.fixture(scope="module")
+def profiles() -> PolicySet:
+    return load_policies(PROFILES)
+
+
+@pytest.mark.parametrize("name", ["transit", "peering", "customer", "internal"])
+def test_what_each_term_of_a_profile_decides(table: Table, profiles: PolicySet, name: str) -> None:
+    policy = profiles.policies[name]
+    by_term = decided(table, policy)
+    assert Counter(by_term) == DECIDED[name]
+    rejecting = {term.name for term in policy.terms if term.action is Action.REJECT} | {"none"}
+    assert int((judged(table, profiles, name) == 0).sum()) == sum(DECIDED[name].get(term, 0) for term in rejecting)
+    rows = np.random.default_rng(11).choice(len(by_term), 1500, replace=False).tolist()
+    rare = [row for row, term in enumerate(by_term) if DECIDED[name][term] < 10_000]
+    for row in [*rows, *rare[:: max(len(rare) // 1500, 1)]]:
+        attributes = table.attributes.get(int(table.ids[row])).attributes
+        if by_term[row] == "none" or attributes is None:
+            assert by_term[row] == "none"  # withdrawn by RFC 7607
+            continue
+        prefix = Prefix(Family.IPV4, int(table.lo[row]), int(table.length[row]))
+        assert evaluate(policy, prefix, attributes, "collector").term == by_term[row], prefix
+
+
+@pytest.mark.parametrize("policy", ["transit", "peering", "customer", "internal"])
+def test_the_profiles_terms_hit_what_the_manifest_says(table: Table, profiles: PolicySet, policy: str) -> None:
+    assert hits(table, profiles, policy, "bogon-prefixes") == 456
+    assert hits(table, profiles, policy, "too-specific") == 8_875
+    assert hits(table, profiles, policy, "bogon-asns") == 1_139 - 4  # those four hold AS 0 and are withdrawn already

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_policy_file_fits_the_schema(path: Path) -> None:
 
 def test_the_small_example_needs_no_advice_but_about_what_it_does_not_use() -> None:
     said = [oddity.text for oddity in advise(load_config(ROOT / "configs" / "edge.example.yml"))]
-    assert said == ["policy peering is the `import` of no peer"]
+    assert said == [f"policy {name} is the `import` of no peer" for name in ("customer", "internal", "peering")]
 
 
 @pytest.mark.parametrize("path", CONFIGS[:1], ids=lambda path: path.name)
@@ -84,8 +85,14 @@ def test_defaults_in_the_long_example_are_the_defaults() -> None:
     assert long.datapath.model_copy(update={"interfaces": ()}) == default.datapath
 
 
-def attributes(*asns: int, communities: tuple[int, ...] = ()) -> PathAttributes:
-    return PathAttributes(as_path=(Segment(SegmentKind.AS_SEQUENCE, asns),), communities=communities)
+def attributes(
+    *asns: int, communities: tuple[int, ...] = (), otc: int | None = None, next_hop: str = "198.51.100.1"
+) -> PathAttributes:
+    path = (Segment(SegmentKind.AS_SEQUENCE, asns),)
+    return PathAttributes(as_path=path, communities=communities, otc=otc, next_hop=ip_address(next_hop))
+
+
+BLACKHOLE = (0xFFFF029A,)  # RFC 7999
 
 
 @pytest.fixture(scope="module")
@@ -107,10 +114,49 @@ def examples() -> PolicySet:
         ("transit", "8.8.8.0/24", attributes(174, 15169), "rest"),
         ("peering", "8.8.8.0/24", attributes(15169, 3356), "leak"),
         ("peering", "8.8.8.0/24", attributes(15169), "rest"),
+        ("transit", "192.0.2.0/24", attributes(174), "our-prefixes"),
+        ("transit", "8.8.8.0/24", PathAttributes(), "no-origin"),
+        ("transit", "8.0.0.0/7", attributes(174), "too-wide"),
+        ("transit", "8.8.8.0/24", attributes(174, 15169, otc=174), "rest"),
+        ("peering", "8.8.8.0/24", attributes(15169, otc=15169), "rest"),
+        ("peering", "8.8.8.0/24", attributes(15169, 36040, otc=36040), "otc-leak"),
+        ("peering", "8.8.8.0/24", attributes(*[15169] * 32), "endless-paths"),
+        ("peering", "8.8.8.8/32", attributes(15169, communities=BLACKHOLE), "too-specific"),
+        ("peering", "8.8.8.8/32", attributes(15169, communities=BLACKHOLE, next_hop="192.0.2.66"), "blackhole"),
+        ("customer", "8.8.8.0/24", attributes(64501), "bogon-asns"),
+        ("internal", "10.1.0.0/16", PathAttributes(), "our-networks"),
+        ("internal", "0.0.0.0/0", PathAttributes(), "our-networks"),
+        ("internal", "192.168.0.0/16", PathAttributes(), "bogon-prefixes"),
+        ("internal", "8.8.8.0/24", attributes(174), "rest"),
     ],
 )
 def test_example_policies(examples: PolicySet, policy: str, prefix: str, route: PathAttributes, term: str) -> None:
     assert evaluate(examples.policies[policy], Prefix.parse(prefix), route, "x").term == term
+
+
+CUSTOMER = {"64501": "15169", "198.51.100.0/24": "8.8.8.0/24", "203.0.113.0/24": "8.8.4.0/24"}
+
+
+@pytest.mark.parametrize(
+    ("prefix", "route", "term"),
+    [
+        ("8.8.8.0/24", attributes(15169, 15169), "rest"),
+        ("8.8.8.0/24", attributes(36040), "foreign-origin"),
+        ("8.8.8.0/24", attributes(15169, 3356, 15169), "leak"),
+        ("8.8.8.0/24", attributes(15169, otc=15169), "otc-leak"),
+        ("8.8.7.0/24", attributes(15169), "not-theirs"),
+        ("8.8.8.8/32", attributes(15169), "too-specific"),
+        ("8.8.8.8/32", attributes(15169, communities=BLACKHOLE), "blackhole"),
+        ("8.8.7.8/32", attributes(15169, communities=BLACKHOLE), "too-specific"),
+        ("8.8.8.0/24", attributes(15169, communities=(0xFFFF0000,)), "graceful-shutdown"),
+    ],
+)
+def test_the_customer_profile_filled_in(prefix: str, route: PathAttributes, term: str) -> None:
+    """What stands in the file is of documentation, and bogons come first: here it is a real customer's."""
+    texts = [(read_text(path), path.name) for path in POLICIES]
+    for documented, real in CUSTOMER.items():
+        texts = [(text.replace(documented, real) if name == "customer.yml" else text, name) for text, name in texts]
+    assert evaluate(loads_policies(texts).policies["customer"], Prefix.parse(prefix), route, "x").term == term
 
 
 def test_a_peer_cannot_set_our_own_communities(examples: PolicySet) -> None:
