@@ -278,6 +278,18 @@ def _exits(seen: PathsView) -> Iterator[Metric]:
     modes = [((mode.value,), float(mode is seen.mode)) for mode in LatencyMode]
     yield _gauges("latency_mode", "1 for what becomes of the figures", ["mode"], modes)
     yield _gauge("latency_exits_left_out", "Exits that are up and not probed", seen.left_out)
+    passed = [((exit_.gateway, exit_.link), exit_) for exit_ in seen.exits if exit_.handshakes is not None]
+    handshakes = [
+        ((*at, quantile), number)
+        for at, exit_ in passed
+        for quantile, value in QUANTILES.items()
+        if (number := getattr(exit_.handshakes, value)) is not None
+    ]
+    labels = ["gateway", "link"]
+    text = "Quantiles of round-trip times of TCP handshakes that passed, in the window"
+    yield _gauges("exit_handshake_quantile_seconds", text, [*labels, "quantile"], handshakes)
+    text = "TCP handshakes that were measured as they passed"
+    yield _counters("exit_handshakes", text, labels, ((at, float(exit_.handshakes_total)) for at, exit_ in passed))
     counts = seen.counts
     kinds = [(("moved",), counts.moved), (("would-move",), counts.would), (("back-to-bgp",), counts.returned)]
     text = "Decisions that moved traffic, would have, or ended that"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from typing import ClassVar, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bgpbridge.config.values import Address, Name, Port
 from bgpbridge.documents import Strict, refuse
@@ -76,6 +76,7 @@ class Latency(Strict):
         "target": "targets",
         "samples": "least_samples",
         "change_budget": "moves_per_minute",
+        "passive": "handshakes",
     }
 
     mode: LatencyMode = LatencyMode.OBSERVE
@@ -104,6 +105,18 @@ class Latency(Strict):
     """Percentiles and loss are those of the last so many seconds."""
     moves_per_minute: int = Field(default=30, ge=1, le=100_000)
     """The change budget: so many moves within any minute, in all. Going back to plain BGP is never held up by it."""
+
+    handshakes: int = Field(default=0, ge=0, le=65_536)
+    """One TCP connection in so many (a power of two) has the round-trip time of its handshake measured as it passes,
+    whatever the mode; 0: none. It is shown, and decides nothing."""
+
+    @field_validator("handshakes")
+    @classmethod
+    def _power_of_two(cls, value: int) -> int:
+        if value & (value - 1):
+            lower = 1 << value.bit_length() - 1
+            raise refuse(f"{value} is no power of two", "0, 1, 2, 4, 8 ... 65536", f"{lower} or {2 * lower}")
+        return value
 
     @model_validator(mode="after")
     def _times_fit(self) -> Self:

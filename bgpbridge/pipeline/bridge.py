@@ -36,6 +36,7 @@ from bgpbridge.fib.resolve import Resolver
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.pipeline.adoption import Adoption
 from bgpbridge.pipeline.datapath import Datapath
+from bgpbridge.pipeline.handshakes import Handshakes
 from bgpbridge.pipeline.health import HealthWatch
 from bgpbridge.pipeline.housekeeping import Housekeeping
 from bgpbridge.pipeline.ingest import Ingest
@@ -270,6 +271,8 @@ class Bridge:
 
         self.latency = Latency(self.paths, self.committer, self.adjacencies, self.watcher.state, self.events)
         self._opened.callback(self.latency.close)
+        maps = self.datapath.maps if self.datapath is not None else None
+        self.handshakes = Handshakes(maps, self.adjacencies, self.events)
 
     def _job_refused(self, cause: Cause, error: CapacityError) -> None:
         self.housekeeping.job_refused(cause, error)
@@ -368,6 +371,7 @@ class Bridge:
         gc.freeze()
         self._put_speaker_in_step()
         self.latency.apply(self.config.latency)
+        self.handshakes.apply(self.config.latency)
         self.sessions.latch_again(read_latches(self._latches))
         self.send(Resync())
         pump = Pump(self._reader, self.ingest)
@@ -382,6 +386,7 @@ class Bridge:
             group.create_task(self.overrides.keep(lambda: self.adoption.active), name="overrides")
             group.create_task(self.health.keep(), name="health")
             group.create_task(self.latency.keep(), name="latency")
+            group.create_task(self.handshakes.keep(), name="handshakes")
             group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
 
     async def _serve(self, pump: Pump) -> None:

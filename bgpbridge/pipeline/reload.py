@@ -155,6 +155,7 @@ def _live(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, in
     if bridge.rpki.settings != new.rpki:
         bridge.rpki.configure(new.rpki)
     bridge.latency.apply(new.latency)
+    bridge.handshakes.apply(new.latency)
     logging.getLogger("bgpbridge").setLevel(new.log.level.upper())
     return [f"{key} taken over" for key in change.live]
 

@@ -68,6 +68,9 @@ class ExitView:
     next_hops: int
     figure: FactsView | None
     targets: tuple[WayView, ...]
+    handshakes: FactsView | None
+    """Of TCP handshakes that passed (`latency.handshakes`); `samples` are those in the window."""
+    handshakes_total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class PathsView:
     mode: LatencyMode
     trouble: str
     left_out: int
+    handshakes: int
+    """One TCP connection in so many is measured; 0: none."""
     counts: Counts
     exits: tuple[ExitView, ...]
 
@@ -116,7 +121,7 @@ def paths(bridge: Bridge, peer: str | None = None) -> PathsView:
         peers = _peers(bridge, next_hops)
         if index is None or index in peers:
             exits.append(_exit(bridge, seen, peers, len(next_hops)))
-    return PathsView(room.mode, room.trouble, room.picked.left_out, room.counts, tuple(exits))
+    return PathsView(room.mode, room.trouble, room.picked.left_out, bridge.handshakes.one_in, room.counts, tuple(exits))
 
 
 def _index_of(bridge: Bridge, name: str) -> int:
@@ -155,6 +160,8 @@ def _exit(bridge: Bridge, seen: Adjacency, peers: set[int], next_hops: int) -> E
         next_hops,
         _facts(figure),
         tuple(_ways(bridge, seen)) if probed else (),
+        _facts(bridge.handshakes.facts(exit_name(seen))),
+        bridge.handshakes.counts.get(exit_name(seen), 0),
     )
 
 

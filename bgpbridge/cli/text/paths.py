@@ -37,16 +37,19 @@ def _mode(mode: str) -> str:
 
 def _rows(exit_: Json) -> list[tuple[str, ...]]:
     name, peers = f"{exit_['gateway']} {exit_['link']}", ", ".join(exit_["peers"])
+    rows: list[tuple[str, ...]] = []
     if not exit_["targets"]:
         state = exit_["state"]
-        return [(name, peers, *("",) * 9, state if state in ("not probed", "left out") else bad(state))]
-    rows = []
+        rows.append((name, peers, *("",) * 9, state if state in ("not probed", "left out") else bad(state)))
     for way in exit_["targets"]:
         asked = way["probe"] + (f" {way['port']}" if way["port"] else "")
         rows.append((name, peers, f"{way['target']} ({asked})", *_figures(way["facts"]), _state(way)))
         name = peers = ""
     if len(exit_["targets"]) > 1:
         rows.append(("", "", "together", *_figures(exit_["figure"]), ""))
+    if exit_["handshakes"] is not None:
+        *times, _, samples, age = _figures(exit_["handshakes"])
+        rows.append(("", "", "TCP handshakes", *times, "-", samples, age, "seen passing"))
     return rows
 
 
