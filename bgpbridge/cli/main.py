@@ -32,6 +32,7 @@ LAZY = {
         "Put an MRT FILE through decoder, policies and decision; no daemon is needed.",
     ),
     "top": ("bgpbridge.cli.top:top", "Peers, rates, groups and events as they are now, again and again."),
+    "pipe": ("bgpbridge.cli.pipe:pipe", "Take routes from an ExaBGP that runs already; ExaBGP starts this itself."),
     "record": ("bgpbridge.cli.record:record", "Write what comes in as MRT to FILE, until interrupted."),
     "override": (
         "bgpbridge.cli.override:override",

@@ -23,7 +23,7 @@ def cross_check(config: Config, document: Document) -> list[Problem]:
     problems += health_problems(config)
     for index, peer in enumerate(config.peers):
         path = ("peers", index)
-        problems += [*_addresses(peer, path), *_families(peer, path)]
+        problems += [*_addresses(peer, path), *_families(peer, path), *_source(peer, path)]
         for at, announcement in enumerate(peer.announce):
             problems += _announcement(peer, announcement, (*path, "announce", at))
     return problems
@@ -64,6 +64,12 @@ def _addresses(peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:
         yield Problem((*path, "local_address"), problem, f"an IPv{address.version} address of this router")
     elif ours == address:
         yield Problem((*path, "local_address"), f"peer {peer.name}: local_address is the peer's own address")
+
+
+def _source(peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    if peer.source != "session" and peer.announce:
+        problem = f"peer {peer.name}: nothing can be announced where the routes come by {peer.source}"
+        yield Problem((*path, "announce"), problem, mend="announce it from the ExaBGP that has the session")
 
 
 def _families(peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:

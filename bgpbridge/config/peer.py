@@ -120,7 +120,6 @@ class PeerOptions(Strict):
         "ip": "address",
         "peer_address": "address",
         "update_source": "local_address",
-        "source": "local_address",
         "local_as": "local_asn",
         "hold_time": "hold_time_s",
         "holdtime": "hold_time_s",
@@ -142,6 +141,9 @@ class PeerOptions(Strict):
         "graceful_restart": "graceful_restart_s",
     }
 
+    source: Literal["session", "pipe"] = "session"
+    """Where the peer's routes come from: a session of our own, or the JSON of an ExaBGP that runs already
+    (`bgpbridge pipe`)."""
     local_address: Address | None = None
     """Our address of the session; without it the kernel chooses."""
     local_asn: Asn | None = None

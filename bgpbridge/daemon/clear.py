@@ -109,5 +109,11 @@ def _clear_kernel(config: Config) -> None:
 
 
 def _files(folder: RuntimeFolder) -> Iterator[Path]:
-    named = (folder.control_socket, folder.state, folder.speaker_config, folder.path / "lock")
+    named = (
+        folder.control_socket,
+        folder.state,
+        folder.speaker_config,
+        folder.path / "feed.sock",
+        folder.path / "lock",
+    )
     yield from (path for path in named if path.exists())

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from bgpbridge.feed.frames import DownReason, Record, SessionDown, SessionUp, Updates, decode
@@ -39,6 +39,21 @@ class ReadLane:
         self._open = from_tail or lane.index == 0  # else: records before the first SESSION_UP are not for us
         self._up = from_tail and lane.position > 0
         self._closed_at = lane.position if lane.boundary <= lane.position else -1
+        self._room: Callable[[], None] | None = None  # set: the bridge itself fills the lane, no speaker does
+
+    def feed_from_here(self, room: Callable[[], None]) -> Lane:
+        """For a peer that comes by another way: the bridge's own feed writes into this lane, and `room` is called when
+        some of it was read. What an earlier feed has left goes, for its sender says everything again."""
+        while self._lane.backlog():
+            self._lane.take(self._lane.size, None)
+            self._lane.done()
+        self._room, self._open, self._up = room, False, False
+        return self._lane
+
+    def feed_from_speaker(self) -> None:
+        """The end of that: from here on the lane is the speaker's."""
+        self._room = None
+        self._closed_at = max(self._closed_at, self._lane.boundary)
 
     @property
     def up(self) -> bool:
@@ -52,7 +67,7 @@ class ReadLane:
 
     def _generation_ended(self) -> bool:
         """True when a speaker that died wrote up to a place that we have not passed yet."""
-        return self._lane.boundary > self._closed_at and self._lane.boundary > 0
+        return self._room is None and self._lane.boundary > self._closed_at and self._lane.boundary > 0
 
     def backlog(self) -> int:
         """Octets that wait; at least 1 when only the end of a speaker is to be told."""
@@ -90,7 +105,10 @@ class ReadLane:
 
     def done(self) -> None:
         """Give the room back."""
-        if self._lane.done():
+        wanted = self._lane.done()
+        if self._room is not None:
+            self._room()
+        elif wanted:
             os.eventfd_write(self._space, 1)
 
 

@@ -36,6 +36,7 @@ from bgpbridge.fib.resolve import Resolver
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.pipeline.adoption import Adoption
 from bgpbridge.pipeline.datapath import Datapath
+from bgpbridge.pipeline.feeders import Feeders
 from bgpbridge.pipeline.handshakes import Handshakes
 from bgpbridge.pipeline.health import HealthWatch
 from bgpbridge.pipeline.housekeeping import Housekeeping
@@ -75,6 +76,11 @@ class Files:
     groups: Path
     speaker_config: Path
 
+    @property
+    def feed_socket(self) -> Path:
+        """Where `bgpbridge pipe` connects (`pipeline.feeders`)."""
+        return self.groups.with_name("feed.sock")
+
 
 def decision_options(decision: Decision) -> DecisionOptions:
     """The decision's knobs from the configuration."""
@@ -113,6 +119,7 @@ class Bridge:
         self.events = EventLog()
         self.log = CommitLog()
         self.peers = PeerTable()
+        self.feeders = Feeders(files.feed_socket, config.runtime.feed_user, self.peers, self.events)
         self.datapath: Datapath | None = None
         self.leaving: set[int] = set()  # indices of removed peers whose routes are not all gone yet
         self._reader: LaneReader | None = None
@@ -130,6 +137,8 @@ class Bridge:
         self._opened.callback(self._reader.close)
         self._sender = self.handles.sender()
         self._opened.callback(self._sender.close)
+        self.feeders.open(self._reader)
+        self._opened.callback(self.feeders.close)
         self._add_peers()
         if self.datapath is not None:
             await self.datapath.load()
@@ -290,10 +299,11 @@ class Bridge:
         for peer in self.config.peers:
             self.add_peer(peer, numbers[peer.name])
 
-    def add_peer(self, peer: Peer, index: int) -> PeerState:
-        """Make a peer known to every room that needs to know."""
-        state = self.peers.add(index, peer, self.config.local_asn(peer))
+    def add_peer(self, peer: Peer, index: int, config: Config | None = None) -> PeerState:
+        """Make a peer known to every room that needs to know; `config` where it is not the one in force yet."""
+        state = self.peers.add(index, peer, (config or self.config).local_asn(peer))
         self.tell_rib(state)
+        self.feeders.add(state)
         return state
 
     def tell_rib(self, peer: PeerState) -> None:
@@ -378,6 +388,7 @@ class Bridge:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.rpki.run(), name="rpki")
             group.create_task(self._serve(pump), name="lanes")
+            group.create_task(self.feeders.serve(), name="feeders")
             group.create_task(asyncio.to_thread(self.rib.warm), name="memory")
             group.create_task(self.work.run(), name="work")
             group.create_task(self.watcher.run(), name="kernel watcher")
@@ -426,6 +437,8 @@ class Bridge:
     def send(self, command: Command) -> None:
         """A command for the speaker; one that it does not take is an event, not an end."""
         assert self._sender is not None
+        if self.feeders.order(command):
+            return
         try:
             self._sender.send(command)
         except BridgeError as error:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.config import Config, ConfigDiff, Peer, diff
+from bgpbridge.errors import UsageError
 from bgpbridge.events import Severity
 from bgpbridge.feed.control import Reload
 from bgpbridge.pipeline.bridge import Bridge, decision_options
@@ -30,7 +31,8 @@ class ReloadReport:
 
 
 def reload(bridge: Bridge, new: Config) -> ReloadReport:
-    """Go over to another configuration. Raises DocumentError, CapacityError or SpeakerError with nothing changed."""
+    """Go over to another configuration. Raises DocumentError, UsageError, CapacityError or SpeakerError with nothing
+    changed."""
     change = diff(bridge.config, new)
     memory = bridge.lane_memory
     known = {peer.name: peer.index for peer in bridge.peers}
@@ -43,6 +45,7 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
     bridge.health.configure(bridge.config)
     if change.peers_added or change.peers_removed or change.peers_changed:
         bridge.send(Reload())
+        bridge.feeders.ask_again()
     for item in change.peers_changed:  # last: a reload of the speaker loses what it has queued for a peer
         bridge.limits.changed(bridge.peers_by_name(item.new.name), item.old.max_prefix)
     for key in change.restart:
@@ -56,11 +59,22 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
 
 def ready(bridge: Bridge, new: Config, change: ConfigDiff) -> tuple[dict[str, int], str]:
     """(indices of the peers by name, the speaker's configuration), nothing changed. Raises what `reload` does."""
+    _refuse_other_source(change)
     known = {peer.name: peer.index for peer in bridge.peers}
     busy = [bridge.peers_by_name(peer.name).index for peer in change.peers_removed]
     numbers = number_peers(new, known, bridge.lanes, (*busy, *bridge.leaving))
     bridge.overrides.check(new.policy_set)
     return numbers, bridge.speaker_text(new, numbers)
+
+
+def _refuse_other_source(change: ConfigDiff) -> None:
+    for item in change.peers_changed:
+        if "source" in item.keys:
+            raise UsageError(
+                f"peer {item.new.name}: `source` cannot change from {item.old.source} to {item.new.source} while the "
+                "peer is there",
+                mend="give it another name: the old peer then goes, and a new one comes",
+            )
 
 
 def _in_force(old: Config, new: Config, change: ConfigDiff) -> Config:
@@ -86,6 +100,7 @@ def _remove(bridge: Bridge, peer: Peer) -> None:
     state = bridge.peers.remove(peer.name)
     assert state is not None
     bridge.leaving.add(state.index)
+    bridge.feeders.remove(state.index)
 
     def gone() -> None:
         bridge.leaving.discard(state.index)
@@ -98,7 +113,7 @@ def _remove(bridge: Bridge, peer: Peer) -> None:
 
 def _added(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
     for peer in change.peers_added:
-        bridge.tell_rib(bridge.peers.add(numbers[peer.name], peer, new.local_asn(peer)))
+        bridge.add_peer(peer, numbers[peer.name], new)
     return [f"peer {peer.name} added" for peer in change.peers_added]
 
 
@@ -109,6 +124,8 @@ def _changed(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str,
         state = bridge.peers_by_name(item.new.name)
         state.config, state.local_asn = item.new, new.local_asn(item.new)
         bridge.tell_rib(state)
+        if item.resets_session:
+            bridge.feeders.renew(state)
         if not state.hold_off.latched or item.resets_session or "max_prefix" in item.keys:
             bridge.sessions.end_hold_off(state, "its configuration changed")
         weights |= "weight" in item.keys

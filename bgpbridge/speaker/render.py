@@ -28,11 +28,12 @@ _MAX_TTL = 255
 def render(config: Config, numbers: Mapping[str, int], passwords: Mapping[str, str]) -> str:
     """The whole file. `numbers` gives each peer's number (its lane), `passwords` the MD5 password of the
     peers that have one (`config.secrets.read_password`). `config` is as `load_config` gives it: announcements
-    that cannot be made are refused there (`config.checks`)."""
+    that cannot be made are refused there (`config.checks`). Peers that come by another way are left out."""
     lines = ["# Written by bgpbridge from its own configuration; changes here are lost."]
-    for peer in config.peers:
+    ours = [peer for peer in config.peers if peer.source == "session"]
+    for peer in ours:
         lines += ["", *_neighbor(config, peer, numbers[peer.name], passwords.get(peer.name))]
-    lines += ["", last_line(len(config.peers)), ""]
+    lines += ["", last_line(len(ours)), ""]
     return "\n".join(lines)
 
 

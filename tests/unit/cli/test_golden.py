@@ -86,7 +86,21 @@ def test_help_lists_all_commands_without_importing_the_heavy_ones(bgpbridge, gol
 
 @pytest.mark.parametrize(
     "command",
-    ["routes", "replay", "record", "clear", "check", "run", "doctor", "completion", "schema", "events", "plan", "top"],
+    [
+        "routes",
+        "replay",
+        "record",
+        "pipe",
+        "clear",
+        "check",
+        "run",
+        "doctor",
+        "completion",
+        "schema",
+        "events",
+        "plan",
+        "top",
+    ],
 )
 def test_help_of_a_command(bgpbridge, golden, command):
     golden(f"help-{command}", bgpbridge(command, "--help").out)

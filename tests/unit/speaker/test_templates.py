@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from bgpbridge.config.model import Config
 from bgpbridge.speaker.configuration import TapConfiguration
@@ -49,6 +52,22 @@ def test_exabgp_takes_the_stock_configuration() -> None:
     assert configuration.reload() is True, str(configuration.error)
     assert len(configuration.neighbors) == 2
     assert list(configuration.processes) == ["bgpbridge"]
+
+
+def test_debians_exabgp_takes_the_stock_configuration(tmp_path: Path) -> None:
+    if not Path("/usr/sbin/exabgp").exists():
+        pytest.skip("Debian's exabgp is not installed: .ci/install lab")
+    template = FOLDER / "stock-4.2.conf"
+    command = ["/usr/sbin/exabgp", "--test", str(template)]
+    environment = {"PATH": "/usr/bin", "exabgp.api.cli": "false", "exabgp.log.destination": "stderr"}
+    ran = subprocess.run(
+        command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    broken = tmp_path / "broken.conf"
+    broken.write_text(template.read_text().replace("negotiated;", "negotiate;"))
+    ran = subprocess.run([*command[:2], str(broken)], env=environment, capture_output=True, timeout=30, check=False)
+    assert ran.returncode != 0
 
 
 def test_the_folder_does_not_shadow_exabgp() -> None:
