@@ -28,7 +28,7 @@ install: ## what is missing to run bgpbridge and its lab: Debian packages, virtu
 dev:
 	@.ci/install dev
 
-demo: ## a real FRR and a real BIRD teach bgpbridge routes; an uplink is lost; under a minute
+demo: ## a real FRR and a real BIRD teach bgpbridge routes; an uplink is lost, then slow; a pin; under a minute
 	@.ci/install lab
 	@$(ROOT) $(PYTHON) -m bgpbridge.lab.demo
 

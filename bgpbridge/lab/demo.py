@@ -1,4 +1,5 @@
-"""`make demo`: real routers teach bgpbridge routes, packets leave through XDP, a cable is pulled.
+"""`make demo`: real routers teach bgpbridge routes, packets leave through XDP, a cable is pulled, then made longer, and
+an operator overrides BGP (`demo_moves`).
 
 Everything that is said was measured in this very run, on this machine. The lab is lab/quickstart.clab.yml under a
 name of its own, so it does not get in the way of one that is up; it is taken down however the demo ends.
@@ -11,7 +12,7 @@ import json
 import re
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from rich.console import Console
 import bgpbridge
 from bgpbridge.api.client import Client
 from bgpbridge.errors import BridgeError, LabError
-from bgpbridge.lab import namespaces, runner, telling
+from bgpbridge.lab import demo_moves, namespaces, runner, telling
+from bgpbridge.lab.demo_waiting import until
 from bgpbridge.lab.interrupts import interruptible
 from bgpbridge.lab.state import Lab
 from bgpbridge.lab.telling import Loss
@@ -37,7 +39,6 @@ ADDRESSES = ("100.64.0.1", "100.64.8.1", "100.64.16.1", "2001:db8:1000::1", "100
 RATE_PPS = 5000
 BACK = StreamSpec("internet", "host", ("192.0.2.10",), 1000)
 EDGE_AT_A = "203.0.113.1"  # the edge as provider A's FRR knows it
-LOOK_S = 0.1
 PLAIN_WIDTH = 110  # columns where there is no terminal to ask
 
 
@@ -53,7 +54,7 @@ class Demo:
     def sessions(self) -> None:
         """Wait for all sessions and all routes."""
         with self.console.status("waiting for four BGP sessions and 2,500 prefixes"):
-            self._until(self._loaded, 30, "sessions and routes")
+            until(self._loaded, 30, "sessions and routes")
         telling.peers(self.console, self.api.get("/v1/peers"), time.monotonic() - self.began)
 
     def _loaded(self) -> bool:
@@ -101,7 +102,7 @@ class Demo:
         pulled_ns = time.monotonic_ns()
         namespaces.set_link(switch, "eth1", up=False)
         with self.console.status("the cable of uplink A is out; traffic goes on; provider A has not noticed yet"):
-            self._until(lambda: not self._frr_has_session(), 30, "FRR's hold timer")
+            until(lambda: not self._frr_has_session(), 30, "FRR's hold timer")
             time.sleep(1.0)
         telling.cable_out(self.console, Loss.of(out.stop(), pulled_ns), Loss.of(back.stop(), pulled_ns))
         self._cable_back(switch)
@@ -111,8 +112,8 @@ class Demo:
         back_ns = time.monotonic_ns()
         namespaces.set_link(switch, "eth1", up=True)
         with self.console.status("the cable is back; waiting for provider A's sessions"):
-            self._until(self._frr_has_session, 30, "provider A's session")
-            self._until(self._loaded, 30, "provider A's routes")
+            until(self._frr_has_session, 30, "provider A's session")
+            until(self._loaded, 30, "provider A's routes")
         came_back_s = (time.monotonic_ns() - back_ns) / 1e9
         time.sleep(1.0)
         telling.cable_back(self.console, stream.stop(), came_back_s)
@@ -137,13 +138,6 @@ class Demo:
         said = runner.exec_in(self.lab, "isp-a", ["vtysh", "-c", f"show bgp neighbors {EDGE_AT_A} json"]).stdout
         return bool(json.loads(said)[EDGE_AT_A]["bgpState"] == "Established")
 
-    def _until(self, so: Callable[[], bool], seconds: float, what: str) -> None:
-        deadline = time.monotonic() + seconds
-        while not so():
-            if time.monotonic() > deadline:
-                raise LabError(f"{what}: not within {seconds:.0f} s", mend="see the logs below /run/bgpbridge-lab")
-            time.sleep(LOOK_S)
-
 
 def tell(console: Console, name: str) -> None:
     """The whole story, in a lab of this name."""
@@ -154,6 +148,8 @@ def tell(console: Console, name: str) -> None:
         demo = Demo(console, lab, api, began)
         for scene in (demo.sessions, demo.tables, demo.explain, demo.packets, demo.cable):
             scene()
+        for move in (demo_moves.latency, demo_moves.override):
+            move(console, lab, api)
     telling.closing(console, time.monotonic() - began)
 
 

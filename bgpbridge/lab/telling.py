@@ -20,7 +20,9 @@ __all__ = [
     "cable_back",
     "cable_out",
     "closing",
+    "latency",
     "opening",
+    "override",
     "packets",
     "peers",
     "tables",
@@ -89,6 +91,10 @@ def tables(console: Console, status: Mapping[str, Any], audit: Mapping[str, Any]
 def verbatim(console: Console, command: str, said: str) -> None:
     """A command and its own words."""
     _scene(console, 3, "Why a packet goes where it goes")
+    _said(console, command, said)
+
+
+def _said(console: Console, command: str, said: str) -> None:
     console.print(f"  [dim]$[/dim] {command}")
     for line in said.rstrip().splitlines():
         console.print(Text(f"  {line}"), soft_wrap=True)
@@ -133,6 +139,28 @@ def cable_back(console: Console, report: Report, took_s: float) -> None:
         f"  Provider A's sessions and routes came back after {took_s:.1f} s;\n"
         f"  the last packets arrive by {_provider(report.last_way)}, "
         f"{report.lost:,} of {report.sent:,} were lost meanwhile."
+    )
+
+
+def latency(console: Console, seen: str, would: Mapping[str, Any], report: Report, took_s: float) -> None:
+    """What 50 ms more on uplink A led to."""
+    _scene(console, 7, "Uplink A gets 50 ms slower, and every link stays up")
+    _said(console, "bgpbridge paths --peer isp-a", seen)
+    ways = [", ".join(one["exit"] for one in would[who]) for who in ("bgp", "latency")]
+    console.print(
+        f"  In mode `observe` it says what it would do: {would['prefixes']:,} prefixes from {ways[0]} to {ways[1]}.\n"
+        f"  With `act` it moved them [bold green]{took_s:.1f} s[/bold green] after the reload: "
+        f"{report.lost:,} of {report.sent:,} packets lost. BGP alone would never have."
+    )
+
+
+def override(console: Console, command: str, explained: str, pinned: Report, lifted: Report) -> None:
+    """What an operator's word did."""
+    _scene(console, 8, "An operator pins a prefix to provider B for ten minutes, and takes it back")
+    _said(console, command, explained.partition("\nprefix ")[0])
+    console.print(
+        f"  Pinned: {pinned.lost:,} of {pinned.sent:,} packets lost, the last by {_provider(pinned.last_way)}. "
+        f"Lifted: {lifted.lost:,} of {lifted.sent:,}, the last by {_provider(lifted.last_way)}."
     )
 
 
