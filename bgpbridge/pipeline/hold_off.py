@@ -23,8 +23,9 @@ LATCHED_S = 10 * 365 * 86_400  # what the speaker is told in place of "until an 
 
 @dataclass(slots=True)
 class HoldOff:
-    """One peer's. `until` is Unix time in seconds, `why` the reason of the last reset; `latched`: until an operator
-    clears it; `retried`: the one timer has been used."""
+    """One peer's. `until` is in seconds of the monotonic clock, as the speaker holds too: the wall clock may jump.
+    `why`: reason of the last reset; `latched`: until an operator clears it; `retried`: the one timer has been
+    used."""
 
     until: float = 0.0
     why: str = ""
@@ -49,7 +50,7 @@ class HoldOff:
         return LATCHED_S if restart_s is None or self.latched else restart_s
 
     def left(self, now: float) -> float:
-        """Seconds that are left of it; 0 when there is none."""
+        """Seconds that are left of it, `now` by the monotonic clock; 0 when there is none."""
         return max(0.0, self.until - now)
 
     def over(self) -> None:

@@ -74,7 +74,7 @@ class Ingest:
         for message in (data,) if alone else iter_messages(data):
             if peer.phase is not Phase.ESTABLISHED:
                 return
-            peer.count(1, len(message), now)
+            peer.count(1, len(message), now, self.peers.steady())
             try:
                 applied = self.rib.apply_one(peer.index, message)
             except CapacityError as error:
@@ -107,7 +107,7 @@ class Ingest:
         batch = decode_run(data, dataclasses.replace(peer.session, families=peer.families))
         yield None
         first = peer.updates + 1
-        peer.count(batch.messages, len(data), self.peers.clock())
+        peer.count(batch.messages, len(data), self.peers.clock(), self.peers.steady())
         cause = Cause(CauseKind.UPDATE, peer.name, f"UPDATEs {first} to {peer.updates}")
         try:
             for changes in self.rib.apply(peer.index, batch):

@@ -38,7 +38,8 @@ class Phase(enum.StrEnum):
 
 @dataclass(slots=True)
 class PeerState:
-    """One peer. Times are Unix seconds; `updates` counts messages, `octets` what they weighed."""
+    """One peer. Times are Unix seconds, for people; `up_s` (the session began) and `heard_s` (the last UPDATE) are of
+    the monotonic clock, for reckoning. `updates` counts messages, `octets` what they weighed."""
 
     index: int
     config: Peer
@@ -50,6 +51,8 @@ class PeerState:
     updates: int = 0
     octets: int = 0
     last_update: float = 0.0
+    up_s: float = 0.0
+    heard_s: float = 0.0
     last_down: SessionDown | None = None
     ended: float = 0.0  # when that was
     hold_off: HoldOff = field(default_factory=HoldOff)
@@ -117,11 +120,11 @@ class PeerState:
         configuration; the speaker ends it when it comes to the reload."""
         return (session.peer_address, session.peer_as) == (self.config.address, self.config.asn)
 
-    def count(self, messages: int, octets: int, now: float) -> None:
-        """UPDATEs came in."""
+    def count(self, messages: int, octets: int, now: float, steady: float) -> None:
+        """UPDATEs came in, at that time by the wall clock and by the monotonic one."""
         self.updates += messages
         self.octets += octets
-        self.last_update = now
+        self.last_update, self.heard_s = now, steady
 
     def note(self, finding: Finding, times: int = 1) -> None:
         """Count a finding. Distinct ones are few (fixed phrases); a bound holds all the same."""
@@ -133,10 +136,10 @@ OVERRIDE_NAME = "(override)"  # no peer can be called so
 
 
 class PeerTable:
-    """All peers by index and by name."""
+    """All peers by index and by name. `clock` says when something was, `steady` how long it lasted."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self.clock = clock
+    def __init__(self, clock: Callable[[], float] = time.time, steady: Callable[[], float] = time.monotonic) -> None:
+        self.clock, self.steady = clock, steady
         self._by_index: dict[int, PeerState] = {}
         self._by_name: dict[str, PeerState] = {}
 

@@ -79,6 +79,8 @@ class Sessions:
         kept = self._kept(peer, record)
         had = {family for (index, family) in self._timers if index == peer.index}
         was_latched = peer.hold_off.latched
+        if peer.phase is not Phase.ESTABLISHED:
+            peer.up_s = self.peers.steady()
         peer.session_began(session, self.peers.clock(), resync=record.resync)
         if was_latched:  # it was up already when the latch was read of an earlier run
             self.on_latch()
@@ -224,7 +226,7 @@ class Sessions:
         """End a session with the NOTIFICATION that the finding names; what follows in the lane is not read."""
         if peer.phase is not Phase.ESTABLISHED or peer.session is None:
             return
-        hold_s = peer.hold_off.begin(finding.reason, self.peers.clock() - peer.since)
+        hold_s = peer.hold_off.begin(finding.reason, self.peers.steady() - peer.up_s)
         code, subcode = finding.notification or (3, 1)
         self._reset(peer, peer.session, Teardown(peer.index, code, subcode, finding.reason, hold_s=hold_s))
 
@@ -258,14 +260,14 @@ class Sessions:
     def _tear_down(self, peer: PeerState, session: Session, order: Teardown) -> None:
         """Orders get lost with a speaker that hangs; the session must not stay up unread for ever."""
         if peer.session is session and peer.phase is Phase.RESETTING:
-            peer.hold_off.until = self.peers.clock() + order.hold_s
+            peer.hold_off.until = self.peers.steady() + order.hold_s
             self.send(order)
             asyncio.get_running_loop().call_later(RESET_AGAIN_S, self._tear_down, peer, session, order)
 
     def end_hold_off(self, peer: PeerState, why: str) -> bool:
         """The reason of a hold-off is gone: the next session may begin now, and a further reset begins with the
         shortest one. False: there was none."""
-        held, latched = peer.hold_off.left(self.peers.clock()) > 0, peer.hold_off.latched
+        held, latched = peer.hold_off.left(self.peers.steady()) > 0, peer.hold_off.latched
         peer.hold_off.forget()
         if latched:
             self.on_latch()
@@ -279,12 +281,12 @@ class Sessions:
         as well."""
         for peer in self.peers:
             if (why := latches.get(peer.name)) is not None:
-                peer.hold_off.until = self.peers.clock() + peer.hold_off.over_limit(why, None)
+                peer.hold_off.until = self.peers.steady() + peer.hold_off.over_limit(why, None)
         self._hold_again()
 
     def _hold_again(self) -> None:
         """A new speaker knows of no hold-off."""
-        now = self.peers.clock()
+        now = self.peers.steady()
         for peer in self.peers:
             if left := math.ceil(peer.hold_off.left(now)):
                 self.send(Hold(peer.index, left))
@@ -323,7 +325,7 @@ class Sessions:
         """Not every peer marks the end of its table, least of all after a plain route refresh."""
         if peer.session is not session:
             return
-        silent = self.peers.clock() - max(peer.last_update, peer.since)
+        silent = self.peers.steady() - max(peer.heard_s, peer.up_s)
         if silent >= QUIET_S:
             peer.quiet = True
             self._sweep_if_unmarked(peer, session)
@@ -334,7 +336,7 @@ class Sessions:
     def _sweep_if_unmarked(self, peer: PeerState, session: Session) -> None:
         """A peer without graceful restart owes no End-of-RIB: when it has sent something and has been quiet since,
         what is still stale (kept when our speaker died) will not come any more."""
-        if session.graceful_restart_s is None and peer.last_update > peer.since:
+        if session.graceful_restart_s is None and peer.heard_s > peer.up_s:
             for family in sorted(peer.families - peer.refreshing):
                 if (peer.index, family) in self._timers:
                     self._sweep(peer, family, "quiet")

@@ -220,7 +220,7 @@ def why_not_up(bridge: Bridge, state: PeerState) -> str:
 
 
 def _left(bridge: Bridge, state: PeerState) -> float:
-    return state.hold_off.left(bridge.peers.clock())
+    return state.hold_off.left(bridge.peers.steady())
 
 
 def _notice(state: PeerState, at: float, notice: Notice) -> NoticeView:

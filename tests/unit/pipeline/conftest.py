@@ -265,7 +265,7 @@ class World:
         planes: Any = bridge.planes
         planes.xdp, planes.kernel = self.xdp, self.kernel
         bridge.kernel_events.kernel = planes.kernel
-        bridge.peers.clock = self.loop.time
+        bridge.peers.clock = bridge.peers.steady = self.loop.time
         bridge._reader, bridge._sender = self.process.handles.reader(), self.process.handles.sender()
         bridge._add_peers()
         self._lay_cables()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from bgpbridge.feed.control import Hold, Reload, Teardown
 from bgpbridge.feed.frames import DownReason, Notice, NoticeKind
 from bgpbridge.pipeline.hold_off import FIRST_S, LONGEST_S, STEADY_S, HoldOff
@@ -128,3 +130,30 @@ def test_an_error_is_past_when_a_session_came_up_after_it(world):
     assert (seen.last_error.text, seen.last_error.past) == ("its AS is 1", False)
     assert [one.past for one in seen.notices] == [True, False, False, False]
     assert [one.why for one in _waiting(world.bridge) if one.name == "a"] == ["its AS is 1"]
+
+
+@pytest.mark.parametrize("jump_s", [86_400.0, -86_400.0])
+def test_a_wall_clock_that_jumps_ends_no_hold_off_and_prolongs_none(world, jump_s):
+    """The speaker holds by its monotonic clock, and is told when an operator ends it."""
+    world.up("a")
+    reset(world)
+    before = world.bridge.peers.clock
+    world.bridge.peers.clock = lambda: before() + jump_s
+    assert view_of(world.bridge, "a").hold_off.left_s == FIRST_S
+    with world.running():
+        assert world.bridge.sessions.end_hold_off(world.peer("a"), "by an operator")
+    assert [(type(order), order.seconds) for order in world.commands()] == [(Hold, 0)]
+
+
+def test_a_session_lasts_as_long_as_it_does_whatever_the_wall_clock_says(world):
+    world.up("a")
+    reset(world)
+    before = world.bridge.peers.clock
+    world.up("a")
+    world.bridge.peers.clock = lambda: before() + 10 * STEADY_S
+    assert reset(world).hold_s == 2 * FIRST_S
+    world.bridge.peers.clock = before
+    world.up("a")
+    world.wait(STEADY_S + 1)
+    world.bridge.peers.clock = lambda: before() - STEADY_S
+    assert reset(world).hold_s == FIRST_S

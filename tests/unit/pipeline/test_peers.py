@@ -41,7 +41,7 @@ def test_too_many_peers_for_the_lanes_is_said_with_the_peer() -> None:
 def test_a_session_forgets_what_the_last_one_said_and_keeps_the_counts() -> None:
     table = PeerTable(clock=lambda: 5.0)
     peer = table.add(1, config("a").peers[0], 64501)
-    peer.count(3, 300, 5.0)
+    peer.count(3, 300, 5.0, 1.0)
     peer.end_of_rib.add(Family.IPV4)
     peer.disabled.add(Family.IPV6)
     peer.session_began(session(), 6.0, resync=False)
