@@ -166,6 +166,17 @@ def _bgpbridge(node: Node, folder: Path) -> Plan:
     )
 
 
+def _stayrtr(node: Node, folder: Path) -> Plan:
+    """An RTR cache (RFC 8210) on port 8282. It serves a copy of the VRPs, so that a lab may change them."""
+    source, copy = _config(node, "/etc/stayrtr/vrps.json"), folder / "vrps.json"
+    argv = ("stayrtr", "-bind", ":8282", "-cache", str(copy), "-checktime=false", "-metrics.addr", "", "-refresh", "1")
+    return Plan(
+        packages={Path("/usr/bin/stayrtr"): "stayrtr"},
+        files={copy: read_text(source)},
+        programs=(Program("stayrtr", argv),),
+    )
+
+
 def _wire(node: Node, folder: Path) -> Plan:
     """A cable with delay and loss between eth1 and eth2 (`shaper`); `shape` is its command."""
     del node
@@ -206,6 +217,7 @@ _PLANS = {
     Daemon.BIRD: _bird,
     Daemon.GOBGP: _gobgp,
     Daemon.EXABGP: _exabgp,
+    Daemon.STAYRTR: _stayrtr,
     Daemon.WIRE: _wire,
     Daemon.HOST: _host,
 }

@@ -31,6 +31,7 @@ class Daemon(enum.StrEnum):
     BIRD = "bird"
     GOBGP = "gobgp"
     EXABGP = "exabgp"
+    STAYRTR = "stayrtr"
     WIRE = "wire"
     HOST = "host"
 
