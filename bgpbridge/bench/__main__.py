@@ -1,8 +1,8 @@
 """`python -m bgpbridge.bench`: measures, keeps the records, shows them, and writes the page.
 
-decode | load | update | failover | idle    one suite
-all (or nothing)                            every suite, then the page
-page                                        docs/benchmarks.md and README.md from the records
+decode | policy | load | update | failover | idle    one suite
+all (or nothing)                                     every suite, then the page
+page                                                 docs/benchmarks.md and README.md from the records
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bgpbridge.bench import decode, failover, idle, load, machine, records, update
+from bgpbridge.bench import decode, failover, idle, load, machine, policy, records, update
 from bgpbridge.bench.driver import Bench, measure
 from bgpbridge.bench.page import write_pages
 from bgpbridge.bench.plan import Plan, Tell
@@ -30,7 +30,8 @@ from bgpbridge.lab.topology import Daemon
 
 SWITCH_S = 0.0002  # a tester's thread gives the processor back to the prober this soon
 ON_RIG: dict[str, Bench[Any]] = {bench.name: bench for bench in (load.BENCH, update.BENCH, failover.BENCH, idle.BENCH)}
-NAMES = (*ON_RIG, "decode")
+ALONE = {"decode": (decode.measure, decode.NOTE), "policy": (policy.measure, policy.NOTE)}
+NAMES = (*ON_RIG, *ALONE)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -78,7 +79,8 @@ def _measured(name: str, plan: Plan, tell: Tell) -> Suite:
             rows = measure(ON_RIG[name], place, plan, tell)
         note = ON_RIG[name].note(plan)
     else:
-        rows, note = decode.measure(plan, tell), decode.NOTE
+        work, note = ALONE[name]
+        rows = work(plan, tell)
     when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
     return Suite(name, when, machine.describe(), (before, machine.load_average()), rows, note)
 

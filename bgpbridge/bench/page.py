@@ -27,6 +27,7 @@ TITLES = {
     "failover": "A lost path",
     "idle": "At rest",
     "decode": "Decode",
+    "policy": "Import policy",
 }
 INTRODUCTION = """# Benchmarks
 

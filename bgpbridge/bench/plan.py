@@ -15,12 +15,13 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`prefixes` of the large table, `small` of the other one; `samples` prefixes that are probed; `busy_s` of 1,000
-    UPDATE a second, `idle_s` of nothing at all."""
+    """`prefixes` of the large table, `small` of the other one, `judged` of the one for policies; `samples` prefixes
+    that are probed; `busy_s` of 1,000 UPDATE a second, `idle_s` of nothing at all."""
 
     runs: int = 3
     prefixes: int = 100_000
     small: int = 1_000
+    judged: int = 1_000_000
     samples: int = 200
     updates: int = 200
     busy_s: float = 5.0
@@ -30,7 +31,7 @@ class Plan:
     @classmethod
     def quick(cls) -> Plan:
         """One run of everything, for a look."""
-        return cls(runs=1, updates=50, busy_s=2.0, idle_s=3.0)
+        return cls(runs=1, judged=200_000, updates=50, busy_s=2.0, idle_s=3.0)
 
     def turns(self) -> Iterator[tuple[int, Daemon]]:
         """Everybody once, then again: what the machine does meanwhile meets all alike."""

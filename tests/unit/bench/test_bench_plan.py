@@ -72,4 +72,4 @@ def test_every_subject_has_both_providers(tmp_path) -> None:
 
 def test_everything_is_measured_by_default() -> None:
     assert _parser().parse_args([]).what == "all"
-    assert set(NAMES) == {"decode", "load", "update", "failover", "idle"}
+    assert set(NAMES) == {"decode", "policy", "load", "update", "failover", "idle"}
