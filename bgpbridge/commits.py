@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bgpbridge.types import Family, Prefix
 
-__all__ = ["Cause", "CauseKind", "Commit", "CommitLog", "HistoryEntry", "RouteChanges"]
+__all__ = ["Cause", "CauseKind", "Commit", "CommitLog", "Figures", "HistoryEntry", "RouteChanges"]
 
 KEEP = 8192
 KEEP_ROWS = 1 << 19
@@ -108,6 +108,15 @@ class Commit:
     changes: RouteChanges | None
 
 
+@dataclass(slots=True)
+class Figures:
+    """What the commits of one kind of cause have come to."""
+
+    commits: int = 0
+    routes: int = 0
+    groups: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class HistoryEntry:
     """One change of one prefix, as `history` shows it."""
@@ -126,6 +135,7 @@ class CommitLog:
     clock: Callable[[], float] = time.time
     number: int = 0
     rows_total: int = 0
+    figures: dict[CauseKind, Figures] = field(default_factory=lambda: {kind: Figures() for kind in CauseKind})
     _commits: deque[Commit] = field(default_factory=deque)
     _detailed: deque[Commit] = field(default_factory=deque)
     _rows_held: int = 0
@@ -135,6 +145,10 @@ class CommitLog:
         rows = 0 if changes is None else len(changes)
         self.number += 1
         self.rows_total += rows
+        figures = self.figures[cause.kind]
+        figures.commits += 1
+        figures.routes += rows
+        figures.groups += len(groups)
         commit = Commit(self.number, self.clock(), cause, rows, groups, changes)
         self._commits.append(commit)
         if len(self._commits) > KEEP:

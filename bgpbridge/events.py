@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import enum
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from itertools import islice
@@ -51,10 +51,12 @@ class EventLog:
     _waiting: list[asyncio.Future[None]] = field(default_factory=list)
     _count: int = 0
     missed: int = 0
+    counts: Counter[Severity] = field(default_factory=Counter)
 
     def add(self, kind: str, subject: str, text: str, severity: Severity = Severity.INFO) -> Event:
         """Note an event and hand it to every follower that has room."""
         self._count += 1
+        self.counts[severity] += 1
         event = Event(self._count, self.clock(), kind, subject, text, severity)
         self._events.append(event)
         for queue in self._followers:

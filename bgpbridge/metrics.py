@@ -18,6 +18,7 @@ from prometheus_client.registry import Collector
 
 from bgpbridge.config.latency import LatencyMode
 from bgpbridge.fib.kernel import KernelStatus
+from bgpbridge.metrics_control import control
 from bgpbridge.pipeline.bfd import Watched
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.types import Family
@@ -61,7 +62,7 @@ class BridgeCollector(Collector):
         yield _counters("audit_repairs", "What an audit found changed and put back", ["plane", "kind"], repairs)
         overrides = [(words, float(count)) for words, count in self._bridge.overrides.counts().items()]
         yield _gauges("overrides", "Prefix overrides by what became of them", ["kind", "state"], overrides)
-        yield _counter("events", "Things that happened (`bgpbridge events`)", self._bridge.events.total)
+        yield from control(self._bridge)
 
 
 def _gauge(name: str, text: str, value: float) -> Metric:
@@ -102,7 +103,6 @@ def _whole(seen: StatusView) -> Iterator[Metric]:
     yield _gauge("memory_maps_bytes", "What the BPF maps take when full", seen.memory.maps_full)
     yield _gauge("work_pending", "Whole-table jobs under way", seen.work)
     yield _gauge("adopting", "1 until what an earlier run left is claimed or swept", seen.adopting)
-    yield _counter("commits", "Commits to the Loc-RIB and to groups", seen.commits)
     yield _counter("foreign_repairs", "Routes of ours put back after somebody else changed them", seen.foreign_repairs)
     yield _gauges("loc_rib_routes", "Prefixes with a route", ["family"], _by_family(seen.routes))
     modes = (((view.name, view.mode), 1.0) for view in seen.interfaces)
@@ -175,6 +175,8 @@ def _limits(seen: list[PeerView]) -> Iterator[Metric]:
 
     labels = ["peer", "family"]
     yield _gauges("peer_prefix_limit", "The most prefixes that a peer may send", labels, each(lambda v: v.limit))
+    text = "Prefixes at which the peer is told of as near its limit"
+    yield _gauges("peer_prefix_limit_warning", text, labels, each(lambda v: v.threshold))
     yield _gauges("peer_prefix_limit_used", "Prefixes that count against it", labels, each(lambda v: v.used))
     text = "Announcements of this session that were not taken in for it"
     yield _gauges("peer_prefix_limit_blocked", text, labels, each(lambda v: v.blocked))

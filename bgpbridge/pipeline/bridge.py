@@ -45,6 +45,7 @@ from bgpbridge.pipeline.kernel_events import KernelEvents
 from bgpbridge.pipeline.latches import read_latches, write_latches
 from bgpbridge.pipeline.latency import Latency
 from bgpbridge.pipeline.limits import Limits, ceilings_of
+from bgpbridge.pipeline.loop_lag import LoopLag
 from bgpbridge.pipeline.overlay import Overlay
 from bgpbridge.pipeline.overrides import Overrides
 from bgpbridge.pipeline.paths import Paths
@@ -118,6 +119,7 @@ class Bridge:
         self.started_at = time.time()
         self.events = EventLog()
         self.log = CommitLog()
+        self.loop_lag = LoopLag()
         self.peers = PeerTable()
         self.feeders = Feeders(files.feed_socket, config.runtime.feed_user, self.peers, self.events)
         self.datapath: Datapath | None = None
@@ -398,6 +400,7 @@ class Bridge:
             group.create_task(self.health.keep(), name="health")
             group.create_task(self.latency.keep(), name="latency")
             group.create_task(self.handshakes.keep(), name="handshakes")
+            group.create_task(self.loop_lag.keep(), name="loop lag")
             group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
 
     async def _serve(self, pump: Pump) -> None:

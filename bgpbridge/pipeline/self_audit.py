@@ -46,6 +46,7 @@ class SelfAudit:
     adopting: Callable[[], bool]
     permille: int
     repaired: Counter[tuple[str, str]] = field(default_factory=Counter)
+    compared: Counter[tuple[str, Family]] = field(default_factory=Counter)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def compare(self) -> AuditReport:
@@ -77,6 +78,7 @@ class SelfAudit:
             async with self._one_at_a_time:
                 xdp, kernel = self.planes.xdp, self.planes.kernel
                 await audit_part((plane, family), self._desired, xdp, kernel, tally, self._fill)
+            self.compared[plane, family] += 1
         except BridgeError as error:
             self.events.add("audit-failed", f"{plane} {family.label}", str(error), Severity.WARNING)
         self._told(tally.divergent, tally.examples)

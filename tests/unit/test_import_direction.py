@@ -21,6 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"feed", "speaker", "fib", "enrich", "health"}),
     frozenset({"pipeline"}),
     frozenset({"view"}),
+    frozenset({"metrics_control"}),
     frozenset({"metrics", "api"}),
     frozenset({"daemon", "lab", "bench"}),
     frozenset({"cli"}),

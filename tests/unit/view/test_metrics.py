@@ -101,3 +101,17 @@ def test_both_planes_have_their_figures_and_stand_in_the_manual(rig, monkeypatch
     assert found["bgpbridge_kernel_nexthops_missing", ()] == 1
     assert found["bgpbridge_kernel_lost_routes_total", ()] == 3
     test_every_metric_is_in_the_manual(rig)
+
+
+def test_commits_events_and_readiness_by_kind(rig):
+    rig.session("isp-a")
+    rig.announce("isp-a", ["198.51.100.0/24", "198.51.101.0/24"], [64601])
+    found, _ = scraped(rig)
+    assert found["bgpbridge_commits_total", (("cause", "update"),)] == 1
+    assert found["bgpbridge_commit_routes_total", (("cause", "update"),)] == 2
+    assert found["bgpbridge_commits_total", (("cause", "health"),)] == 0
+    assert found["bgpbridge_events_total", (("severity", "error"),)] == 0
+    assert sum(v for (name, _), v in found.items() if name == "bgpbridge_events_total") == rig.bridge.events.total
+    assert found["bgpbridge_ready", (("check", "sessions"),)] == 0
+    assert found["bgpbridge_ready", (("check", "xdp"),)] == 1
+    assert found["bgpbridge_loop_lag_seconds_bucket", (("le", "+Inf"),)] == 0

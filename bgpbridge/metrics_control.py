@@ -1,0 +1,56 @@
+"""Prometheus metrics of the control plane itself: is it ready, is its loop late, what do commits and events come from.
+
+Bounded: readiness checks, causes, severities and parts of the planes are fixed words.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from bgpbridge.commits import CauseKind
+from bgpbridge.events import Severity
+from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.view.ready import ready
+
+__all__ = ["control"]
+
+
+def control(bridge: Bridge) -> Iterator[Metric]:
+    """All of them."""
+    checks = GaugeMetricFamily("bgpbridge_ready", "1 where a condition of /readyz holds", labels=["check"])
+    for check in ready(bridge).checks:
+        checks.add_metric([check.name], check.ready)
+    yield checks
+    lag = HistogramMetricFamily("bgpbridge_loop_lag_seconds", "How late the event loop ran a timer, ten times a second")
+    lag.add_metric([], bridge.loop_lag.buckets(), bridge.loop_lag.sum_s)
+    yield lag
+    text = "CPU time of the bridge process, its threads included"
+    yield CounterMetricFamily("bgpbridge_cpu_seconds", text, value=time.process_time())
+    yield from _commits(bridge)
+    events = CounterMetricFamily("bgpbridge_events", "Things that happened (`bgpbridge events`)", labels=["severity"])
+    for severity in Severity:
+        events.add_metric([severity.value], bridge.events.counts[severity])
+    yield events
+    text = "Comparisons of a plane with the Loc-RIB in the background"
+    compared = CounterMetricFamily("bgpbridge_audit_comparisons", text, labels=["plane", "family"])
+    for (plane, family), count in bridge.self_audit.compared.items():
+        compared.add_metric([plane, family.label], count)
+    yield compared
+
+
+def _commits(bridge: Bridge) -> Iterator[Metric]:
+    """Every cause from the start, so that a rate has a beginning."""
+    log = bridge.log
+    commits = CounterMetricFamily("bgpbridge_commits", "Commits to the Loc-RIB and to groups", labels=["cause"])
+    routes = CounterMetricFamily("bgpbridge_commit_routes", "Routes that commits changed", labels=["cause"])
+    groups = CounterMetricFamily("bgpbridge_commit_groups", "Groups that commits rewrote", labels=["cause"])
+    for kind in CauseKind:
+        figures = log.figures[kind]
+        commits.add_metric([kind.value], figures.commits)
+        routes.add_metric([kind.value], figures.routes)
+        groups.add_metric([kind.value], figures.groups)
+    yield from (commits, routes, groups)
