@@ -19,6 +19,7 @@ __all__ = [
     "IPAddress",
     "OverrideKind",
     "Prefix",
+    "Role",
     "Session",
     "Verdict",
     "parse_address",
@@ -115,6 +116,27 @@ class Prefix:
         return f"{self.address}/{self.length}"
 
 
+class Role(enum.StrEnum):
+    """What one side of an external session is to the other (RFC 9234 s3)."""
+
+    PROVIDER = "provider"
+    RS_SERVER = "rs-server"
+    RS_CLIENT = "rs-client"
+    CUSTOMER = "customer"
+    PEER = "peer"
+
+    @property
+    def code(self) -> int:
+        """The value in the BGP Role Capability (RFC 9234 s4.1)."""
+        return list(Role).index(self)
+
+    @property
+    def opposite(self) -> Role:
+        """What the other side must be (RFC 9234 s4.2)."""
+        pairs = {Role.PROVIDER: Role.CUSTOMER, Role.RS_SERVER: Role.RS_CLIENT, Role.PEER: Role.PEER}
+        return pairs.get(self) or next(one for one, other in pairs.items() if other is self)
+
+
 class OverrideKind(enum.StrEnum):
     """What an operator's override does to the paths of a prefix."""
 
@@ -140,7 +162,8 @@ class Session:
     """What two speakers agreed in OPEN: all that is needed to read the octets of one session.
 
     `peer` is the bridge's own peer index, stable across reloads. `add_path` holds the families in which
-    the peer sends path identifiers (RFC 7911). `router_id` is the peer's BGP Identifier.
+    the peer sends path identifiers (RFC 7911). `router_id` is the peer's BGP Identifier. `role` is ours, `peer_role`
+    what the peer says of itself (RFC 9234).
     """
 
     peer: int
@@ -160,6 +183,8 @@ class Session:
     graceful_restart_s: int | None = None
     graceful_families: frozenset[Family] = frozenset()
     enforce_first_as: bool = True
+    role: Role | None = None
+    peer_role: Role | None = None
 
     @property
     def ebgp(self) -> bool:

@@ -24,6 +24,7 @@ def cross_check(config: Config, document: Document) -> list[Problem]:
     for index, peer in enumerate(config.peers):
         path = ("peers", index)
         problems += [*_addresses(peer, path), *_families(peer, path), *_source(peer, path)]
+        problems += _role(config, peer, path)
         for at, announcement in enumerate(peer.announce):
             problems += _announcement(peer, announcement, (*path, "announce", at))
     return problems
@@ -82,6 +83,20 @@ def _families(peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:
     if peer.extended_next_hop and Family.IPV4 not in peer.families:
         problem = f"peer {peer.name}: extended_next_hop is about IPv4 routes, which `families` does not name"
         yield Problem((*path, "extended_next_hop"), problem, mend="add ipv4 to `families`")
+
+
+def _role(config: Config, peer: Peer, path: tuple[str | int, ...]) -> Iterator[Problem]:
+    """RFC 9234 s4.1: roles are for external sessions."""
+    if peer.role is not None and not config.is_ebgp(peer):
+        problem = f"peer {peer.name} is internal: roles are between ASes (RFC 9234 s4.1)"
+        yield Problem((*path, "role"), problem, mend="remove `role`")
+    if peer.role_strict and peer.source != "session":
+        problem = f"peer {peer.name}: role_strict is about OPEN, which is not ours where routes come by {peer.source}"
+        yield Problem((*path, "role_strict"), problem, mend="remove it; `role` refuses leaks there as well")
+    if peer.role_strict and peer.role is None:
+        problem = f"peer {peer.name}: role_strict without a role of ours"
+        mend = "set `role`: what we are to this peer"
+        yield Problem((*path, "role_strict"), problem, "provider, customer, peer, rs-server or rs-client", mend)
 
 
 def _announcement(peer: Peer, announcement: Announcement, path: tuple[str | int, ...]) -> Iterator[Problem]:

@@ -96,12 +96,12 @@ def _judged_anew(peer: Peer, old: Config, new: Config) -> bool:
     return _verdicts(previous, old) != _verdicts(peer, new)
 
 
-def _verdicts(peer: Peer, config: Config) -> tuple[str, bool]:
-    """What decides on a peer's routes: the meaning of its policy, and whether RFC 8212 speaks."""
+def _verdicts(peer: Peer, config: Config) -> tuple[object, ...]:
+    """What decides on a peer's routes: the meaning of its policy, whether RFC 8212 speaks, and RFC 9234."""
     name = peer.import_policy
     policy = config.policy_set.policies.get(name or "")
     meaning = policy.digest if policy and name != ACCEPT else str(name)
-    return meaning, config.is_ebgp(peer)
+    return meaning, config.is_ebgp(peer), peer.role, peer.asn if peer.role is not None else 0
 
 
 def _differing(old: BaseModel, new: BaseModel, prefix: str = "") -> Iterator[str]:

@@ -20,7 +20,7 @@ from bgpbridge.documents import Strict, refuse
 from bgpbridge.errors import Place
 from bgpbridge.policy.communities import AnyCommunity, CommunityKind, parse_value
 from bgpbridge.policy.model import ACCEPT
-from bgpbridge.types import Family
+from bgpbridge.types import Family, Role
 from bgpbridge.wire.communities import Large
 
 __all__ = ["ACCEPT", "Announcement", "Password", "Peer", "PeerDefaults", "PeerOptions"]
@@ -139,6 +139,9 @@ class PeerOptions(Strict):
         "import_limit": "max_prefix",
         "export": "announce",
         "graceful_restart": "graceful_restart_s",
+        "local_role": "role",
+        "require_roles": "role_strict",
+        "strict_mode": "role_strict",
     }
 
     source: Literal["session", "pipe"] = "session"
@@ -191,6 +194,11 @@ class PeerOptions(Strict):
     """Names of checks (under `health.checks`); the peer's routes are avoided while one is not fine."""
     enforce_first_as: bool = True
     """Refuse paths of an external peer that do not begin with its own AS number (RFC 4271 s6.3)."""
+    role: Role | None = None
+    """What we are to an external peer (RFC 9234): provider, customer, peer, rs-server or rs-client. The peer must be
+    the opposite; leaks are refused, and what we announce is marked."""
+    role_strict: bool = False
+    """Refuse a peer that does not say its own role."""
     description: str | None = Field(default=None, max_length=200)
     """Free text, shown in `bgpbridge peers`."""
 

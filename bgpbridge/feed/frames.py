@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bgpbridge.errors import LaneError
-from bgpbridge.types import Family, Session, parse_address
+from bgpbridge.types import Family, Role, Session, parse_address
 
 __all__ = [
     "DownReason",
@@ -172,6 +172,8 @@ def _session_to_json(session: Session) -> dict[str, Any]:
         "enhanced_refresh": session.enhanced_refresh,
         "graceful_restart_s": session.graceful_restart_s,
         "graceful_families": _families(session.graceful_families),
+        "role": session.role,
+        "peer_role": session.peer_role,
     }
 
 
@@ -197,7 +199,13 @@ def _session_from_json(data: dict[str, Any]) -> Session:
         enhanced_refresh=bool(data["enhanced_refresh"]),
         graceful_restart_s=None if graceful is None else int(graceful),
         graceful_families=families("graceful_families"),
+        role=_role(data["role"]),
+        peer_role=_role(data["peer_role"]),
     )
+
+
+def _role(name: str | None) -> Role | None:
+    return None if name is None else Role(name)
 
 
 def _json(data: dict[str, Any]) -> bytes:

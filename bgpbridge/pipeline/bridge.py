@@ -311,7 +311,7 @@ class Bridge:
     def tell_rib(self, peer: PeerState) -> None:
         """What the RIB and the policies need to know of a peer, new or changed."""
         config = peer.config
-        context = PeerContext(config.name, peer.ebgp, config.import_policy, peer.local_asn)
+        context = PeerContext(config.name, peer.ebgp, config.import_policy, peer.local_asn, config.role, config.asn)
         self.judge.set_peer(peer.index, context)
         self.rib.add_peer(peer_info(peer.index, config, peer.ebgp))
 

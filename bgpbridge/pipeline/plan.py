@@ -62,7 +62,9 @@ def _contexts(bridge: Bridge, new: Config) -> dict[int, PeerContext]:
     """What policy would know of the peers that stay."""
     states = ((bridge.peers.named(peer.name), peer) for peer in new.peers)
     return {
-        state.index: PeerContext(peer.name, new.is_ebgp(peer), peer.import_policy, new.local_asn(peer))
+        state.index: PeerContext(
+            peer.name, new.is_ebgp(peer), peer.import_policy, new.local_asn(peer), peer.role, peer.asn
+        )
         for state, peer in states
         if state is not None
     }

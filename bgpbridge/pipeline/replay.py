@@ -239,7 +239,8 @@ class Replay:
         peer = ReplayPeer(session.peer, name, address, asn, session)
         self.peers.add(peer)
         policy = config.import_policy if config is not None else self.policy
-        self.judge.set_peer(peer.index, PeerContext(name, session.ebgp, policy, session.local_as))
+        role = config.role if config is not None else None
+        self.judge.set_peer(peer.index, PeerContext(name, session.ebgp, policy, session.local_as, role, asn))
         weight, limit = (config.weight, config.add_path_limit) if config is not None else (0, 255)
         self.rib.add_peer(PeerInfo(peer.index, name, address, asn, session.ebgp, weight, limit))
         return peer

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
-from bgpbridge.policy.columns import AttributeView, Ids
+from bgpbridge.policy.columns import AttributeView, Ids, Truth
 from bgpbridge.policy.compile import WORD, CompiledPolicy, compile_policy, split
 from bgpbridge.policy.evaluate import built_in, deny_by_default, verdict_of
+from bgpbridge.policy.leaks import LeakCache, leak_of, looks
 from bgpbridge.policy.masks import DerivedIds, MaskCache
 from bgpbridge.policy.model import Action, PeerContext, PolicySet, PolicyVerdict
 from bgpbridge.policy.prefix_table import Words
@@ -37,6 +38,7 @@ class PolicyJudge:
         self._peers: dict[int, PeerContext] = {}
         self._courts: dict[str, _Court] = {}
         self._trials: list[PolicyJudge] = []
+        self._leaks = LeakCache()
         self.vrps = VrpTable()
         """What RPKI says now. Who sets another one has the RIB judge again what `VrpTable.changed_since` names."""
 
@@ -82,7 +84,9 @@ class PolicyJudge:
         states = self._states(court, context, family, attribute_ids, hi, lo, length)
         matched = court.matched(context.name, family, attribute_ids, hi, lo, length, states)
         clause = court.deciding(matched)
-        return np.append(court.compiled.term_of, -1).take(clause)
+        terms = np.append(court.compiled.term_of, -1).take(clause)
+        leaks = self._leaking(context, attribute_ids)
+        return terms if leaks is None else np.where(leaks, -1, terms)
 
     def set_peer(self, index: int, peer: PeerContext) -> None:
         """A peer, new or changed."""
@@ -93,8 +97,28 @@ class PolicyJudge:
         self._peers.pop(index, None)
 
     def judge(self, peer: int, family: Family, attribute_ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
-        """Verdicts on many routes of one peer."""
+        """Verdicts on many routes of one peer: leaks by its role first (RFC 9234), then its policy."""
         context = self._peers[peer]
+        leaks = self._leaking(context, attribute_ids)
+        if leaks is None or not leaks.any():
+            return self._judged(context, family, attribute_ids, hi, lo, length)
+        rest = np.flatnonzero(~leaks)
+        verdict = np.zeros_like(attribute_ids)
+        columns = hi.take(rest), lo.take(rest), length.take(rest)
+        verdict[rest] = self._judged(context, family, attribute_ids.take(rest), *columns)
+        return verdict
+
+    def _leaking(self, context: PeerContext, ids: Ids) -> Truth | None:
+        """Which ids are leaks by the peer's role, None where none can be."""
+        if not looks(context):
+            return None
+        assert self._view is not None
+        return self._leaks.leaks(context, ids, self._view)
+
+    def _judged(
+        self, context: PeerContext, family: Family, attribute_ids: Ids, hi: Words, lo: Words, length: Lengths
+    ) -> Ids:
+        """What the peer's policy says."""
         court = self._court(context)
         if court is None:
             return attribute_ids if self._all_pass(context) else np.zeros_like(attribute_ids)
@@ -104,6 +128,10 @@ class PolicyJudge:
     def judge_one(self, peer: int, family: Family, attribute_id: int, hi: int, lo: int, length: int) -> int:
         """The verdict on one route."""
         context = self._peers[peer]
+        if looks(context):
+            assert self._view is not None
+            if self._leaks.leak(context, attribute_id, self._view):
+                return 0
         court = self._court(context)
         if court is None:
             return attribute_id if self._all_pass(context) else 0
@@ -150,7 +178,7 @@ class PolicyJudge:
     def explain(self, peer: int, prefix: Prefix, attributes: PathAttributes) -> PolicyVerdict:
         """The verdict on one route, with the line that decided it. `attributes` are those that came in."""
         context = self._peers[peer]
-        verdict = built_in(context, self.policies)
+        verdict = leak_of(context, attributes) or built_in(context, self.policies)
         if verdict is not None:
             return verdict
         court = self._court(context)
@@ -173,6 +201,7 @@ class PolicyJudge:
         return court
 
     def _forget(self, ids: Ids) -> None:
+        self._leaks.forget(ids)
         for judge in (self, *self._trials):
             for court in judge._courts.values():
                 court.forget(ids)

@@ -16,7 +16,7 @@ from bgpbridge.errors import Place
 from bgpbridge.policy.conditions import Match
 from bgpbridge.policy.edits import Edits
 from bgpbridge.policy.overrides import Members, Override
-from bgpbridge.types import AttributeChanges
+from bgpbridge.types import AttributeChanges, Role
 
 __all__ = ["ACCEPT", "Action", "PeerContext", "Policy", "PolicySet", "PolicyVerdict", "Term"]
 
@@ -83,12 +83,14 @@ class PolicySet:
 @dataclass(frozen=True, slots=True)
 class PeerContext:
     """What policy knows of a peer: our name for it, whether it is external, its import policy, and our AS towards it
-    (0: unknown), which is the origin of routes with an empty path."""
+    (0: unknown), which is the origin of routes with an empty path; our role towards it (RFC 9234) and its AS."""
 
     name: str
     ebgp: bool
     policy: str | None
     local_asn: int = 0
+    role: Role | None = None
+    asn: int = 0
 
 
 @dataclass(frozen=True, slots=True)

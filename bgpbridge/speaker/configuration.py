@@ -60,4 +60,4 @@ def _complete(neighbor: Any) -> None:
     words = PeerWords.from_text(neighbor["description"])
     if words.extended_next_hop:
         neighbor.add_nexthop(AFI.ipv4, SAFI.unicast, AFI.ipv6)
-    neighbor["capability"]["bgpbridge"] = (words.add_path, words.extended_next_hop)
+    neighbor["capability"]["bgpbridge"] = (words.add_path, words.extended_next_hop, words.role, words.strict)

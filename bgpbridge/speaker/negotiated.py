@@ -8,7 +8,8 @@ from typing import Any, Final
 from exabgp.bgp.message.open.capability import REFRESH, Capability
 
 from bgpbridge.feed.frames import SessionUp
-from bgpbridge.types import Family, IPAddress, Session, parse_address
+from bgpbridge.speaker.roles import role_of
+from bgpbridge.types import Family, IPAddress, Role, Session, parse_address
 
 __all__ = ["session_up"]
 
@@ -17,8 +18,8 @@ _RESTART_STATE: Final = 0x8  # RFC 4724 s3, the flag bits of the capability
 _FORWARDING_STATE: Final = 0x80
 
 
-def session_up(protocol: Any, number: int) -> SessionUp:
-    """The session of a protocol that has reached ESTABLISHED, for the peer with this number."""
+def session_up(protocol: Any, number: int, role: Role | None = None) -> SessionUp:
+    """The session of a protocol that has reached ESTABLISHED, for the peer with this number; `role` is ours."""
     agreed, io = protocol.negotiated, protocol.connection.io
     families = _families(protocol)
     graceful = _graceful(agreed)
@@ -39,6 +40,8 @@ def session_up(protocol: Any, number: int) -> SessionUp:
         enhanced_refresh=agreed.refresh == REFRESH.ENHANCED,
         graceful_restart_s=None if graceful is None else int(graceful.restart_time),
         graceful_families=_unicast([] if graceful is None else graceful.keys()),
+        role=role,
+        peer_role=role_of(agreed.received_open.capabilities),
     )
     if graceful is None:
         return SessionUp(session)

@@ -21,6 +21,7 @@ from exabgp.reactor.peer import ACTION, Peer
 
 from bgpbridge.feed.frames import DownReason, NoticeKind, SessionDown, SessionUp
 from bgpbridge.speaker.negotiated import session_up
+from bgpbridge.speaker.roles import mismatch
 from bgpbridge.speaker.words import PeerWords, changed
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
 
     def _main(self) -> Iterator[Any]:
         try:
-            self._up = session_up(self.proto, self.words.number)
+            self._up = session_up(self.proto, self.words.number, self.words.role)
         except OSError as error:  # TCP ended between the last KEEPALIVE and now: it has no addresses any more
             raise LostConnection(f"lost as the session came up: {error.strerror}") from None
         self.session = self._up.session
@@ -157,7 +158,18 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         why = str(error)
         if (error.code, error.subcode) == (2, 2) and isinstance(error, Notify):
             why = f"its AS is {int(self.proto.negotiated.peer_as)}, configured is {self.neighbor['peer-as']}"
+        if (error.code, error.subcode) == (2, 11):
+            why = f"Role Mismatch (2/11, RFC 9234): {self._roles()}"
         self.outbox.notice(NoticeKind.OPEN_REFUSED, f"{who} the session: {why}", peer=self.number)
+
+    def _roles(self) -> str:
+        """What is wrong with the roles of both sides, as far as we know the peer's."""
+        received = self.proto.negotiated.received_open if self.proto is not None else None
+        if received is not None and (
+            found := mismatch(self.words.role, received.capabilities, strict=self.words.strict)
+        ):
+            return found
+        return f"we are {self.words.role}" if self.words.role is not None else "we say no role"
 
     def connect_failed(self, issue: str) -> None:
         """An attempt to connect failed."""

@@ -16,6 +16,7 @@ from exabgp.reactor.protocol import _UPDATE, Protocol
 
 from bgpbridge.feed.frames import RefreshKind
 from bgpbridge.speaker.connection import TapOutgoing
+from bgpbridge.speaker.roles import mismatch
 from bgpbridge.speaker.signatures import TELL_AGAIN_S
 
 if TYPE_CHECKING:
@@ -46,6 +47,13 @@ class TapProtocol(Protocol):  # type: ignore[misc]  # exabgp is untyped
                 told, again_at = cause, time.monotonic() + TELL_AGAIN_S
                 self.peer.connect_failed(self.connection.issue)
             yield connected
+
+    def validate_open(self) -> None:
+        """ExaBGP's, and the roles of both sides (RFC 9234 s4.2)."""
+        super().validate_open()
+        words = self.peer.words
+        if mismatch(words.role, self.negotiated.received_open.capabilities, strict=words.strict):
+            raise Notify(2, 11)
 
     def read_message(self) -> Iterator[Any]:
         """ExaBGP's generator: messages, _NOP while there is none, _UPDATE for a run that the lane has."""

@@ -18,11 +18,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from bgpbridge.config.model import Config
 from bgpbridge.config.peer import Announcement, Peer
 from bgpbridge.speaker.words import PeerWords, last_line
-from bgpbridge.types import Family
+from bgpbridge.types import Family, Role
 
 __all__ = ["render"]
 
 _MAX_TTL = 255
+_MARKED = frozenset({Role.PROVIDER, Role.RS_SERVER, Role.PEER})  # our role where OTC is added (RFC 9234 s5)
 
 
 def render(config: Config, numbers: Mapping[str, int], passwords: Mapping[str, str]) -> str:
@@ -45,6 +46,8 @@ def _neighbor(config: Config, peer: Peer, number: int, password: str | None) -> 
         add_path=tuple(peer.add_path),
         extended_next_hop=peer.extended_next_hop,
         name=peer.name,
+        role=peer.role,
+        strict=peer.role_strict,
     )
     yield f"neighbor {peer.address} {{"
     yield f'  description "{words.to_text()}";'
@@ -99,11 +102,11 @@ def _announcements(peer: Peer, local_asn: int, *, ebgp: bool) -> Iterator[str]:
         return
     yield "  static {"
     for announcement in peer.announce:
-        yield f"    route {' '.join(_route(announcement, local_asn, ebgp=ebgp))};"
+        yield f"    route {' '.join(_route(announcement, local_asn, peer, ebgp=ebgp))};"
     yield "  }"
 
 
-def _route(announcement: Announcement, local_asn: int, *, ebgp: bool) -> Iterator[str]:
+def _route(announcement: Announcement, local_asn: int, peer: Peer, *, ebgp: bool) -> Iterator[str]:
     yield str(announcement.prefix)
     yield f"next-hop {announcement.next_hop or 'self'}"
     if announcement.med is not None:
@@ -111,6 +114,8 @@ def _route(announcement: Announcement, local_asn: int, *, ebgp: bool) -> Iterato
     if announcement.prepend:
         count = announcement.prepend + ebgp
         yield f"as-path [ {' '.join([str(local_asn)] * count)} ]"
+    if peer.role in _MARKED:
+        yield f"attribute [ 0x23 0xc0 0x{local_asn:08x} ]"  # ONLY_TO_CUSTOMER, for which ExaBGP has no word
     yield from _communities(announcement)
 
 

@@ -72,6 +72,11 @@ SEAMS: Final[tuple[tuple[str, str, tuple[str, ...] | None], ...]] = (
     ("exabgp.reactor.delay", "time", None),
     ("exabgp.bgp.message.notification", "Notify.__init__", ("self", "code", "subcode", "data")),
     ("exabgp.bgp.message.notification", "Notification.SHUTDOWN_COMM_MAX_LEGACY", None),
+    ("exabgp.bgp.message.notification", "Notification._str_subcode", None),
+    ("exabgp.reactor.protocol", "Protocol.validate_open", ("self",)),
+    ("exabgp.reactor.protocol", "Capabilities.new", ("self", "neighbor", "restarted", "local_as")),
+    ("exabgp.bgp.message.open.capability", "Capability.register", ("capability",)),
+    ("exabgp.bgp.message.open.capability", "Capability.unpack", ("capability", "capabilities", "data")),
     ("exabgp.bgp.message.refresh", "RouteRefresh.__init__", ("self", "afi", "safi", "reserved")),
     ("exabgp.bgp.message.open.capability.negotiated", "RequirePath.receive", ("self", "afi", "safi")),
     ("exabgp.bgp.neighbor", "Neighbor.add_nexthop", ("self", "afi", "safi", "nhafi")),
@@ -116,8 +121,11 @@ def install() -> None:
 
     from bgpbridge.speaker.connection import TapOutgoing  # noqa: PLC0415
     from bgpbridge.speaker.protocol import TapProtocol  # noqa: PLC0415
+    from bgpbridge.speaker.roles import TapCapabilities  # noqa: PLC0415
 
     peer.Protocol = TapProtocol
     protocol.Outgoing = TapOutgoing
+    protocol.Capabilities = TapCapabilities
+    Notification._str_subcode[2, 11] = "Role Mismatch"  # RFC 9234 s4.2
     timer.time = delay.time = _Monotonic
     Notification.SHUTDOWN_COMM_MAX_LEGACY = 255  # RFC 9003 s2 raised it

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bgpbridge.errors import SpeakerError
-from bgpbridge.types import Family
+from bgpbridge.types import Family, Role
 
 __all__ = ["PeerWords", "changed", "last_line", "whole"]
 
@@ -20,13 +20,16 @@ _LAST_LINE: Final = re.compile(r"# end of bgpbridge's configuration: (\d+) peers
 
 @dataclass(frozen=True, slots=True)
 class PeerWords:
-    """What ExaBGP must carry for us: `peer=3 listen=179 add-path=ipv4,ipv6 next-hop=ipv6 name=transit-a`."""
+    """What ExaBGP must carry for us: `peer=3 listen=179 add-path=ipv4,ipv6 next-hop=ipv6 role=customer
+    name=transit-a`; a role with `,strict` wants the other side to say its own."""
 
     number: int
     listen: int = 179
     add_path: tuple[Family, ...] = ()
     extended_next_hop: bool = False
     name: str = ""
+    role: Role | None = None
+    strict: bool = False
 
     def to_text(self) -> str:
         """The description."""
@@ -35,6 +38,8 @@ class PeerWords:
             words.append("add-path=" + ",".join(family.label for family in self.add_path))
         if self.extended_next_hop:
             words.append("next-hop=ipv6")
+        if self.role is not None:
+            words.append(f"role={self.role}{',strict' if self.strict else ''}")
         if self.name:
             words.append(f"name={self.name}")
         return " ".join(words)
@@ -45,12 +50,15 @@ class PeerWords:
         words = dict(word.partition("=")[::2] for word in text.split())
         try:
             add_path = tuple(Family[label.upper()] for label in words.get("add-path", "").split(",") if label)
+            role, _, strict = words.get("role", "").partition(",")
             return cls(
                 number=int(words["peer"]),
                 listen=int(words["listen"]),
                 add_path=add_path,
                 extended_next_hop=words.get("next-hop") == "ipv6",
                 name=words.get("name", ""),
+                role=Role(role) if role else None,
+                strict=bool(strict),
             )
         except (KeyError, ValueError):
             raise SpeakerError(

@@ -34,7 +34,7 @@ STATES = (*(phase.value for phase in Phase), IDLE)
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """What OPEN agreed on."""
+    """What OPEN agreed on. `role` is ours towards the peer, `peer_role` what it says of itself (RFC 9234)."""
 
     router_id: str
     local_address: str
@@ -47,6 +47,8 @@ class SessionView:
     route_refresh: bool
     enhanced_refresh: bool
     graceful_restart_s: int | None
+    role: str | None
+    peer_role: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +253,8 @@ def _session(state: PeerState) -> SessionView | None:
         route_refresh=session.route_refresh,
         enhanced_refresh=session.enhanced_refresh,
         graceful_restart_s=session.graceful_restart_s,
+        role=session.role,
+        peer_role=session.peer_role,
     )
 
 

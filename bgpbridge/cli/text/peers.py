@@ -155,6 +155,8 @@ def _facts(peer: Json, now: float) -> Iterator[tuple[str, str]]:
         )
         yield "families", _agreed(peer)
         yield "agreed", ", ".join(_capabilities(session))
+        if session["role"]:
+            yield "role", f"we are {session['role']}, the peer says {session['peer_role'] or 'nothing of it'}"
     received = (
         f"{counted(peer['updates'], 'UPDATE')}, {octets(peer['octets'])}, the last {ago(peer['last_update'], now)}"
     )

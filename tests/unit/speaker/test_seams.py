@@ -42,7 +42,8 @@ def test_another_version_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     ("module", "ours", "base", "overridden"),
     [
         ("peer", "TapPeer", "Peer", {"_main", "_close", "socket", "remove", "shutdown", "reestablish"}),
-        ("protocol", "TapProtocol", "Protocol", {"connect", "read_message"}),
+        ("protocol", "TapProtocol", "Protocol", {"connect", "read_message", "validate_open"}),
+        ("roles", "TapCapabilities", "Capabilities", {"new"}),
         ("processes", "TapProcesses", "Processes", {"start", "terminate", "received"}),
         ("reactor", "TapReactor", "Reactor", {"run", "reload", "_wait_for_io", "_listen_for_neighbors"}),
         ("listener", "TapListener", "Listener", {"incoming", "stop"}),

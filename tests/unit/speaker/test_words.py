@@ -6,18 +6,27 @@ import pytest
 
 from bgpbridge.errors import SpeakerError
 from bgpbridge.speaker.words import PeerWords, changed, last_line, whole
-from bgpbridge.types import Family
+from bgpbridge.types import Family, Role
 
 
 @pytest.mark.parametrize(
     "words",
-    [PeerWords(1), PeerWords(7, 1790, (Family.IPV4, Family.IPV6), True, "transit-a"), PeerWords(2, name="x.y_z")],
+    [
+        PeerWords(1),
+        PeerWords(3, role=Role.RS_CLIENT),
+        PeerWords(3, name="p", role=Role.PEER, strict=True),
+        PeerWords(7, 1790, (Family.IPV4, Family.IPV6), True, "transit-a"),
+        PeerWords(2, name="x.y_z"),
+    ],
 )
 def test_words_come_back_as_they_were(words: PeerWords) -> None:
     assert PeerWords.from_text(words.to_text()) == words
 
 
-@pytest.mark.parametrize("text", ["", "peer=x listen=1", "listen=179", "peer=1 listen=1 add-path=ipx", "transit A"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "peer=x listen=1", "listen=179", "peer=1 listen=1 add-path=ipx", "peer=1 listen=1 role=king", "transit A"],
+)
 def test_a_description_of_somebody_else_is_refused(text: str) -> None:
     with pytest.raises(SpeakerError, match="was not written by bgpbridge"):
         PeerWords.from_text(text)
