@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.errors import BridgeError, DocumentError, UsageError
 from bgpbridge.pipeline.override_state import State, reach
 from bgpbridge.pipeline.overrides import CLOCK_SETTLES_S, Overrides
@@ -97,14 +98,14 @@ def test_a_lost_target_falls_back_at_once_and_says_so(world: World) -> None:
     look(world)
     group = world.bridge.group_of(Prefix.parse(NET))
     before = dict(world.xdp.routes)
-    world.bridge.committer.groups(world.bridge.paths.peer_lost(world.peer("b").index), None)
+    world.bridge.committer.groups(world.bridge.paths.peer_lost(world.peer("b").index), Cause(CauseKind.HEALTH))
     assert world.ways()[NET] == {A}
     assert world.xdp.routes == before, "no prefix is touched"
     assert not world.bridge.paths.usable(group).pinned
     look(world)
     assert states(world) == {NET: State.FALLEN_BACK}
     assert world.events("override-target-gone") == ["pin to peer b: the session with b is lost; BGP decides (o1)"]
-    world.bridge.committer.groups(world.bridge.paths.peer_back(world.peer("b").index), None)
+    world.bridge.committer.groups(world.bridge.paths.peer_back(world.peer("b").index), Cause(CauseKind.HEALTH))
     look(world)
     assert world.ways()[NET] == {B}
     assert len(world.events("override-target-back")) == 1
@@ -113,7 +114,7 @@ def test_a_lost_target_falls_back_at_once_and_says_so(world: World) -> None:
 def test_an_unhealthy_target_falls_back(world: World) -> None:
     add(world, f"{NET} or-longer", pin={"peer": "b"})
     look(world)
-    world.bridge.committer.groups(world.bridge.paths.hold_down([world.peer("b").index], []), None)
+    world.bridge.committer.groups(world.bridge.paths.hold_down([world.peer("b").index], []), Cause(CauseKind.HEALTH))
     assert world.ways()[NET] == world.ways()[INNER] == {A}
     look(world)
     assert states(world) == {f"{NET} or-longer": State.FALLEN_BACK}
@@ -146,7 +147,7 @@ def test_a_group_shares_the_traffic(world: World) -> None:
 def test_latency_moves_nothing_that_is_pinned(world: World) -> None:
     add(world, NET, pin={"peer": "b"})
     world.bridge.paths.arrange = lambda number, group: (*group.backup, *group.active)[:1]
-    world.bridge.committer.groups(set(world.bridge.rib.groups.ids()), None)
+    world.bridge.committer.groups(set(world.bridge.rib.groups.ids()), Cause(CauseKind.HEALTH))
     assert world.ways() == {NET: {B}, INNER: {B}, OTHER: {B}}
 
 
