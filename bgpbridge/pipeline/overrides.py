@@ -14,13 +14,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.errors import AbsentError, BridgeError, DocumentError, UsageError
 from bgpbridge.events import EventLog, Severity
+from bgpbridge.pipeline.override_entries import Meaning, holding, suspended
 from bgpbridge.pipeline.override_state import Standing, State, Watch
 from bgpbridge.pipeline.override_store import read_overrides, write_overrides
 from bgpbridge.pipeline.paths import Paths
@@ -30,8 +31,8 @@ from bgpbridge.policy.model import PolicySet
 from bgpbridge.policy.override_schema import OverrideText
 from bgpbridge.policy.overrides import Members, Override, Scope, of_text
 from bgpbridge.rib.loc_rib import Rib
-from bgpbridge.rib.overrides import Entry, Intent
-from bgpbridge.types import OverrideKind, Prefix
+from bgpbridge.rib.overrides import Entry
+from bgpbridge.types import Prefix
 
 __all__ = ["Overrides"]
 
@@ -193,8 +194,7 @@ class Overrides:
     def suspended(self) -> list[Override]:
         """Given at run time, while a file has one for the same prefix: the file's holds."""
         now = self.clock()
-        scopes = {one.scope for one in self._files if not self._over(one, now)}
-        return [one for one in self._given.values() if one.scope in scopes]
+        return suspended(self._files, self._given.values(), lambda one: self._over(one, now))
 
     def _clash(self, one: Override) -> str:
         other = next(other for other in self._files if other.scope == one.scope)
@@ -205,13 +205,9 @@ class Overrides:
 
     def _apply(self, what: str) -> None:
         """Bring the RIB in line, and have it decide again what another override decides on now."""
-        now = self.clock()
-        waiting = {one.name for one in self.suspended()}
-        self.active = tuple(
-            one for one in (*self._files, *self._given.values()) if not self._over(one, now) and one.name not in waiting
-        )
+        self.active = self._holding(self._files)
         before = set(self._entries)
-        self._entries = tuple(Entry(*one.scope, self._intent(one)) for one in self.active)
+        self._entries = self._meaning(self._groups, self._index).entries(self.active)
         differing = before.symmetric_difference(self._entries)
         self.paths.watch_fresh()
         self.standing = {one.name: self.standing[one.name] for one in self.active if one.name in self.standing}
@@ -220,27 +216,27 @@ class Overrides:
             self.rib.set_overrides(self._entries)
             self.work.add(Cause(CauseKind.OPERATOR, detail=f"override {what}"), self.rib.redecide_under(differing))
 
-    def _intent(self, one: Override) -> Intent:
-        if one.target is None:
-            return Intent(one.kind, everything=one.kind is OverrideKind.REJECT)
-        members = self.members(one)
-        own: Iterable[int] = ()
-        if one.kind is OverrideKind.PIN:
-            hops = [hop for hop in members.next_hops if hop.version == 6 or one.prefix.family.bits == 32]
-            own = [number for hop in hops if (number := self.rib.next_hops.intern(hop))]
-        indices = [peer.index for name in members.peers if (peer := self.peers.named(name)) is not None]
-        return Intent(
-            one.kind,
-            peers=frozenset(indices),
-            addresses=frozenset(members.next_hops),
-            own=tuple(own),
-            value=one.value or 0,
-            share=one.kind is OverrideKind.PIN and bool(one.target.group),
-        )
+    def would(self, policies: PolicySet, indices: Mapping[str, int]) -> tuple[tuple[Entry, ...], set[Entry]]:
+        """What the RIB would obey if these files held, among peers of these indices; and how that differs from now.
+        Next hops that only this names are kept by nobody: `Rib.spare` them."""
+        groups = {name: members for name, (members, _) in policies.groups.items()}
+        entries = self._meaning(groups, indices.get).entries(self._holding(policies.overrides))
+        return entries, set(self._entries).symmetric_difference(entries)
+
+    def _holding(self, files: Sequence[Override]) -> tuple[Override, ...]:
+        now = self.clock()
+        return holding(files, tuple(self._given.values()), lambda one: self._over(one, now))
+
+    def _meaning(self, groups: Mapping[str, Members], index: Callable[[str], int | None]) -> Meaning:
+        return Meaning(groups, index, self.rib.next_hops.intern)
+
+    def _index(self, name: str) -> int | None:
+        peer = self.peers.named(name)
+        return peer.index if peer is not None else None
 
     def members(self, one: Override) -> Members:
         """The peers and next hops of an override's target."""
-        return one.target.members(self._groups) if one.target is not None else Members()
+        return self._meaning(self._groups, self._index).members(one)
 
     # -- looking ------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,14 +19,16 @@ from bgpbridge.errors import CapacityError
 from bgpbridge.fib.resolve import Resolver
 from bgpbridge.pipeline.bridge import Bridge, decision_options, peer_info
 from bgpbridge.pipeline.limits import Level, level_of
-from bgpbridge.pipeline.plan_report import PeerPlan, Plan
+from bgpbridge.pipeline.plan_report import EXAMPLES, OverridesPlan, PeerPlan, Plan
 from bgpbridge.pipeline.plan_routes import RouteTally
 from bgpbridge.pipeline.plan_table import TableTally
 from bgpbridge.pipeline.reload import ready
 from bgpbridge.policy.compile import CompiledPolicy, compile_policy
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PeerContext
+from bgpbridge.policy.overrides import Override
 from bgpbridge.rib.decision_bulk import Reach
+from bgpbridge.rib.overrides import Entry, OverrideTable
 from bgpbridge.rib.tables import Ids
 from bgpbridge.rib.trial import Trial, outlook
 from bgpbridge.types import Family, IPAddress
@@ -40,11 +42,12 @@ async def plan(bridge: Bridge, file: Path | None) -> Plan:
     """Foretell a reload. Raises what a reload would raise. No reload may happen meanwhile: the caller's lock."""
     new = await asyncio.to_thread(load_changed, bridge.config.path, file)
     change = diff(bridge.config, new)
-    ready(bridge, new, change)
+    numbers, _ = ready(bridge, new, change)
     compiled = await asyncio.to_thread(_compiled, new, change)
     contexts = _contexts(bridge, new)
-    run = _Run(bridge, new, change, file or new.path)
-    with bridge.judge.trial(new.policy_set, contexts) as judge:
+    entries, differing = bridge.overrides.would(new.policy_set, numbers)
+    run = _Run(bridge, new, change, file or new.path, entries, differing)
+    with bridge.judge.trial(new.policy_set, contexts) as judge, bridge.rib.spare(entries):
         judge.prepare(compiled)
         run.begin(judge, contexts)
         for _ in run.steps():
@@ -68,6 +71,17 @@ def _contexts(bridge: Bridge, new: Config) -> dict[int, PeerContext]:
         for state, peer in states
         if state is not None
     }
+
+
+def _shown(overrides: Sequence[Override]) -> tuple[str, ...]:
+    """The first of them in words."""
+    return tuple(f"{one.scope_text}: {one.what} ({one.name})" for one in overrides[:EXAMPLES])
+
+
+def _tables(entries: Iterable[Entry]) -> dict[Family, OverrideTable]:
+    """By family; none where there are none."""
+    listed = tuple(entries)
+    return {family: table for family in Family if len(table := OverrideTable(family, listed))}
 
 
 class _OtherReach:
@@ -104,6 +118,8 @@ class _Run:
     new: Config
     change: ConfigDiff
     file: Path
+    entries: tuple[Entry, ...]
+    differing: set[Entry]
     warnings: list[str] = field(default_factory=list)
     held_s: float = 0.0
 
@@ -114,10 +130,6 @@ class _Run:
         self.routes = RouteTally(rib, judge, contexts)
         self.table = TableTally(rib, self.bridge.peers.name)
         self.judge = judge
-        come, gone = self.bridge.overrides.differing(self.new.policy_set)
-        if come or gone:
-            what = f"{len(come)} overrides would come or change, {len(gone)} would go"
-            self.warnings.append(f"{what}: what they do to prefixes is not in these figures")
 
     def _trial(self) -> Trial:
         bridge, new, change = self.bridge, self.new, self.change
@@ -136,6 +148,8 @@ class _Run:
             infos=infos,
             redecide=change.decision,
             weights=any("weight" in item.keys for item in change.peers_changed) and not change.decision,
+            overrides=_tables(self.entries),
+            differing=_tables(self.differing),
         )
 
     def _reach(self) -> Reach:
@@ -147,7 +161,7 @@ class _Run:
     def steps(self) -> Iterator[None]:
         """Slice by slice; between two the loop turns."""
         trial = self._trial()
-        if not (trial.rejudged or trial.leaving or trial.redecide or trial.weights):
+        if not (trial.rejudged or trial.leaving or trial.redecide or trial.weights or trial.differing):
             return
         slices = outlook(self.bridge.rib, trial)
         while True:
@@ -184,7 +198,7 @@ class _Run:
         """What was found."""
         routes, groups = self.routes.report(), self.table.groups()
         tables = tuple(self.table.table(family) for family in Family)
-        peers, change = tuple(self._peers()), self.change
+        peers, change, overrides = tuple(self._peers()), self.change, self._overrides()
         if groups.come > self.bridge.rib.groups.room():
             self.warnings.append(
                 f"{groups.come:,} groups would come, {self.bridge.rib.groups.room():,} ids are free: "
@@ -193,7 +207,7 @@ class _Run:
         self.warnings += self._limits()
         return Plan(
             file=str(self.file),
-            changes=change != ConfigDiff(),
+            changes=change != ConfigDiff() or bool(self.differing or overrides.come or overrides.go),
             commit=self.commit,
             commits_meanwhile=self.bridge.log.number - self.commit,
             jobs=self.jobs,
@@ -206,6 +220,7 @@ class _Run:
             routes=routes,
             tables=tables,
             groups=groups,
+            overrides=overrides,
             warnings=tuple(self.warnings),
         )
 
@@ -221,6 +236,13 @@ class _Run:
             keys = tuple(sorted(item.keys)) if item is not None else ()
             reset = item is not None and item.resets_session
             yield PeerPlan(name, "changed", keys, reset, name in change.rejudge)
+
+    def _overrides(self) -> OverridesPlan:
+        come, gone = self.bridge.overrides.differing(self.new.policy_set)
+        texts = [
+            tuple(f"{one.scope_text}: {one.what} ({one.name})" for one in part[:EXAMPLES]) for part in (come, gone)
+        ]
+        return OverridesPlan(len(come), len(gone), *texts)
 
     def _limits(self) -> Iterator[str]:
         """Peers that would be beyond a limit that counts accepted routes, or that is another one."""

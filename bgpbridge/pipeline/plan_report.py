@@ -10,6 +10,7 @@ __all__ = [
     "EXAMPLES",
     "GroupsPlan",
     "MovePlan",
+    "OverridesPlan",
     "PeerPlan",
     "Plan",
     "RouteExample",
@@ -73,8 +74,8 @@ class RoutesPlan:
 
 @dataclass(frozen=True, slots=True)
 class MovePlan:
-    """Prefixes whose best path would be another peer's. An empty name is no route; the same name twice is another next
-    hop, or another share, of the same peer."""
+    """Prefixes whose best path would be another peer's. An empty name is no route, `(dropped)` what an override drops,
+    `(override)` a next hop of its own; the same name twice is another next hop or share of the same peer, or a pin."""
 
     before: str
     after: str
@@ -112,6 +113,16 @@ class GroupsPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class OverridesPlan:
+    """Overrides of the files: how many come or are others, how many go, and the first of each."""
+
+    come: int = 0
+    go: int = 0
+    come_examples: tuple[str, ...] = ()
+    go_examples: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """What a reload of `file` would do. True as of `commit`; `commits_meanwhile` says how often the table changed while
     it was looked through, `jobs` how much of an earlier change was still under way. `held_ms` is the longest time for
@@ -131,4 +142,5 @@ class Plan:
     routes: tuple[RoutesPlan, ...]
     tables: tuple[TablePlan, ...]
     groups: GroupsPlan
+    overrides: OverridesPlan
     warnings: tuple[str, ...]

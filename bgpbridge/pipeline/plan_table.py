@@ -9,14 +9,17 @@ from typing import Any
 import numpy as np
 
 from bgpbridge.pipeline.plan_report import EXAMPLES, GroupsPlan, MovePlan, RouteExample, TablePlan
+from bgpbridge.rib.family import DROPPED
+from bgpbridge.rib.groups import PINNED
 from bgpbridge.rib.loc_rib import Rib
 from bgpbridge.rib.tables import Ids
-from bgpbridge.rib.trial import Outlook
+from bgpbridge.rib.trial import Outlook, members_of
 from bgpbridge.types import Family
 
 __all__ = ["TableTally"]
 
 KINDS = ("gained", "lost", "moved", "backups")
+NOBODY, NOWHERE = -1, -2  # in place of a peer
 Key = tuple[int, ...]
 """How many members are active, then the member words."""
 
@@ -36,7 +39,7 @@ class TableTally:
         """Rows that would have another group."""
         if not len(part.rows):
             return
-        words, active = self.rib.groups.members(part.group)
+        words, active = members_of(self.rib.groups, part.group)
         places = np.arange(words.shape[1])
         carrying = places < np.maximum(active, part.active)[:, None]
         other = (active != part.active) | ((words != part.words) & carrying).any(axis=1)
@@ -46,26 +49,24 @@ class TableTally:
             at = np.flatnonzero(mask)
             self._counts[part.family][kind] += len(at)
             self._show(part, kind, at)
-        self._count_moves(part, np.flatnonzero(other))
+        ways = np.stack([_carriers(words, active), _carriers(part.words, part.active)])[:, other]
+        for way, count in zip(*np.unique(ways.T, axis=0, return_counts=True), strict=True):
+            self._moves[part.family][int(way[0]), int(way[1])] += int(count)
         self._left += np.bincount(part.group, minlength=len(self._left))
-        first, count = self.rib.groups.distinct(part.words, part.active)
-        for position, times in zip(first.tolist(), count.tolist(), strict=True):
+        self._count_joined(part, np.flatnonzero(part.active >= 0))
+
+    def _count_joined(self, part: Outlook, at: Ids) -> None:
+        """The groups that rows would have; what is dropped has none of its own."""
+        if not len(at):
+            return
+        first, count = self.rib.groups.distinct(part.words[at], part.active.take(at))
+        for position, times in zip(at.take(first).tolist(), count.tolist(), strict=True):
             self._joined[_key(part, position)] += times
-
-    def _count_moves(self, part: Outlook, at: Ids) -> None:
-        pairs, times = np.unique(part.best.take(at) << 32 | part.best_then.take(at), return_counts=True)
-        for pair, count in zip(pairs.tolist(), times.tolist(), strict=True):
-            ways = self._peer(part.family, pair >> 32), self._peer(part.family, pair & 0xFFFFFFFF)
-            self._moves[part.family][ways] += count
-
-    def _peer(self, family: Family, slot: int) -> int:
-        """The peer of a plane, -1 for none."""
-        return self.rib.families[family].slot(slot)[0] if slot else -1
 
     def _show(self, part: Outlook, kind: str, at: Ids) -> None:
         shown = self._examples.setdefault((part.family, kind), [])
         for position in at[: EXAMPLES - len(shown)].tolist():
-            before = self.rib.groups.members(part.group[position : position + 1])
+            before = members_of(self.rib.groups, part.group[position : position + 1])
             was = self._text((int(before[1][0]), *_present(before[0][0])))
             will = self._text(_key(part, position))
             text = {"gained": will, "lost": was}.get(kind, f"{was} -> {will}")
@@ -75,11 +76,14 @@ class TableTally:
     def _text(self, key: Key) -> str:
         """The active members of a group."""
         active, words = key[0], key[1:]
+        if active == DROPPED:
+            return "dropped"
         return " + ".join(self._member(word) for word in words[:active]) or "no route"
 
     def _member(self, word: int) -> str:
         hop = self.rib.next_hops[word & 0xFFFF].address if word & 0xFFFF else "nowhere"
-        return f"{self.name(word >> 16 & 0xFFFF)} via {hop}"
+        pinned = " (pinned)" if word >> 32 + PINNED else ""
+        return f"{self.name(word >> 16 & 0xFFFF)} via {hop}{pinned}"
 
     # -- the report -----------------------------------------------------------------------------------------
 
@@ -103,7 +107,7 @@ class TableTally:
         )
 
     def _named(self, peer: int) -> str:
-        return self.name(peer) if peer >= 0 else ""
+        return {NOBODY: "", NOWHERE: "(dropped)"}.get(peer) or (self.name(peer) if peer >= 0 else "")
 
     def groups(self) -> GroupsPlan:
         """Groups in use now and then."""
@@ -133,6 +137,12 @@ class TableTally:
     def _key_of(self, number: int) -> Key:
         words, active = self.rib.groups.members(np.array([number]))
         return (int(active[0]), *_present(words[0]))
+
+
+def _carriers(words: Any, active: Ids) -> Ids:
+    """The peer of the best path; NOBODY without one, NOWHERE where an override drops the traffic."""
+    peers: Ids = (words[:, 0] >> np.uint64(16) & np.uint64(0xFFFF)).astype(np.int64)
+    return np.select([active == 0, active == DROPPED], [NOBODY, NOWHERE], peers)
 
 
 def _key(part: Outlook, at: int) -> Key:

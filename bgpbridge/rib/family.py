@@ -26,7 +26,7 @@ from bgpbridge.rib.sources import PathSource
 from bgpbridge.rib.tables import Ids, zeros
 from bgpbridge.types import Family, OverrideKind
 
-__all__ = ["FamilyRib", "Verdicts"]
+__all__ = ["DROPPED", "FamilyRib", "Verdicts"]
 
 DROPPED = -1  # in place of how many paths are active: an override drops the traffic
 LONE_MEMBER = member_word(0, 0)  # the one active path: its weight says nothing
@@ -180,19 +180,19 @@ class FamilyRib:
         if self.overrides is None:
             return self._decided_alike(rows, options, current, None)
         new, best = np.zeros(len(rows), np.int64), np.zeros(len(rows), np.int64)
-        for at, intent in self.by_intent(rows):
+        for at, intent in self.by_intent(rows, self.overrides):
             new[at], best[at] = self._decided_alike(rows.take(at), options, current.take(at), intent)
         return new, best
 
-    def by_intent(self, rows: Ids) -> Iterator[tuple[Ids, Intent | None]]:
-        """Positions of rows for which overrides want the same, None: nothing."""
-        if self.overrides is None:
+    def by_intent(self, rows: Ids, overrides: OverrideTable | None) -> Iterator[tuple[Ids, Intent | None]]:
+        """Positions of rows for which these overrides want the same, None: nothing."""
+        if overrides is None:
             yield np.arange(len(rows)), None
             return
         prefixes = self.prefixes
-        ids = self.overrides.intent_ids(prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows))
+        ids = overrides.intent_ids(prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows))
         for number in np.unique(ids).tolist():
-            yield np.flatnonzero(ids == number), self.overrides.intents[number]
+            yield np.flatnonzero(ids == number), overrides.intents[number]
 
     def _decided_alike(
         self, rows: Ids, options: DecisionOptions, current: Ids, intent: Intent | None

@@ -11,6 +11,7 @@ routes, collection) belong to the pipeline.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,6 +82,7 @@ class Rib:
         }
         self._peers: dict[int, PeerState] = {}
         self._pinned: dict[int, Ids] = {}
+        self._spared: list[frozenset[int]] = []
         self._runs = 0
 
     # -- peers and sessions -------------------------------------------------------------------------
@@ -361,7 +363,19 @@ class Rib:
         """Free attribute and next-hop ids that nothing uses, in slices; see `collection`."""
         return collect(self.attributes, self.groups, self._cells, self._pinned.values, self._own_next_hops)
 
+    @contextmanager
+    def spare(self, entries: Iterable[Entry]) -> Iterator[None]:
+        """No collection takes the next hops of these overrides, which do not hold, for as long as the block runs."""
+        mine = frozenset(number for entry in entries for number in entry.intent.own)
+        self._spared.append(mine)
+        try:
+            yield
+        finally:
+            self._spared.remove(mine)
+
     def _own_next_hops(self) -> Iterator[int]:
+        for numbers in self._spared:
+            yield from numbers
         for tables in self.families.values():
             yield from tables.overrides.own() if tables.overrides is not None else ()
 

@@ -1,4 +1,4 @@
-"""What the tables would become under another judge, other options, without peers that go: `bgpbridge plan`.
+"""What the tables would become under another judge, other overrides and options, without peers that go: `plan`.
 
 Nothing is stored. A slice of rows is taken through the stages that a reload goes through, in its order, by the same
 `FamilyRib.verdicts` and `decide_rows`; where a reload would write, a copy of the slice is written. Attribute ids that
@@ -8,21 +8,22 @@ policy derives on the way are interned and unused, so that the next collection t
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from bgpbridge.rib.decision import DecisionOptions
 from bgpbridge.rib.decision_bulk import Reach, decide_rows
-from bgpbridge.rib.family import FamilyRib, Verdicts
+from bgpbridge.rib.family import DROPPED, FamilyRib, Verdicts
+from bgpbridge.rib.groups import BLACKHOLE, GroupTable
 from bgpbridge.rib.loc_rib import Rib
-from bgpbridge.rib.overrides import Intent
+from bgpbridge.rib.overrides import Intent, OverrideTable
 from bgpbridge.rib.peers import Judge, PeerInfo
-from bgpbridge.rib.tables import Ids, Words
+from bgpbridge.rib.tables import Ids
 from bgpbridge.types import Family, OverrideKind
 
-__all__ = ["Outlook", "Trial", "outlook"]
+__all__ = ["Outlook", "Trial", "members_of", "outlook"]
 
 SLICE = 4096  # rows between two waits: some ten milliseconds under a policy of a hundred terms
 
@@ -40,11 +41,14 @@ class Trial:
     infos: Mapping[int, PeerInfo] | None = None
     redecide: bool = False
     weights: bool = False
+    overrides: Mapping[Family, OverrideTable] | None = None
+    """Those that would hold; None: those that do. `differing` are those that come or go."""
+    differing: Mapping[Family, OverrideTable] = field(default_factory=dict)
 
 
 class Outlook(NamedTuple):
     """A slice of rows: `verdicts` are those that changed (`before` to `after`), `rows` all that would have another
-    group: the group now and its members then, the slots of the best path now and then."""
+    group: the group now, and the members then as `members_of` tells them."""
 
     family: Family
     verdicts: list[Verdicts]
@@ -52,8 +56,13 @@ class Outlook(NamedTuple):
     group: Ids
     words: Any
     active: Ids
-    best: Ids
-    best_then: Ids
+
+
+def members_of(groups: GroupTable, ids: Ids) -> tuple[Any, Ids]:
+    """`GroupTable.members`, with DROPPED in place of how many are active where an override drops the traffic."""
+    words, active = groups.members(ids)
+    active[ids == BLACKHOLE] = DROPPED
+    return words, active
 
 
 class _Cells(NamedTuple):
@@ -100,7 +109,7 @@ class _Slice:
         self.rib, self.tables, self.trial, self.first, self.last = rib, tables, trial, first, last
         self.sources = [self._source(source, order) for source in tables.sources]
         self.group = tables.group[first:last].astype(np.int64)
-        self.before = rib.groups.members(self.group)
+        self.before = members_of(rib.groups, self.group)
         self.words, self.active = self.before[0].copy(), self.before[1].copy()
         self.best = tables.best[first:last].astype(np.int64)
 
@@ -129,6 +138,9 @@ class _Slice:
             self._decide(np.unique(np.concatenate(touched)))
         if trial.redecide:
             self._decide(everything)
+        differing = trial.differing.get(self.tables.family)
+        if differing is not None:
+            self._decide(self.tables.rows_under(differing, self.first, self.last) - self.first)
         return self._outlook(verdicts)
 
     def _judge(self) -> Iterator[Verdicts]:
@@ -143,25 +155,27 @@ class _Slice:
         """`FamilyRib.settle` for the slice."""
         if not len(rows):
             return
-        for at, intent in self.tables.by_intent(rows + self.first):
+        overrides = self.tables.overrides
+        if self.trial.overrides is not None:
+            overrides = self.trial.overrides.get(self.tables.family)
+        for at, intent in self.tables.by_intent(rows + self.first, overrides):
             self._decide_alike(rows.take(at), intent)
 
     def _decide_alike(self, rows: Ids, intent: Intent | None) -> None:
         rib, trial = self.rib, self.trial
         current = self.best.take(rows)
         outcome = decide_rows(rows, self.sources, rib.attributes, trial.reach, trial.options, current, intent)
+        self.words[rows], self.best[rows] = 0, outcome.best
         if intent is not None and intent.kind is OverrideKind.BLACKHOLE:
-            self.best[rows] = outcome.best  # the group of no members stays
+            self.active[rows] = np.where(outcome.best != 0, DROPPED, 0)
             return
-        self.words[rows] = 0
         for place, column in enumerate(outcome.words[: self.words.shape[1]]):
             self.words[rows, place] = column
-        self.active[rows], self.best[rows] = outcome.active, outcome.best
+        self.active[rows] = outcome.active
 
     def _outlook(self, verdicts: list[Verdicts]) -> Outlook:
         words, active = self.before
         rows: Ids = np.flatnonzero((words != self.words).any(axis=1) | (active != self.active))
-        best: Words = self.tables.best[self.first : self.last].take(rows)
         return Outlook(
             self.tables.family,
             verdicts,
@@ -169,6 +183,4 @@ class _Slice:
             self.group.take(rows),
             self.words[rows],
             self.active.take(rows),
-            best.astype(np.int64),
-            self.best.take(rows),
         )

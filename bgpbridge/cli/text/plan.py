@@ -19,6 +19,7 @@ def plan_text(plan: Json) -> list[str]:
     parts = [
         [f"{plan['file']} would, by `bgpbridge reload`:", ""],
         list(_peers(plan)),
+        list(_overrides(plan["overrides"])),
         [line for routes in plan["routes"] for line in _routes(routes)],
         [line for table in plan["tables"] for line in _table(table)],
         _groups(plan["groups"]),
@@ -50,6 +51,19 @@ def _what(peer: Json) -> str:
     if peer["change"] != "changed":
         words.append({"added": "what it will send is not known", "removed": "its routes go"}[peer["change"]])
     return f": {'; '.join(words)}"
+
+
+def _overrides(overrides: Json) -> Iterator[str]:
+    """What comes or is another, and what goes."""
+    if not (overrides["come"] or overrides["go"]):
+        return
+    for key, sign in (("come", "+"), ("go", "-")):
+        for text in overrides[f"{key}_examples"]:
+            yield SHADES[sign](f"{sign} override {text}")
+        more = overrides[key] - len(overrides[f"{key}_examples"])
+        if more:
+            yield SHADES[sign](f"{sign} {counted(more, 'more override')}")
+    yield ""
 
 
 def _routes(routes: Json) -> Iterator[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -14,8 +15,11 @@ from hypothesis import strategies as st
 from bgpbridge.errors import DocumentError
 from bgpbridge.pipeline import plan_routes, plan_table
 from bgpbridge.pipeline.plan import plan
+from bgpbridge.policy.override_schema import OverrideText
 from bgpbridge.rib import trial
-from bgpbridge.types import Family
+from bgpbridge.rib.groups import BLACKHOLE
+from bgpbridge.rpki.vrps import Vrp, VrpTable
+from bgpbridge.types import Family, Prefix
 from bgpbridge.wire.attributes import encode_attribute
 
 NETS = [f"203.0.{number}.0/24" for number in range(6)] + ["198.51.100.0/25", "2001:db8:a::/48", "2001:db8:b::/56"]
@@ -26,12 +30,25 @@ TERMS = {
     "tag": "{term: tag, set: {communities: {add: ['65000:1']}}, then: next}",
     "med": "{term: med, set: {med: 5}, then: next}",
     "heavy": "{term: heavy, match: {prefix: ['198.51.100.0/24 or-longer']}, set: {weight: 9}, then: accept}",
+    "invalid": "{term: invalid, match: {rpki: invalid}, then: reject, reason: RPKI}",
+    "valid": "{term: valid, match: {rpki: valid}, set: {local_pref: 150}, then: next}",
     "rest": "{term: rest, then: accept}",
 }
+GROUPS = {"both": ["a", "b", "10.0.1.3"], "far": ["10.0.2.77", "2001:db8:2::77", "c"]}
+VRPS = [
+    Vrp(Prefix.parse("203.0.0.0/23"), 24, 65001),
+    Vrp(Prefix.parse("203.0.2.0/24"), 24, 64600),
+    Vrp(Prefix.parse("2001:db8:a::/48"), 48, 65002),
+]
 
 
-def policy(terms):
-    return f"policies: {{p: {{terms: [{', '.join(TERMS[name] for name in terms)}]}}}}\n"
+def policy(terms, overrides=(), peers="abc"):
+    """Groups and overrides name no peer that there is not."""
+    groups = {name: [one for one in members if one in peers or len(one) > 1] for name, members in GROUPS.items()}
+    there = [one for one in overrides if not any(f"peer: {name}" in one for name in set("abc") - set(peers))]
+    listed = "".join(f"  - {{{one}, owner: o, reason: r}}\n" for one in there)
+    text = f"policies: {{p: {{terms: [{', '.join(TERMS[name] for name in terms)}]}}}}\n"
+    return f"{text}sets: {{next_hop_groups: {json.dumps(groups)}}}\noverrides:\n{listed}" if listed else text
 
 
 def foretell(world, file=None):
@@ -44,8 +61,8 @@ def text_of(world, peers, **more):
     return sys.modules[type(world).__module__].text_of(peers, **more)
 
 
-def write(world, peers, *, terms=("rest",), **more):
-    (world.folder / "p.yaml").write_text(policy(terms))
+def write(world, peers, *, terms=("rest",), overrides=(), **more):
+    (world.folder / "p.yaml").write_text(policy(terms, overrides, peers))
     (world.folder / "bgpbridge.yaml").write_text(text_of(world, peers, policies="[p.yaml]", **more))
 
 
@@ -80,7 +97,9 @@ def table(world):
     for family, tables in rib.families.items():
         for row in range(1, tables.top + 1):
             group = int(tables.group[row])
-            if group:
+            if group == BLACKHOLE:
+                found[family, str(tables.prefixes.prefix(row))] = ("(dropped)", [], [])
+            elif group:
                 active, backup = rib.groups[group]
                 ways = [
                     [(world.bridge.peers.name(m.peer), str(rib.next_hops[m.next_hop].address), m.weight) for m in part]
@@ -142,6 +161,26 @@ PEERS = st.dictionaries(
     st.sampled_from(["", ", import: p", ", import: p", ", import: null", ", weight: 7", ", weight: 3, import: p"]),
     min_size=1,
 )
+TARGETS = st.sampled_from(
+    ["peer: a", "peer: b", "peer: c", "next_hop: 10.0.1.2", "next_hop: 10.0.2.77", "group: both", "group: far"]
+)
+
+
+@st.composite
+def intents(draw):
+    """What an override does, and to which family it can do that."""
+    kind, target = draw(st.sampled_from(["pin", "pin", "prefer", "weight", "blackhole", "reject"])), draw(TARGETS)
+    more = {"prefer": ", local_pref: 170", "weight": ", weight: 8"}.get(kind, "")
+    both = kind == "blackhole" or "next_hop" not in target
+    if kind == "blackhole" or (kind == "reject" and draw(st.booleans())):
+        return f"{kind}: true", both or kind == "reject"
+    return f"{kind}: {{{target}{more}}}", both
+
+
+SCOPES = [*NETS[:3], "0.0.0.0/0 or-longer", "203.0.0.0/22 or-longer", "::/0 or-longer", NETS[-2]]
+OVERRIDES = st.dictionaries(st.sampled_from(SCOPES), intents(), max_size=3).map(
+    lambda found: tuple(f"prefix: '{net}', {does}" for net, (does, both) in found.items() if both or ":" not in net)
+)
 DECISION = st.sampled_from(
     ["{}", "{}", "{backups: 0}", "{multipath: {ebgp: 2, relax: true}}", "{prefer_oldest: true}", "{med: always}"]
 )
@@ -149,7 +188,11 @@ DECISION = st.sampled_from(
 
 @pytest.mark.parametrize("size", [3, 4096])
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(said=ROUTES, old=st.tuples(PEERS, POLICY, DECISION), new=st.tuples(PEERS, POLICY, DECISION))
+@given(
+    said=ROUTES,
+    old=st.tuples(PEERS, POLICY, DECISION, OVERRIDES),
+    new=st.tuples(PEERS, POLICY, DECISION, OVERRIDES),
+)
 def test_what_is_foretold_comes_true(worlds, size, said, old, new):
     with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory() as folder:
         patch.setattr(trial, "SLICE", size)
@@ -163,7 +206,9 @@ def test_what_is_foretold_comes_true(worlds, size, said, old, new):
 
 
 def _come_true(world, said, old, new):
-    write(world, {"a": "", "b": "", "c": ""} | old[0], terms=old[1], decision=old[2])
+    world.xdp.groups[BLACKHOLE], world.kernel.groups[BLACKHOLE] = [], []
+    world.bridge.judge.vrps = VrpTable.of(VRPS)
+    write(world, {"a": "", "b": "", "c": ""} | old[0], terms=old[1], decision=old[2], overrides=old[3])
     reload(world)
     for name in "abc":
         world.up(name)
@@ -176,7 +221,7 @@ def _come_true(world, said, old, new):
     before, verdicts_before, commit = table(world), verdicts(world), world.bridge.log.number
     groups = world.bridge.rib.groups
     used_before = {number for number in groups.ids() if groups.refs[number]}
-    write(world, new[0], terms=new[1], decision=new[2])
+    write(world, new[0], terms=new[1], decision=new[2], overrides=new[3])
     report = foretell(world)
     assert (table(world), verdicts(world), world.bridge.log.number) == (before, verdicts_before, commit)
     assert (report.commit, report.commits_meanwhile, report.warnings) == (commit, 0, ())
@@ -241,6 +286,55 @@ def test_another_configuration(three, tmp_path):
     assert (ipv4.lost, ipv4.moved, ipv4.routes_after) == (1, 2, 2)
     assert {(move.before, move.after): move.count for move in ipv4.moves} == {("a", "b"): 2, ("a", ""): 1}
     assert ipv4.moved_examples[0].text == "a via 10.0.1.2 -> b via 10.0.2.2"
+
+
+def test_overrides_of_a_file(three):
+    pins = [f"prefix: {NETS[0]}, pin: {{peer: b}}", f"prefix: {NETS[1]}, pin: {{next_hop: 10.0.2.77}}"]
+    more = [f"prefix: {NETS[2]}, blackhole: true", "prefix: 203.0.4.0/22 or-longer, reject: true"]
+    (three.folder / "p.yaml").write_text(policy(["rest"], [*pins, *more]))
+    report = foretell(three)
+    assert (report.changes, report.overrides.come, report.overrides.go) == (True, 4, 0)
+    assert report.overrides.come_examples[0].startswith(f"{NETS[0]}: pin to peer b (")
+    assert [(example.prefix, example.text) for example in report.tables[0].moved_examples] == [
+        (NETS[0], "a via 10.0.1.2 -> b via 10.0.2.2 (pinned)"),
+        (NETS[1], "a via 10.0.1.2 -> (override) via 10.0.2.77 (pinned)"),
+        (NETS[2], "a via 10.0.1.2 -> dropped"),
+    ]
+    assert {move.after for move in report.tables[0].moves} == {"b", "(override)", "(dropped)"}
+    assert report.tables[0].lost == 0
+
+
+def test_a_conflict_with_one_given_at_run_time_is_told_as_reload_tells_it(three):
+    given = {"prefix": NETS[0], "pin": {"peer": "b"}, "owner": "o", "reason": "r"}
+    three.bridge.overrides.add(OverrideText.model_validate(given), "command")
+    three.finish()
+    assert not foretell(three).changes
+    (three.folder / "p.yaml").write_text(policy(["rest"], [f"prefix: {NETS[0]}, reject: true"]))
+    with pytest.raises(DocumentError) as foretold:
+        foretell(three)
+    with pytest.raises(DocumentError) as refused:
+        reload(three)
+    assert str(foretold.value) == str(refused.value)
+    assert "o1, command: pin to peer b" in str(foretold.value)
+
+
+def test_the_next_hop_of_a_foretold_pin_is_not_collected_meanwhile(three, monkeypatch):
+    monkeypatch.setattr(trial, "SLICE", 1)
+    (three.folder / "p.yaml").write_text(policy(["rest"], [f"prefix: {NETS[1]}, pin: {{next_hop: 10.0.2.77}}"]))
+
+    async def both():
+        running = asyncio.ensure_future(plan(three.bridge, None))
+        while not running.done():
+            await asyncio.sleep(0)
+            for _ in three.bridge.rib.collect():
+                pass
+        return await running
+
+    (example,) = asyncio.run(both()).tables[0].moved_examples
+    assert example.text.endswith("(override) via 10.0.2.77 (pinned)")
+    for _ in three.bridge.rib.collect():
+        pass
+    assert all(str(three.bridge.rib.next_hops[n].address) != "10.0.2.77" for n in three.bridge.rib.next_hops.ids())
 
 
 def test_a_limit_on_accepted_routes_that_would_be_passed(three):
