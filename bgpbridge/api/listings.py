@@ -5,41 +5,65 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
 
+from bgpbridge.api.errors import RequestError
 from bgpbridge.api.parameters import flag, number, optional, read_family, read_prefix
 from bgpbridge.api.streams import hear, send
 from bgpbridge.api.table import JSON, Call
 from bgpbridge.feed.capture import Tap
 from bgpbridge.feed.frames import SessionUp
+from bgpbridge.view.groups import groups
 from bgpbridge.view.plain import plain
 from bgpbridge.view.routes import Filter, routes
 
-__all__ = ["EVENTS_LIMIT", "FOLLOW", "PEER", "ROUTES_PARAMETERS", "list_events", "list_routes", "record"]
+__all__ = ["EVENTS_LIMIT", "FOLLOW", "PEER", "ROUTES_PARAMETERS", "list_events", "list_groups", "list_routes", "record"]
 
 LISTENS_S = 2.0
+FIRST = "0"
 PEER = optional("peer", str, "Of this peer alone")
 WITHIN = optional("prefix", read_prefix, "Of this prefix and all inside", examples=["192.0.2.0/24"])
 FAMILY = optional("family", read_family, "Of this address family", enum=["ipv4", "ipv6"])
 BEST = flag("best", "Those that carry traffic")
 REJECTED = flag("rejected", "Those that policy refused")
 OVERRIDDEN = flag("overridden", "Those of prefixes that an override decides on")
-LIMIT = number("limit", 100, "The most to list; 0 for all")
-ROUTES_PARAMETERS = (PEER, WITHIN, FAMILY, BEST, REJECTED, OVERRIDDEN, LIMIT)
+MOST = 10_000  # routes in one answer over TCP
+LIMIT = number("limit", 100, f"The most to list; 0 for all, on the control socket alone; else {MOST} at most")
+AFTER = optional(
+    "after",
+    lambda text: text if text == FIRST else read_prefix(text),
+    f"Page by page: {FIRST} for the first page, then the prefix of its last route. A page lists the prefix at which "
+    "the limit is reached whole; an empty one is the last",
+    examples=[FIRST, "192.0.2.0/24"],
+)
+ROUTES_PARAMETERS = (PEER, WITHIN, FAMILY, BEST, REJECTED, OVERRIDDEN, LIMIT, AFTER)
 EVENTS_LIMIT = number("limit", 100, "The most past events to list")
 FOLLOW = flag("follow", "Go on with those to come, a JSON line each")
 
 
 async def list_routes(call: Call) -> web.StreamResponse:
+    """All that pass the filter, or a page of them."""
+    if call.over_tcp and not 0 < call[LIMIT] <= MOST:
+        mend = f"limit={MOST}&after={FIRST}, then after= the last prefix of each answer; or ask on the control socket"
+        raise RequestError(f"limit={call[LIMIT]} is too much over HTTP", expected=f"1 to {MOST}", mend=mend)
+    return await _array(call, routes(call.bridge, _filter(call)))
+
+
+async def list_groups(call: Call) -> web.StreamResponse:
+    """All groups: there may be 30,000."""
+    return await _array(call, groups(call.bridge))
+
+
+async def _array(call: Call, slices: Iterator[list[Any]]) -> web.StreamResponse:
     """A JSON array, written in slices."""
-    found = routes(call.bridge, _filter(call))
     response = web.StreamResponse(headers={"Content-Type": JSON})
     await response.prepare(call.request)
     separator = b"["
-    for part in found:
+    for part in slices:
         if part:
             await send(
                 call.request, response, separator + b",\n".join(json.dumps(plain(view)).encode() for view in part)
@@ -59,6 +83,8 @@ def _filter(call: Call) -> Filter:
         rejected=call[REJECTED],
         overridden=call[OVERRIDDEN],
         limit=call[LIMIT],
+        pages=call[AFTER] is not None,
+        after=call[AFTER] if call[AFTER] != FIRST else None,
     )
 
 

@@ -67,9 +67,7 @@ async def reload(call: Call) -> ReloadReport:
 async def plan(call: Call) -> Plan:
     """What a reload would do. Over TCP only files beside the configuration are read: refusals quote what is in them."""
     file, folder = call[FILE], call.bridge.config.path.parent.resolve()
-    transport = call.request.transport
-    here = transport is not None and isinstance(transport.get_extra_info("sockname"), str)
-    if file is not None and not here and not file.resolve().is_relative_to(folder):
+    if file is not None and call.over_tcp and not file.resolve().is_relative_to(folder):
         raise UsageError(f"{file} is not in {folder}", mend="put it there, or ask on the control socket")
     return await call.reloading.foretell(file)
 

@@ -17,7 +17,7 @@ from bgpbridge.view.audit import AuditView
 from bgpbridge.view.counters import CounterView, counters
 from bgpbridge.view.explain import ExplainView, explain
 from bgpbridge.view.fib import FibView, fib
-from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies, groups
+from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies
 from bgpbridge.view.health import HealthView, health
 from bgpbridge.view.paths import PathsView, WouldView, paths, would
 from bgpbridge.view.peers import PeerView, peer, peers
@@ -64,7 +64,7 @@ SHOWS = (
         ValidityView,
         (ASN, PREFIX),
     ),
-    Route("GET", "/groups", "Next-hop groups", lambda call: groups(call.bridge), list[GroupView]),
+    Route("GET", "/groups", "Next-hop groups, in slices", listings.list_groups, list[GroupView], streams=True),
     Route("GET", "/adjacencies", "Neighbours", lambda call: adjacencies(call.bridge), list[AdjacencyView]),
     Route("GET", "/health", "Checks and BFD", lambda call: health(call.bridge), HealthView),
     Route(

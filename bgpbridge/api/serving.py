@@ -23,6 +23,7 @@ __all__ = ["Guard", "definitions"]
 
 Guard = Callable[[web.Request, Route], Awaitable[None]]
 """Looked at before a call is answered. Raises RequestError."""
+DESCRIBED = "/api/v1/openapi.json over HTTP describes the body"
 BODY_S = 10.0
 ANSWER_S = 120.0  # an audit of full tables, a reload
 
@@ -118,8 +119,8 @@ async def _body(request: web.Request, route: Route) -> Any:
             raise RequestError(f"{route.path} takes no body", expected="an empty one", mend="leave the body out")
         return None
     if request.content_type != JSON:
-        kind = request.content_type
-        raise RequestError(f"a body of type {kind}", expected=JSON, mend=f"send JSON with Content-Type: {JSON}")
+        what, mend = f"a body of type {request.content_type}", f"send JSON with Content-Type: {JSON}"
+        raise RequestError(what, expected=JSON, mend=mend, status=415)
     try:
         data = json.loads(await _read(request))
     except (ValueError, RecursionError) as error:
@@ -128,5 +129,5 @@ async def _body(request: web.Request, route: Route) -> Any:
     if model is None:
         first = problems[0]
         where = f"{dotted(first.path)}: " if first.path else ""
-        raise RequestError(f"{where}{first.problem}", expected=first.expected, mend=first.mend)
+        raise RequestError(f"{where}{first.problem}", expected=first.expected, mend=first.mend or DESCRIBED)
     return model

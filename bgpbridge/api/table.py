@@ -50,6 +50,12 @@ class Call:
     values: Mapping[str, Any] = field(default_factory=dict)
     body: Any = None
 
+    @property
+    def over_tcp(self) -> bool:
+        """True for HTTP: who asks is not root here, and answers are bounded."""
+        transport = self.request.transport
+        return transport is None or not isinstance(transport.get_extra_info("sockname"), str)
+
     def __getitem__(self, parameter: Parameter[T]) -> T:
         return cast("T", self.values[parameter.name])
 

@@ -135,9 +135,8 @@ class FamilyRib:
         self._scratch[rows] = order
         return np.flatnonzero(self._scratch.take(rows) == order)
 
-    def chunks(self, size: int) -> Iterator[tuple[int, int]]:
+    def chunks(self, size: int, first: int = 1) -> Iterator[tuple[int, int]]:
         """Ranges of rows in use, `first <= row < last`; rows that come meanwhile are included."""
-        first = 1
         while first <= self.top:
             yield first, min(first + size, self.top + 1)
             first += size

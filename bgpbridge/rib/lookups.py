@@ -82,7 +82,7 @@ class Path:
 @dataclass(frozen=True, slots=True)
 class RouteFilter:
     """Which paths to list. `within` keeps a prefix and what it covers; `best` those that carry traffic,
-    `overridden` those of prefixes that an override decides on."""
+    `overridden` those of prefixes that an override decides on. `after` begins behind a prefix that is `known`."""
 
     family: Family | None = None
     peer: int | None = None
@@ -90,12 +90,14 @@ class RouteFilter:
     best: bool = False
     rejected: bool = False
     overridden: bool = False
+    after: Prefix | None = None
 
     @property
     def families(self) -> list[Family]:
         """The tables to look into: that of the prefix, where one is given."""
         family = self.within.family if self.within is not None else self.family
-        return [family] if family is not None else list(Family)
+        tables = [family] if family is not None else list(Family)
+        return [one for one in tables if self.after is None or one >= self.after.family]
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,10 +188,12 @@ def explain(rib: Rib, prefix: Prefix) -> Decision:
 
 def routes(rib: Rib, wanted: RouteFilter) -> Iterator[list[Path]]:
     """Paths that pass the filter, in the order of the tables, some `SLICE` at a time. A slice may be empty:
-    much was looked at and nothing found. Prefixes that come while the caller waits are listed too."""
+    much was looked at and nothing found. Prefixes that come while the caller waits are listed too, and all paths of
+    a prefix are in one slice. A prefix keeps its place for as long as the bridge runs: `after` skips none."""
     for family in wanted.families:
-        tables = rib.families[family]
-        for first, last in tables.chunks(SCAN):
+        tables, after = rib.families[family], wanted.after
+        begin = tables.prefixes.row(after) + 1 if after is not None and after.family is family else 1
+        for first, last in tables.chunks(SCAN, begin):
             found: list[Path] = []
             for count, row in enumerate(_rows(rib, tables, wanted, first, last), 1):
                 found += _paths_of(rib, tables, row, wanted)

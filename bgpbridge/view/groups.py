@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bgpbridge.datapath.counters import read_adjacencies
@@ -13,6 +14,7 @@ from bgpbridge.view.paths import group_words
 
 __all__ = ["AdjacencyView", "GroupView", "MemberView", "adjacencies", "group", "groups"]
 
+SLICE = 50  # groups between two waits
 RESERVED = {LOCAL: "punt: left to the kernel", BLACKHOLE: "blackhole: dropped"}
 
 
@@ -59,11 +61,12 @@ class AdjacencyView:
     octets: int
 
 
-def groups(bridge: Bridge) -> list[GroupView]:
-    """All groups that prefixes point at, the most used first."""
+def groups(bridge: Bridge) -> Iterator[list[GroupView]]:
+    """All groups, the most used first, in slices of a few milliseconds; one that goes meanwhile is left out."""
     table = bridge.rib.groups
     used = sorted(table.ids(), key=lambda number: (-int(table.refs[number]), number))
-    return [group(bridge, number) for number in used]
+    for first in range(0, len(used), SLICE):
+        yield [group(bridge, number) for number in used[first : first + SLICE] if number in table]
 
 
 def group(bridge: Bridge, number: int) -> GroupView:

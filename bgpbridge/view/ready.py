@@ -28,10 +28,12 @@ class ReadyCheck:
 
 @dataclass(frozen=True, slots=True)
 class ReadyView:
-    """All conditions, and whether all hold."""
+    """All conditions, and whether all hold. `warnings` are for an operator and make nothing unready: traffic flows as
+    well as it did before them."""
 
     ready: bool
     checks: tuple[ReadyCheck, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def ready(bridge: Bridge, exclude: Iterable[str] = ()) -> ReadyView:
@@ -39,7 +41,7 @@ def ready(bridge: Bridge, exclude: Iterable[str] = ()) -> ReadyView:
     left_out = frozenset(exclude)
     checks = [(name, check(bridge)) for name, check in CHECKS.items() if name not in left_out]
     views = tuple(ReadyCheck(name, not missing, missing) for name, missing in checks)
-    return ReadyView(all(view.ready for view in views), views)
+    return ReadyView(all(view.ready for view in views), views, tuple(bridge.rpki.alarms()))
 
 
 def _adoption(bridge: Bridge) -> str:

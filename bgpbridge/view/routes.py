@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from bgpbridge.errors import AbsentError
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PolicyVerdict
@@ -54,7 +55,8 @@ class Judged(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which routes. `prefix` alone is that prefix and all inside; `limit` 0 means all."""
+    """Which routes. `prefix` alone is that prefix and all inside; `limit` 0 means all. `pages`: those after prefix
+    `after` (None: from the first on), and all paths of the prefix at which the limit is reached."""
 
     peer: str | None = None
     prefix: Prefix | None = None
@@ -63,6 +65,8 @@ class Filter:
     rejected: bool = False
     overridden: bool = False
     limit: int = 100
+    pages: bool = False
+    after: Prefix | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +87,24 @@ class RouteView:
 
 def routes(bridge: Bridge, wanted: Filter) -> Iterator[list[RouteView]]:
     """Routes in the order of the tables, in slices of a few milliseconds, empty ones among them: between two of
-    them a caller lets routing go on. Raises UsageError at once for a peer that is not there."""
+    them a caller lets routing go on. Raises UsageError at once for a peer or prefix that is not there."""
     peer = bridge.peers_by_name(wanted.peer).index if wanted.peer is not None else None
-    of_rib = RouteFilter(wanted.family, peer, wanted.prefix, wanted.best, wanted.rejected, wanted.overridden)
-    return _views(bridge, lookups.routes(bridge.rib, of_rib), wanted.limit)
+    if wanted.after is not None and not lookups.known(bridge.rib, wanted.after):
+        raise AbsentError(f"no peer has sent {wanted.after}", mend="begin again with the first page")
+    of_rib = RouteFilter(
+        wanted.family, peer, wanted.prefix, wanted.best, wanted.rejected, wanted.overridden, wanted.after
+    )
+    return _views(bridge, lookups.routes(bridge.rib, of_rib), wanted.limit, whole=wanted.pages)
 
 
-def _views(bridge: Bridge, slices: Iterator[list[Path]], limit: int) -> Iterator[list[RouteView]]:
+def _views(bridge: Bridge, slices: Iterator[list[Path]], limit: int, *, whole: bool) -> Iterator[list[RouteView]]:
     left = limit
     for paths in slices:
-        yield [route_view(bridge, path) for path in (paths[:left] if limit else paths)]
-        left -= len(paths)
+        count = min(left, len(paths)) if limit else len(paths)
+        while whole and 0 < count < len(paths) and paths[count].prefix == paths[count - 1].prefix:
+            count += 1
+        yield [route_view(bridge, path) for path in paths[:count]]
+        left -= count
         if limit and left <= 0:
             return
 
