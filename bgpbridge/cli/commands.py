@@ -31,13 +31,21 @@ class Command(click.Command):
 
 class Commands(click.Group):
     """A group in the order of definition. `lazy` names commands as `module:attribute`, each with the line that the
-    list of commands shows: their modules import much that other commands do not need."""
+    list of commands shows: their modules import much that other commands do not need. `sections` puts the list under
+    headings; what none of them names stands in the last one."""
 
     command_class = Command
 
-    def __init__(self, name: str | None, *, lazy: dict[str, tuple[str, str]] | None = None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        name: str | None,
+        *,
+        lazy: dict[str, tuple[str, str]] | None = None,
+        sections: dict[str, tuple[str, ...]] | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(name, **{"epilog": EXIT_CODES, **kwargs})
-        self._lazy = lazy or {}
+        self._lazy, self._sections = lazy or {}, sections or {"Commands": ()}
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """As they were defined, the lazy ones behind."""
@@ -55,9 +63,13 @@ class Commands(click.Group):
         """The list, without importing what is lazy."""
         own = {name: command.get_short_help_str(100) for name, command in self.commands.items()}
         lines = {**own, **{name: line for name, (_, line) in self._lazy.items()}}
-        rows = [(name, lines[name]) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        named = {name for names in self._sections.values() for name in names}
+        others = [name for name in self.list_commands(ctx) if name not in named]
+        width, last = max(map(len, lines), default=0), list(self._sections)[-1]
+        for heading, names in self._sections.items():
+            rows = [(name.ljust(width), lines[name]) for name in (*names, *(others if heading == last else ()))]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 def _with_epilog(command: click.Command) -> click.Command:

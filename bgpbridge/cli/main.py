@@ -50,8 +50,20 @@ LAZY = {
 }
 
 
+SECTIONS = {
+    "To set up": ("doctor", "check", "schema", "run", "pipe", "clear", "completion"),
+    "To look": ("status", "top", "peers", "events", "counters", "health", "paths", "rpki"),
+    "To find out why": ("explain", "route", "routes", "fib", "groups", "adjacencies", "audit"),
+    "To change": ("plan", "reload", "override", "off", "on"),
+    "To try out": ("record", "replay", "lab"),
+}
+
+
 @click.group(
-    cls=Commands, lazy=LAZY, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110}
+    cls=Commands,
+    lazy=LAZY,
+    sections=SECTIONS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.option(
     "-s",

@@ -100,7 +100,23 @@ def test_help_lists_all_commands_without_importing_the_heavy_ones(bgpbridge, gol
         "events",
         "plan",
         "top",
+        "override",
+        "override add",
+        "override list",
+        "override remove",
+        "paths",
+        "health",
+        "rpki",
     ],
 )
 def test_help_of_a_command(bgpbridge, golden, command):
-    golden(f"help-{command}", bgpbridge(command, "--help").out)
+    golden(f"help-{command.replace(' ', '-')}", bgpbridge(*command.split(), "--help").out)
+
+
+def test_every_command_stands_in_one_section_of_the_help():
+    import click
+
+    from bgpbridge.cli.main import SECTIONS, cli
+
+    named = [name for names in SECTIONS.values() for name in names]
+    assert sorted(named) == sorted(cli.list_commands(click.Context(cli)))
