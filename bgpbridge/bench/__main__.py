@@ -1,8 +1,8 @@
 """`python -m bgpbridge.bench`: measures, keeps the records, shows them, and writes the page.
 
-decode | policy | load | update | failover | idle    one suite
-all (or nothing)                                     every suite, then the page
-page                                                 docs/benchmarks.md and README.md from the records
+decode | policy | load | update | failover | enrichment | idle    one suite
+all (or nothing)                                                  every suite, then the page
+page                                                              docs/benchmarks.md and README.md from the records
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bgpbridge.bench import decode, failover, idle, load, machine, policy, records, update
+from bgpbridge.bench import decode, enrichment, failover, idle, load, machine, policy, records, update
 from bgpbridge.bench.driver import Bench, measure
 from bgpbridge.bench.page import write_pages
 from bgpbridge.bench.plan import Plan, Tell
@@ -29,7 +29,8 @@ from bgpbridge.lab.interrupts import interruptible
 from bgpbridge.lab.topology import Daemon
 
 SWITCH_S = 0.0002  # a tester's thread gives the processor back to the prober this soon
-ON_RIG: dict[str, Bench[Any]] = {bench.name: bench for bench in (load.BENCH, update.BENCH, failover.BENCH, idle.BENCH)}
+BENCHES: tuple[Bench[Any], ...] = (load.BENCH, update.BENCH, failover.BENCH, enrichment.BENCH, idle.BENCH)
+ON_RIG = {bench.name: bench for bench in BENCHES}
 ALONE = {"decode": (decode.measure, decode.NOTE), "policy": (policy.measure, policy.NOTE)}
 NAMES = (*ON_RIG, *ALONE)
 
@@ -65,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bgpbridge.bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", nargs="?", default="all", choices=[*NAMES, "all", "page"])
-    parser.add_argument("--quick", action="store_true", help="one run, under 3 minutes for all; shown, not kept")
+    parser.add_argument("--quick", action="store_true", help="one run, under 5 minutes for all; shown, not kept")
     parser.add_argument("--runs", type=int, default=0, help="how often each subject takes its turn (3)")
     parser.add_argument("--subjects", default="bgpbridge,bird,frr", help="who is measured, in this order")
     return parser
@@ -75,7 +76,7 @@ def _measured(name: str, plan: Plan, tell: Tell) -> Suite:
     """One suite, on a rig of its own."""
     before = machine.load_average()
     if name in ON_RIG:
-        with rig() as place:
+        with rig(wired=ON_RIG[name].wired) as place:
             rows = measure(ON_RIG[name], place, plan, tell)
         note = ON_RIG[name].note(plan)
     else:

@@ -51,13 +51,16 @@ class Stand:
 @dataclass(frozen=True, slots=True)
 class Bench(Generic[Case]):
     """A suite. `cases` gives what is announced, `one` measures a turn, `note` says how to the page, `timeout_s` is
-    what a missing figure took at least."""
+    what a missing figure took at least. `configured` gives a configuration that is the case's own; `wired` asks for a
+    rig with a wire in uplink a."""
 
     name: str
     timeout_s: float
     cases: Callable[[Plan], Iterable[Case]]
     one: Callable[[Stand, Case], Sequence[Figure]]
     note: Callable[[Plan], str]
+    configured: Callable[[Daemon, Case], str] | None = None
+    wired: bool = False
 
 
 def whole_table(plan: Plan) -> list[Feed]:
@@ -70,7 +73,8 @@ def measure(bench: Bench[Case], place: Rig, plan: Plan, tell: Tell) -> tuple[Row
     results = Results(bench.timeout_s)
     for case in bench.cases(plan):
         for run, daemon in plan.turns():
-            with running(place, daemon) as subject, Prober(place) as prober:
+            text = bench.configured(daemon, case) if bench.configured else ""
+            with running(place, daemon, text) as subject, Prober(place) as prober:
                 figures = bench.one(Stand(place, subject, prober, plan), case)
             for figure in figures:
                 results.add(daemon, figure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bgpbridge.bench.records import OURS, Suite
+from bgpbridge.bench.records import OURS, Row, Suite
 from bgpbridge.bench.terminal import digits, subjects_of, table_of
 from bgpbridge.errors import LabError
 
@@ -20,11 +20,16 @@ CHOSEN = (
     ("one UPDATE at 1,000/s, p50", "the same at 1,000 UPDATE/s, p50"),
     ("session lost, 100,000 prefixes: last", "session lost, 100,000 prefixes: the last has moved"),
     ("uplink lost, 100,000 prefixes: last", "uplink lost, 100,000 prefixes: the last has moved"),
+    ("silent blackhole, BFD: last", "silent blackhole behind a live link, BFD 3 x 50 ms"),
+    ("silent blackhole, no BFD: last", "the same without BFD (ours: ICMP check; others: hold timer 9 s)"),
+    ("latency +50 ms: last", "latency +50 ms on the better uplink (ours: probes)"),
+    ("brown-out, 20% loss: last", "20% loss on the better uplink (ours: probes)"),
 )
 TITLES = {
     "load": "A whole table",
     "update": "One UPDATE",
     "failover": "A lost path",
+    "enrichment": "A way that fails or turns bad",
     "idle": "At rest",
     "decode": "Decode",
     "policy": "Import policy",
@@ -76,14 +81,20 @@ def block(suites: Sequence[Suite]) -> str:
             cells = []
             for subject in (OURS, *peers):
                 row = found.get(subject)
-                median = row.median if row else None
-                cells.append(f"{digits(median)} {row.unit}" if row and median is not None else "too late")
+                cells.append(_cell(row))
             lines.append(_line([words, *cells]))
     names = {"bird": "BIRD", "frr": "FRR"}
     head = _line(["measured by `make bench`", OURS, *[names.get(peer, peer) for peer in peers]])
     where = f"{suites[0].machine.get('processors', '')}; load average up to {_busiest(suites)} while it was measured"
     rule = _line(["---", *["---:"] * (len(peers) + 1)])
     return "\n".join([head, rule, *lines, "", f"({where}; more in [docs/benchmarks.md](docs/benchmarks.md))"])
+
+
+def _cell(row: Row | None) -> str:
+    """A median with its unit; what did not end says for how long it was watched."""
+    if row is None or row.median is None:
+        return f"not in {row.timeout_s:.0f} s" if row and row.timeout_s else "too late"
+    return f"{digits(row.median)} {row.unit}"
 
 
 def _line(cells: Sequence[str]) -> str:

@@ -5,7 +5,9 @@
               └── eth2 ── uplink b, AS 64602 ──┘
 
 bgpbridge, BIRD and FRR run on `edge` one after the other: the same namespaces, the same peers, the same octets.
-The far side is one namespace with both uplinks, so one socket there sees which way each packet came.
+The far side is one namespace with both uplinks, so one socket there sees which way each packet came. A rig that is
+`wired` has a node in the cable of uplink a that loses and delays frames as it is told (`lab.shaper`), while the
+carrier stays up at both ends.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import yaml
 
 from bgpbridge.bench.feeds import Origin
 from bgpbridge.bench.tester import Router, Tester
-from bgpbridge.lab import namespaces, runner
+from bgpbridge.lab import namespaces, runner, shaper
 from bgpbridge.lab.state import Lab
 from bgpbridge.lab.topology import Bind, Daemon, Node
 from bgpbridge.types import Family, IPAddress
@@ -59,7 +61,7 @@ topology:
         - ip route add local 0.0.0.0/1 dev lo table main
         - ip route add local 128.0.0.0/1 dev lo table main
         - ip -6 route add local 2000::/3 dev lo table main
-  links:
+{wire}  links:
     - type: veth
       endpoints:
         - {{node: source, interface: eth1, ipv4: 10.0.3.2/24, ipv6: "2001:db8:2::2/64"}}
@@ -67,11 +69,17 @@ topology:
     - type: veth
       endpoints:
         - {{node: edge, interface: eth1, ipv4: 10.0.1.1/24, ipv6: "2001:db8:a::1/64"}}
-        - {{node: far, interface: eth1, ipv4: 10.0.1.2/24, ipv6: "2001:db8:a::2/64"}}
+{between}        - {{node: far, interface: eth1, ipv4: 10.0.1.2/24, ipv6: "2001:db8:a::2/64"}}
     - type: veth
       endpoints:
         - {{node: edge, interface: eth2, ipv4: 10.0.2.1/24, ipv6: "2001:db8:b::1/64"}}
         - {{node: far, interface: eth2, ipv4: 10.0.2.2/24, ipv6: "2001:db8:b::2/64"}}
+"""
+WIRE = "    wire: {env: {BGPBRIDGE_NODE: wire}}\n"
+THROUGH_WIRE = """        - {node: wire, interface: eth1}
+    - type: veth
+      endpoints:
+        - {node: wire, interface: eth2}
 """
 
 
@@ -120,14 +128,15 @@ class Rig:
     lab: Lab
     folder: Path
 
-    def start(self, daemon: Daemon, configuration: str, name: str = "") -> str:
-        """Start a daemon on the edge with a configuration; its node name. Raises LabError with its last words."""
+    def start(self, daemon: Daemon, configuration: str, name: str = "", beside: str = "edge") -> str:
+        """Start a daemon on the edge, or in the namespace of another node, with a configuration; its node name. Raises
+        LabError with its last words."""
         name = name or str(daemon)
         files = {Daemon.BGPBRIDGE: "bgpbridge.yaml", Daemon.FRR: "frr.conf", Daemon.BIRD: "bird.conf"}
         target = f"/etc/{daemon}/{files[daemon]}"
         path = self.folder / f"{name}.conf"
         path.write_text(configuration)
-        runner.start_daemon(self.lab, Node(name, 9, daemon, binds=(Bind(path, target),)), "edge")
+        runner.start_daemon(self.lab, Node(name, 9, daemon, binds=(Bind(path, target),)), beside)
         return name
 
     def stop(self, name: str) -> None:
@@ -148,12 +157,21 @@ class Rig:
         """Pull an uplink's cable at its far end, or put it back."""
         namespaces.set_link(self.inside("far"), uplink(letter).interface, up=up)
 
+    def shape(self, **wanted: float | str) -> None:
+        """What the wire of a `wired` rig does from now on to frames of both directions (`lab.shaper.change`)."""
+        shaper.change(self.lab.node_folder("wire") / "shaper.sock", **wanted)
+
+    def cut_wire(self, *, cut: bool) -> None:
+        """The cable between the edge and the wire: the edge sees its carrier go."""
+        namespaces.set_link(self.inside("wire"), "eth1", up=not cut)
+
 
 @contextlib.contextmanager
-def rig(name: str = "") -> Iterator[Rig]:
+def rig(name: str = "", *, wired: bool = False) -> Iterator[Rig]:
     """The rig for the time of a block; nothing is left of it afterwards, daemons included."""
+    wire = {"wire": WIRE, "between": THROUGH_WIRE} if wired else {"wire": "", "between": ""}
     with tempfile.TemporaryDirectory(prefix="bgpbridge-rig-") as folder:
         path = Path(folder) / "rig.clab.yml"
-        path.write_text(TOPOLOGY.format(name=name or f"rig{os.getpid()}x{next(NUMBERS)}"))
+        path.write_text(TOPOLOGY.format(name=name or f"rig{os.getpid()}x{next(NUMBERS)}", **wire))
         with runner.running(path) as lab:
             yield Rig(lab, Path(folder))

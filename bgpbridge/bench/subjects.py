@@ -20,7 +20,7 @@ from bgpbridge.errors import LabError
 from bgpbridge.lab import processes
 from bgpbridge.lab.topology import Daemon
 
-__all__ = ["SUBJECTS", "Subject", "running"]
+__all__ = ["SUBJECTS", "Subject", "configuration", "running"]
 
 SUBJECTS: Final = (Daemon.BGPBRIDGE, Daemon.BIRD, Daemon.FRR)
 PROTOCOLS: Final = {Daemon.BGPBRIDGE: "203", Daemon.BIRD: "bird", Daemon.FRR: "bgp"}
@@ -33,6 +33,7 @@ protocol bgp up_{letter} {{
   neighbor {theirs} as {peer};
   passive on; error wait time 1, 1; connect delay time 1;
   ipv4 {{ import all; export none; }};
+  {more}
 }}
 """
 BIRD = """
@@ -45,6 +46,7 @@ FRR_PEER = """ neighbor {theirs} remote-as {peer}
  neighbor {theirs} passive
  neighbor {theirs} advertisement-interval 0
  neighbor {theirs} route-map nothing out
+ {more}
 """
 FRR = """frr defaults traditional
 route-map nothing deny 10
@@ -55,16 +57,20 @@ router bgp {asn}
 """
 
 
-def configuration(daemon: Daemon) -> str:
-    """What a subject is started with."""
+def configuration(daemon: Daemon, whole: str = "", each: str = "") -> str:
+    """What a subject is started with; for BIRD and FRR `whole` goes before it and `each` to every peer, with `{theirs}`
+    for the peer's address."""
     if daemon is Daemon.BGPBRIDGE:
         return bridge_config()
-    whole, each = (BIRD, BIRD_PEER) if daemon is Daemon.BIRD else (FRR, FRR_PEER)
+    frame, peer = (BIRD, BIRD_PEER) if daemon is Daemon.BIRD else (FRR, FRR_PEER)
     ups = {letter: uplink(letter) for letter in "ab"}
     peers = [
-        each.format(letter=letter, ours=up.ours, theirs=up.theirs, asn=ASN, peer=up.asn) for letter, up in ups.items()
+        peer.format(
+            letter=letter, ours=up.ours, theirs=up.theirs, asn=ASN, peer=up.asn, more=each.format(theirs=up.theirs)
+        )
+        for letter, up in ups.items()
     ]
-    return whole.format(asn=ASN, peers="".join(peers))
+    return whole + frame.format(asn=ASN, peers="".join(peers))
 
 
 @dataclass(slots=True)
@@ -113,9 +119,10 @@ class Subject:
 
 
 @contextlib.contextmanager
-def running(place: Rig, daemon: Daemon) -> Iterator[Subject]:
-    """A subject for the time of a block; of its processes, routes and pins nothing is left."""
-    name = place.start(daemon, configuration(daemon))
+def running(place: Rig, daemon: Daemon, text: str = "") -> Iterator[Subject]:
+    """A subject for the time of a block, with a configuration `text` of its own where one is given; of its processes,
+    routes and pins nothing is left."""
+    name = place.start(daemon, text or configuration(daemon))
     try:
         yield Subject(place, daemon)
     finally:

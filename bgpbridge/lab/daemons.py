@@ -26,6 +26,7 @@ __all__ = ["Plan", "Program", "plan"]
 FRR = Path("/usr/lib/frr")
 # Started when the node binds no `daemons` file; those of them that its configuration does not need stay away.
 FRR_BY_LINE = {
+    "bfdd": r"bfd\s*$",
     "bgpd": r"router bgp\b",
     "ospfd": r"router ospf\b",
     "ospf6d": r"router ospf6\b",
@@ -84,7 +85,8 @@ def _frr(node: Node, folder: Path) -> Plan:
             name,
             (str(FRR / name), "-f", str(empty), "-i", str(folder / f"{name}.pid"), "-z", str(zserv))
             + ("-P", "0", "--vty_socket", str(folder), "--log", "stdout", "--log-level", "informational")
-            + (("-s", "90000000") if name == "zebra" else ()),
+            + (("-s", "90000000") if name == "zebra" else ())
+            + (("--bfdctl", str(folder / "bfdd.sock")) if name == "bfdd" else ()),
             zserv if name == "zebra" else folder / f"{name}.vty",
         )
         for name in frr_daemons(read_text(config), _text(node.bound("/etc/frr/daemons")))

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from bgpbridge.bench import enrichment
 from bgpbridge.bench.__main__ import NAMES, ON_RIG, _parser
+from bgpbridge.bench.guards import Guard, guarded
 from bgpbridge.bench.plan import Plan
 from bgpbridge.bench.results import Figure, Results, spread
 from bgpbridge.bench.subjects import SUBJECTS, configuration
@@ -45,7 +47,7 @@ def test_every_suite_says_how_it_measures_and_has_cases(name: str) -> None:
     bench = ON_RIG[name]
     assert bench.name == name
     assert "{" not in bench.note(plan)
-    assert len(list(bench.cases(plan))) == (2 if name == "failover" else 1)
+    assert len(list(bench.cases(plan))) == {"failover": 2, "enrichment": 4}.get(name, 1)
 
 
 def test_a_prefix_moves_to_and_fro() -> None:
@@ -70,6 +72,24 @@ def test_every_subject_has_both_providers(tmp_path) -> None:
     assert [peer.name for peer in load_config(path).peers] == ["up-a", "up-b"]
 
 
+@pytest.mark.parametrize("guard", Guard)
+def test_every_guard_is_a_configuration(guard: Guard, tmp_path) -> None:
+    path = tmp_path / "bgpbridge.yaml"
+    path.write_text(guarded(Daemon.BGPBRIDGE, guard))
+    config = load_config(path)
+    assert (config.peers[0].bfd is not None) == (guard is Guard.BFD)
+    assert bool(config.peers[0].health) == (guard is Guard.CHECK)
+    assert (config.latency is not None and config.latency.mode == "act") == (guard is Guard.LATENCY)
+    assert "bfd" not in guarded(Daemon.FRR, Guard.CHECK) + guarded(Daemon.BIRD, Guard.LATENCY)
+    assert "neighbor 10.0.1.2 bfd profile fast" in guarded(Daemon.FRR, Guard.BFD)
+    assert "bfd on;" in guarded(Daemon.BIRD, Guard.BFD)
+
+
+def test_every_scenario_is_met_once() -> None:
+    met = [scenario for case in enrichment.BENCH.cases(Plan()) for scenario in case.scenarios]
+    assert met == list(enrichment.SCENARIOS)
+
+
 def test_everything_is_measured_by_default() -> None:
     assert _parser().parse_args([]).what == "all"
-    assert set(NAMES) == {"decode", "policy", "load", "update", "failover", "idle"}
+    assert set(NAMES) == {"decode", "policy", "load", "update", "failover", "enrichment", "idle"}

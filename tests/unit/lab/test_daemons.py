@@ -28,6 +28,7 @@ def test_frr_daemons_follow_the_daemons_file() -> None:
 
 def test_without_a_daemons_file_the_configuration_tells() -> None:
     assert frr_daemons("router bgp 65000\n", None) == ("zebra", "bgpd")
+    assert frr_daemons("bfd\n profile fast\nrouter bgp 65000\n", None) == ("zebra", "bfdd", "bgpd")
     assert frr_daemons("router ospf\n", None) == ("zebra", "ospfd")
     assert frr_daemons("router ospf6\n", None) == ("zebra", "ospf6d")
     assert frr_daemons("ip route 0.0.0.0/0 10.0.0.1\n", None) == ("zebra", "staticd")
