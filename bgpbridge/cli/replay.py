@@ -3,64 +3,25 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
-from bgpbridge.cli.commands import JSON, Command, say
+from bgpbridge.cli.commands import JSON, Asking, Command, pass_asking, say
+from bgpbridge.cli.pipe import feed_option
+from bgpbridge.cli.replay_file import pace_of, read_through
+from bgpbridge.cli.replay_live import run_live
 from bgpbridge.cli.text.replay import replay_text
 from bgpbridge.cli.text.routes import routes_text
 from bgpbridge.config import load_config
-from bgpbridge.errors import UsageError, WireError
+from bgpbridge.errors import UsageError
 from bgpbridge.pipeline.replay import Replay
 from bgpbridge.policy.model import ACCEPT
 from bgpbridge.view.plain import plain
 from bgpbridge.view.replay import replay_routes, replay_view
-from bgpbridge.wire.mrt import Record, read_mrt
 
-__all__ = ["Pace", "replay"]
-
-
-def _pace(context: click.Context, parameter: click.Parameter, value: str | None) -> float | None:
-    """`recorded`, or how many times as fast as recorded."""
-    if value is None:
-        return None
-    try:
-        factor = 1.0 if value == "recorded" else float(value.removesuffix("x"))
-    except ValueError:
-        factor = 0.0
-    if not 0 < factor < float("inf"):
-        raise click.BadParameter(f"{value!r} is no pace; `recorded` is, and so is 10x", context, parameter)
-    return factor
-
-
-class Pace:
-    """Holds records back until their time has come, `factor` times as fast as they were recorded. Steps back in
-    recorded time cost none."""
-
-    def __init__(
-        self,
-        factor: float,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
-        self._factor, self._clock, self._sleep = factor, clock, sleep
-        self._began: tuple[float, float] | None = None
-
-    def wait(self, recorded_s: float, before: Callable[[], None]) -> None:
-        """Until a record of that time is due; `before` is called when that takes a while."""
-        now = self._clock()
-        if self._began is None:
-            self._began = now, recorded_s
-        due = self._began[0] + (recorded_s - self._began[1]) / self._factor
-        if due > now:
-            before()
-            self._sleep(due - now)
+__all__ = ["replay"]
 
 
 @click.command(cls=Command)
@@ -76,20 +37,30 @@ class Pace:
 )
 @click.option(
     "--pace",
-    callback=_pace,
+    callback=pace_of,
     metavar="recorded|Nx",
     help="As fast as it was recorded, or N times so; else as fast as it goes.",
 )
 @click.option("--routes", "list_routes", is_flag=True, help="List every path that stands at the end.")
+@click.option("--live", is_flag=True, help="Into the running bridge, which forwards by it.")
+@click.option("--as", "name", metavar="NAME", help="With --live: the file's one peer stands for this one.")
+@click.option("--keep", is_flag=True, help="With --live: routes stay when this command ends.")
+@feed_option
 @JSON
+@pass_asking
 @click.pass_context
 def replay(
     context: click.Context,
+    asking: Asking,
     file: Path,
     config: Path | None,
     policy: str,
     pace: float | None,
     list_routes: bool,
+    live: bool,
+    name: str | None,
+    keep: bool,
+    feed: Path,
     as_json: bool,
 ) -> None:
     """Put an MRT FILE through decoder, policies and decision; no daemon is needed.
@@ -98,10 +69,24 @@ def replay(
     known by address and AS number, gets a table of its own; a peer that the configuration names has its policy and
     weight. Nothing is forwarded, and every next hop counts as reachable. What stood before a damaged record is shown,
     with exit code 1.
+
+    With --live the running bridge takes the routes, for peers that its configuration has with `source: replay` and the
+    same address and AS number, by their policies and limits. When all is taken in this command stays, and the routes
+    with it: an interrupt takes them back, and so does its death. With --keep it ends and the routes stay, until the
+    next replay of that peer or a restart of the bridge.
     """
+    if live:
+        wrong = "; ".join(
+            word for word, given in (("-c", config), ("--import", policy != ACCEPT), ("--routes", list_routes)) if given
+        )
+        if wrong:
+            raise UsageError(f"{wrong} has no meaning with --live", mend="the running bridge's configuration counts")
+        context.exit(run_live(asking, file, pace, name, feed, keep=keep, as_json=as_json))
+    if name or keep:
+        raise UsageError("--as and --keep are for --live", mend="add --live, or leave them away")
     run = Replay(load_config(config) if config is not None else None, policy)
     began = time.monotonic()
-    damage = _feed(run, file, Pace(pace) if pace is not None else None)
+    damage = read_through(file, pace, run.take, run.finish)
     took_s = time.monotonic() - began
     view = plain(replay_view(run, str(file), took_s, damage))
     if not list_routes:
@@ -112,38 +97,3 @@ def replay(
         click.echo("\n".join(routes_text([plain(route) for route in replay_routes(run)], run.now_s)))
         click.echo(f"bgpbridge: damaged: {damage}" if damage else "", err=True, nl=bool(damage))
     context.exit(1 if damage else 0)
-
-
-def _feed(run: Replay, file: Path, pace: Pace | None) -> str | None:
-    """The whole file; what was wrong with it. Raises UsageError where there is none."""
-    taken = 0
-    damage = None
-    try:
-        for taken, record in enumerate(_with_bar(file), 1):  # noqa: B007 - says where it stopped
-            if pace is not None:
-                pace.wait(record.time_s, run.finish)
-            run.take(record)
-    except WireError as error:
-        where = "" if error.what.startswith(str(file)) else f"{file}: record {taken}: "
-        damage = f"{where}{error}"
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror}", mend="name an MRT file that can be read") from None
-    run.finish()
-    return damage
-
-
-def _with_bar(file: Path) -> Iterator[Record]:
-    """The records; how far the file has been read is shown on a terminal."""
-    bar = Progress(
-        TextColumn(file.name, markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    )
-    with bar:
-        task = bar.add_task("", total=file.stat().st_size)
-        yield from read_mrt(file, lambda octets: bar.update(task, completed=octets))

@@ -164,7 +164,7 @@ class Runtime(Strict):
     directory: FilePath = Path("/run/bgpbridge")
     """The folder of the control socket, ExaBGP's configuration and our state."""
     feed_user: str | None = Field(default=None, min_length=1)
-    """The user whose processes may feed peers of `source: pipe`, beside root: that of your ExaBGP."""
+    """The user whose processes may feed peers of `source: pipe` or `replay`, beside root: that of your ExaBGP."""
 
 
 class GracefulRestart(Strict):

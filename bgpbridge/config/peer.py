@@ -144,7 +144,7 @@ class PeerOptions(Strict):
         "strict_mode": "role_strict",
     }
 
-    source: Literal["session", "pipe"] = "session"
+    source: Literal["session", "pipe", "replay"] = "session"
     """Where the peer's routes come from: a session of our own, or the JSON of an ExaBGP that runs already
     (`bgpbridge pipe`)."""
     local_address: Address | None = None

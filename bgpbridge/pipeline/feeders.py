@@ -1,4 +1,4 @@
-"""Peers that do not come by our own speaker: fed by `bgpbridge pipe` (a stock ExaBGP).
+"""Peers that do not come by our own speaker: fed by `bgpbridge pipe` (a stock ExaBGP) or `bgpbridge replay --live`.
 
 A feeder connects to a unix socket and says what `feed.ways` lays down. The bridge puts it into the peer's lane, which
 no speaker writes to, so that everything behind (order, policies, limits, stale routes, record) is the same for all
@@ -35,13 +35,14 @@ __all__ = ["Feeders"]
 @dataclass(slots=True)
 class Fed:
     """The lane of such a peer, and who feeds it. `held`: nothing is taken before the timer ends; `ending`
-    goes into the lane before anything else, as soon as there is room."""
+    goes into the lane before anything else, as soon as there is room; `kept`: a replay has left its session up."""
 
     lane: Lane
     room: asyncio.Event = field(default_factory=asyncio.Event)
     feeder: Feeder | None = None
     number: int = 0
     held: bool = False
+    kept: bool = False
     ending: SessionDown | None = None
     timer: asyncio.TimerHandle | None = None
 
@@ -53,7 +54,6 @@ class Feeder:
     hello: Hello
     writer: asyncio.StreamWriter
     peers: dict[int, int] = field(default_factory=dict)
-    complete: bool = False
 
     def say(self, line: bytes) -> None:
         """Lines are few and short; one that nobody reads is the transport's to keep, or to lose with it."""
@@ -139,8 +139,8 @@ class Feeders:
     def renew(self, peer: PeerState) -> None:
         """What the peer is has changed (its address, its families): its session begins anew."""
         fed = self._fed.get(peer.index)
-        if fed is not None and fed.feeder is not None:
-            fed.feeder = None
+        if fed is not None and (fed.feeder is not None or fed.kept):
+            fed.feeder, fed.kept = None, False
             fed.room.set()
             self._end(fed, SessionDown(DownReason.CONFIGURATION))
 
@@ -229,7 +229,6 @@ class Feeders:
                 fed.room.clear()
                 if fed.lane.backlog():
                     await fed.room.wait()
-        feeder.complete = True
         feeder.say(answer(done=True))
 
     async def _take(self, feeder: Feeder, number: int, record: Record) -> None:
@@ -242,7 +241,8 @@ class Feeders:
             return
         if isinstance(record, SessionUp):
             families = record.session.families & frozenset(peer.config.families)
-            session = dataclasses.replace(record.session, families=families)
+            local_as = peer.local_asn if feeder.hello.way == "replay" else record.session.local_as
+            session = dataclasses.replace(record.session, families=families, local_as=local_as)
             record = dataclasses.replace(record, session=session)
         await self._put(feeder, index, fed, record)
 
@@ -269,12 +269,15 @@ class Feeders:
         elif peer.index in self._fed:
             fed = self._fed[peer.index]
             if fed.feeder is None or fed.feeder is feeder:
+                if fed.kept:  # what an earlier replay has left
+                    fed.kept = False
+                    self._end(fed, SessionDown(DownReason.REPLACED))
                 fed.feeder, fed.number = feeder, number
                 return peer.index
             why = f"another feeder has peer {peer.name}; end one of the two"
         if feeder.peers.get(number, -1) != 0:
             self._events.add("feed-neighbour-refused", way, f"{whole}: {why}", Severity.WARNING)
-            feeder.say(answer(refused=f"{whole}: {why}"))
+            feeder.say(answer(refused=f"{whole}: {why}", number=number))
         return 0
 
     def _left(self, feeder: Feeder) -> None:
@@ -287,7 +290,9 @@ class Feeders:
             fed.feeder = None
             if pipe:
                 self._end(fed, SessionDown(DownReason.SPEAKER_DIED, text="the pipe ended", graceful=True))
-            elif not (feeder.hello.keep and feeder.complete):
+            elif feeder.hello.keep:
+                fed.kept = True
+            else:
                 self._end(fed, SessionDown(DownReason.TCP_CLOSED, text="the replay ended"))
 
     def _ring(self) -> None:

@@ -8,7 +8,7 @@ import json
 
 import pytest
 
-from bgpbridge.cli.replay import Pace
+from bgpbridge.cli.replay_file import Pace
 from bgpbridge.wire.attributes import Code, encode_attribute
 from bgpbridge.wire.message import build_update
 

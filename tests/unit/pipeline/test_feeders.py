@@ -38,10 +38,10 @@ class Feeder:
 
 
 class Place:
-    """Ways between a socket and the lanes of a story's peers: b and c come by pipe."""
+    """Ways between a socket and the lanes of a story's peers: b comes by pipe, c by replay."""
 
     def __init__(self, folder: Path) -> None:
-        self.story = World(folder, {"a": "", "b": ", source: pipe", "c": ", source: pipe"})
+        self.story = World(folder, {"a": "", "b": ", source: pipe", "c": ", source: replay"})
         self.bridge = self.story.bridge
         assert self.bridge._reader is not None
         self.reader: LaneReader = self.bridge._reader
@@ -130,6 +130,32 @@ def test_neighbours_that_are_not_configured_so_are_told_with_the_mend(
         assert why in await place.told("feed-neighbour-refused")
         assert why in (await feeder.hear())["refused"]
         assert not any(lane.backlog() for lane in place.reader.lanes)
+
+    played(tmp_path, scene)
+
+
+def test_a_replay_takes_its_routes_along_unless_it_is_to_keep_them(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        for keep in (False, True):
+            feeder = await place.feeder("replay", keep=keep)
+            feeder.say(frame(1, place.session("c", local_as=0)), frame(1, Updates(EMPTY)))
+            up, _ = await place.came("c", 2)
+            assert isinstance(up, SessionUp)
+            assert up.session.local_as == place.story.peer("c").local_asn
+            feeder.writer.close()
+            if not keep:
+                (down,) = await place.came("c", 1)
+                assert isinstance(down, SessionDown)
+                assert (down.text, down.graceful) == ("the replay ended", False)
+        lane = place.reader.lanes[place.story.peer("c").index]
+        for _ in range(100):
+            await asyncio.sleep(0)
+        assert not lane.backlog()
+        (await place.feeder("replay")).say(frame(1, place.session("c")))
+        down, up = await place.came("c", 2)
+        assert isinstance(down, SessionDown)
+        assert down.reason is DownReason.REPLACED
+        assert isinstance(up, SessionUp)
 
     played(tmp_path, scene)
 
