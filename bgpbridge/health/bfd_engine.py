@@ -222,11 +222,11 @@ class Engine:
 
     def _settle(self, listener: Listener) -> None:
         """Let the listener hear exactly the peers that it still has; close it when there are none."""
-        mine = [
-            entry.peer.peer
+        mine = {
+            entry.peer.peer: entry.session.discriminator
             for entry in self.entries.values()
             if (entry.peer.interface, Family.of(entry.peer.peer)) == (listener.interface, listener.family)
-        ]
+        }
         if mine:
             listener.admit(mine)
             return

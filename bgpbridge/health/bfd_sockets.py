@@ -1,8 +1,10 @@
 """The sockets of single-hop BFD (RFC 5881): one listener for each interface and family, one sender for each session.
 
 Bound to the interface, so that a packet which came in elsewhere is nobody's; TTL 255 is sent and demanded (RFC 5082),
-which nobody who is farther than one hop can forge. A listener has the kernel drop what has another TTL, is too short
-or comes from none of its peers: a flood of strangers does not reach us (socket(7), SO_ATTACH_FILTER).
+which nobody who is farther than one hop can forge. A listener has the kernel drop what has another TTL, is too short,
+comes from none of its peers, or does not bear the discriminator that we told that peer: a flood of strangers, or of
+packets forged without having heard ours, does not crowd the peer's own out of the receive buffer (socket(7),
+SO_ATTACH_FILTER).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import os
 import secrets
 import socket
 import struct
-from collections.abc import Iterable
+from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -26,7 +28,7 @@ PORT = 3784
 TTL = 255
 FIRST_PORT, LAST_PORT = 49152, 65535  # RFC 5881 s4
 PORT_TRIES = 64
-MOST_FILTERED = 64  # peers of one listener that the kernel knows by address; more are sorted out by us
+MOST_FILTERED = 32  # peers of one listener that the kernel knows (net.core.optmem_max); more are sorted out by us
 SO_ATTACH_FILTER = 26  # include/uapi/asm-generic/socket.h
 IP_RECVTTL = 12  # include/uapi/linux/in.h
 CLASS_CS6 = 0xC0  # DSCP of routing protocols (RFC 4594 s3.1)
@@ -35,6 +37,8 @@ _ANCILLARY_ROOM = socket.CMSG_SPACE(4)
 
 # Classic BPF (include/uapi/linux/bpf_common.h, filter.h)
 _LOAD_WORD, _LOAD_BYTE, _LOAD_LENGTH = 0x20, 0x30, 0x80
+_DISCRIMINATOR_AT, _STATE_AT = 8 + 8, 8 + 1  # after the UDP header: Your Discriminator, and Sta in the two highest bits
+_INIT = 2 << 6
 _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x15, 0x35, 0x06
 _NETWORK_HEADER = 0xFFF00000  # SKF_NET_OFF: before what the socket sees, which begins with the UDP header
 _WHOLE = 0xFFFF
@@ -60,7 +64,7 @@ class Listener:
                 self.socket.setsockopt(socket.IPPROTO_IP, IP_RECVTTL, 1)
             else:
                 self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVHOPLIMIT, 1)
-            self.admit(())
+            self.admit({})
             self.socket.bind(("0.0.0.0" if family is Family.IPV4 else "::", PORT))  # noqa: S104 -- of one interface
         except OSError as error:
             self.socket.close()
@@ -69,10 +73,10 @@ class Listener:
                 mend="does another BFD daemon (bfdd, bird) run in this network namespace? Let one of them do it",
             ) from None
 
-    def admit(self, peers: Iterable[IPAddress]) -> None:
-        """From now on only these senders."""
-        addresses = sorted({address.packed for address in peers})
-        program = _filter(self.family, addresses if len(addresses) <= MOST_FILTERED else None)
+    def admit(self, peers: Mapping[IPAddress, int]) -> None:
+        """From now on only these senders, each with the discriminator that is ours towards it, or with none."""
+        known = sorted((address.packed, discriminator) for address, discriminator in peers.items())
+        program = _filter(self.family, known if len(known) <= MOST_FILTERED else None)
         octets = b"".join(struct.pack("=HBBI", *step) for step in program)
         buffer = ctypes.create_string_buffer(octets, len(octets))
         head = struct.pack("@HP", len(program), ctypes.addressof(buffer))
@@ -161,8 +165,9 @@ def _bind(made: socket.socket, local: IPAddress, scope: int, taken: AbstractSet[
     raise OSError(errno.EADDRINUSE, f"{PORT_TRIES} ports of {FIRST_PORT}..{LAST_PORT} tried, all in use")
 
 
-def _filter(family: Family, peers: list[bytes] | None) -> list[tuple[int, int, int, int]]:
-    """Steps (code, jump if true, jump if false, operand): TTL 255, a whole packet, one of the peers (None: any)."""
+def _filter(family: Family, peers: list[tuple[bytes, int]] | None) -> list[tuple[int, int, int, int]]:
+    """Steps (code, jump if true, jump if false, operand): TTL 255, a whole packet, no discriminator of ours only while
+    Down or AdminDown (RFC 5880 s6.8.6), one of the peers with its discriminator (None: any)."""
     ttl_at, source_at = (8, 12) if family is Family.IPV4 else (7, 8)
     steps = [
         (_LOAD_BYTE, 0, 0, _NETWORK_HEADER + ttl_at),
@@ -171,14 +176,32 @@ def _filter(family: Family, peers: list[bytes] | None) -> list[tuple[int, int, i
         (_LOAD_LENGTH, 0, 0, 0),
         (_IF_AT_LEAST, 1, 0, 8 + 24),
         (_RETURN, 0, 0, 0),
+        (_LOAD_WORD, 0, 0, _DISCRIMINATOR_AT),
+        (_IF_EQUAL, 0, 3, 0),
+        (_LOAD_BYTE, 0, 0, _STATE_AT),
+        (_IF_AT_LEAST, 0, 1, _INIT),
+        (_RETURN, 0, 0, 0),
     ]
-    for peer in peers if peers is not None else ():
-        words = struct.unpack(f"!{len(peer) // 4}I", peer)
-        for index, word in enumerate(words):
-            left = len(words) - 1 - index
-            steps += [
-                (_LOAD_WORD, 0, 0, _NETWORK_HEADER + source_at + 4 * index),
-                (_IF_EQUAL, 0, 2 * left + 1, word),
-            ]
-        steps.append((_RETURN, 0, 0, _WHOLE))
+    for peer, discriminator in peers if peers is not None else ():
+        steps += _of_peer(peer, discriminator, source_at)
     return [*steps, (_RETURN, 0, 0, _WHOLE if peers is None else 0)]
+
+
+def _of_peer(peer: bytes, discriminator: int, source_at: int) -> list[tuple[int, int, int, int]]:
+    """A verdict on packets of one address; others go on to the step behind."""
+    words = struct.unpack(f"!{len(peer) // 4}I", peer)
+    verdict = [
+        (_LOAD_WORD, 0, 0, _DISCRIMINATOR_AT),
+        (_IF_EQUAL, 1, 0, discriminator),
+        (_IF_EQUAL, 0, 1, 0),
+        (_RETURN, 0, 0, _WHOLE),
+        (_RETURN, 0, 0, 0),
+    ]
+    steps = []
+    for index, word in enumerate(words):
+        left = len(words) - 1 - index
+        steps += [
+            (_LOAD_WORD, 0, 0, _NETWORK_HEADER + source_at + 4 * index),
+            (_IF_EQUAL, 0, 2 * left + len(verdict), word),
+        ]
+    return steps + verdict
