@@ -37,7 +37,8 @@ LARGEST = 1 << 20  # octets of a body
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    "connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'; "
+    "require-trusted-types-for 'script'; trusted-types 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
@@ -152,6 +153,8 @@ async def _make_safe(request: web.Request, response: web.StreamResponse) -> None
     """Headers for browsers: nothing from elsewhere, nothing inline, no frames, no guessing of types."""
     del request
     response.headers.update(SAFE)
+    if isinstance(response, web.FileResponse):  # asked for again after an upgrade; unchanged it is a 304
+        response.headers[hdrs.CACHE_CONTROL] = "no-cache"
 
 
 async def _page(request: web.Request) -> web.FileResponse:

@@ -46,6 +46,13 @@ def test_the_wheel_carries_what_is_not_python(wheel: Path, folder: str) -> None:
     assert carried, f"{folder}/ is empty"
 
 
+def test_the_wheel_carries_the_page(wheel: Path) -> None:
+    inside = "bgpbridge/page/"
+    carried = {name.removeprefix(inside) for name in zipfile.ZipFile(wheel).namelist() if name.startswith(inside)}
+    assert carried == files_below(ROOT / inside)
+    assert "index.html" in carried
+
+
 def test_the_wheel_carries_every_module(wheel: Path) -> None:
     carried = {name for name in zipfile.ZipFile(wheel).namelist() if name.endswith(".py")}
     assert carried == {f"bgpbridge/{name}" for name in files_below(ROOT / "bgpbridge") if name.endswith(".py")}
