@@ -23,7 +23,7 @@ EXABGPS = {"4.2": ["/usr/sbin/exabgp"], "5.0": [sys.executable, "-m", "exabgp", 
 BY_PIPE = {"ipv4": 3000, "ipv6": 0}
 
 
-def configuration(version: str, edge: Any) -> str:
+def configuration(version: str, edge: Any, peer_as: int) -> str:
     """The template that we give to people, with the rig's addresses."""
     up = uplink("a")
     text = (ROOT / "exabgp" / f"stock-{version}.conf").read_text().split("neighbor 2001:db8::1")[0]
@@ -33,7 +33,7 @@ def configuration(version: str, edge: Any) -> str:
         "neighbor 192.0.2.1": f"neighbor {up.theirs}",
         "local-address 192.0.2.2": f"local-address {up.ours}",
         "local-as 65000": f"local-as {ASN}",
-        "peer-as 65001": f"peer-as {up.asn}",
+        "peer-as 65001": f"peer-as {peer_as}",
         "router-id 192.0.2.2": f"router-id {up.ours}",
         "adj-rib-in false": "passive; adj-rib-in false",
     }
@@ -46,9 +46,9 @@ def configuration(version: str, edge: Any) -> str:
 class StockExaBGP:
     """One that runs on the edge with our template."""
 
-    def __init__(self, edge: Any, version: str, folder: Path) -> None:
+    def __init__(self, edge: Any, version: str, folder: Path, peer_as: int = uplink("a").asn) -> None:
         conf = folder / "exabgp.conf"
-        conf.write_text(configuration(version, edge))
+        conf.write_text(configuration(version, edge, peer_as))
         self.log = folder / "exabgp.log"
         enter = ["nsenter", f"--net=/run/netns/{edge.namespace}", "--"]
         environment = {"exabgp.api.cli": "false", "exabgp.daemon.user": "root", "exabgp.log.destination": "stderr"}
