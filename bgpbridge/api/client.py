@@ -105,7 +105,8 @@ class Client:
     def _refusal(self, body: bytes) -> BridgeError:
         value = self._value(body)
         kind = UsageError if value.get("exit_code") == UsageError.exit_code else BridgeError
-        return kind(value["error"], mend=value.get("mend", ""))
+        expected = f"; expected {value['expected']}" if value.get("expected") else ""
+        return kind(value["error"] + expected, mend=value.get("mend", ""))
 
     def _unreachable(self, error: Exception) -> UnreachableError:
         if isinstance(error, TimeoutError):

@@ -129,5 +129,8 @@ async def _body(request: web.Request, route: Route) -> Any:
     if model is None:
         first = problems[0]
         where = f"{dotted(first.path)}: " if first.path else ""
-        raise RequestError(f"{where}{first.problem}", expected=first.expected, mend=first.mend or DESCRIBED)
+        problem = first.problem if first.problem.startswith(where) else where + first.problem
+        described = DESCRIBED if request.path.startswith("/api/") or not first.expected else ""
+        mend = first.mend or described  # who types a command is helped by what was expected
+        raise RequestError(problem, expected=first.expected, mend=mend)
     return model

@@ -16,7 +16,8 @@ from bgpbridge.api.client import DEFAULT_SOCKET, Client
 __all__ = ["CONFIG", "EXIT_CODES", "JSON", "Asking", "Command", "Commands", "pass_asking", "say"]
 
 EXIT_CODES = (
-    "Exit codes: 0 fine, 1 a finding or a failure, 2 wrong usage or a wrong file, 3 no daemon, 130 interrupted."
+    "Exit codes: 0 fine, 1 a finding or a failure, 2 wrong usage or a wrong file, 3 no daemon, 4 `plan` would change "
+    "something, 130 interrupted."
 )
 DEFAULT_CONFIG = Path("/etc/bgpbridge/bgpbridge.yaml")
 F = TypeVar("F", bound=Callable[..., Any])

@@ -91,9 +91,9 @@ def fib_facts(fib: Json) -> list[str]:
     group = fib["detail"]
     if group is not None:
         label = f"group {group['id']}"
-        lines += labelled(
-            label, [f"{counted(group['prefixes'], 'prefix', 'prefixes')} point to it", *group_lines(group)]
-        )
+        points = "points" if group["prefixes"] == 1 else "point"
+        prefixes = f"{counted(group['prefixes'], 'prefix', 'prefixes')} {points} to it"
+        lines += labelled(label, [prefixes, *group_lines(group)])
         lines += labelled("adjacency", [adjacency_line(one, group["slots"]) for one in fib["adjacencies"]])
         empty = group["slots"].get("0", 0)
         lines += labelled("", [warn(f"{empty} of {SLOTS} slots are empty: left to the kernel")] if empty else [])
