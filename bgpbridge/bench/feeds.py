@@ -1,7 +1,8 @@
 """Feeds: tables as the octets of the UPDATEs that announce them, made from a seed or read from an MRT file.
 
 A made table has the prefix lengths of a real one (RIPE RIS 2015; for IPv6 the shares that public tables show),
-3 or 4 prefixes to an UPDATE, an AS path of its own for each. The same seed gives the same octets on any machine.
+3 or 4 prefixes to an UPDATE where nothing else is asked for, an AS path of its own for each. The same seed gives the
+same octets on any machine.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ IPV4_LENGTHS = dict(zip((*range(8, 31), 32), (
     706, 325, 425, 490, 1551, 1703, 3651), strict=True))
 # fmt: on
 IPV6_LENGTHS = {29: 30, 32: 160, 36: 50, 40: 90, 42: 20, 44: 120, 45: 20, 46: 40, 47: 30, 48: 440}
+TOGETHER = (3, 4)  # prefixes to an UPDATE
 # Never in a made feed: what labs, hosts and collectors use for themselves.
 IPV4_KEPT_OUT = ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12")
 IPV4_KEPT_OUT_TOO = ("192.0.0.0/8", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3")
@@ -92,12 +94,19 @@ class Feed:
 # --- made feeds ----------------------------------------------------------------------------------------------
 
 
-def made(count: int, origin: Origin, *, family: Family = Family.IPV4, seed: int = 1) -> Feed:
-    """A table of `count` prefixes. Two feeds of one seed and family announce the same prefixes in the same UPDATEs,
-    whoever their origins are."""
+def made(
+    count: int,
+    origin: Origin,
+    *,
+    family: Family = Family.IPV4,
+    seed: int = 1,
+    together: tuple[int, int] = TOGETHER,
+) -> Feed:
+    """A table of `count` prefixes, so many of them `together` in an UPDATE (bounds, both included). Two feeds of one
+    seed and family announce the same prefixes in the same UPDATEs, whoever their origins are."""
     random = np.random.default_rng([seed, int(family)])
     value, length = _prefixes(count, family, random)
-    cuts = _cuts(count, random)
+    cuts = _cuts(count, together, random)
     paths = random.integers(1000, 60000, (len(cuts) - 1, 5), dtype=np.int64)
     hops = random.integers(2, 6, len(cuts) - 1)
     nlri = _encoded(value, length, family)
@@ -108,9 +117,10 @@ def made(count: int, origin: Origin, *, family: Family = Family.IPV4, seed: int 
     return Feed(family, b"".join(parts), len(parts), value, length)
 
 
-def _cuts(count: int, random: np.random.Generator) -> list[int]:
-    """Where each UPDATE begins: 3 or 4 prefixes each."""
-    steps = np.cumsum(random.integers(3, 5, count // 3 + 1))
+def _cuts(count: int, together: tuple[int, int], random: np.random.Generator) -> list[int]:
+    """Where each UPDATE begins."""
+    fewest, most = together
+    steps = np.cumsum(random.integers(fewest, most + 1, count // fewest + 1))
     inner: list[int] = steps[steps < count].tolist()
     return [0, *inner, count]
 

@@ -8,6 +8,7 @@ odd for columns in the decoded attributes, once per distinct value of a batch.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -70,9 +71,8 @@ class AttributeBatch:
         self.ids = ids
         self._truths: dict[int, Truth] = {}
         self._decoded: dict[int, PathAttributes] = {}
-        self._lists: AttributeLists | None = None
 
-    @property
+    @cached_property
     def readable(self) -> Truth:
         """Where there are attributes that routes may have (RFC 7606: others are treated as withdrawn)."""
         usable: Truth = self.view.verdict.take(self.ids) < Verdict.TREAT_AS_WITHDRAW
@@ -117,19 +117,21 @@ class AttributeBatch:
                 found = np.logical_or.reduce([with_path(self.lists, pattern) for pattern in condition.patterns])
                 return self._and_odd(found, condition, lambda a: a.as_path)
 
-    @property
+    @cached_property
     def lists(self) -> AttributeLists:
         """Paths and communities, read once for all conditions."""
-        if self._lists is None:
-            self._lists = self.view.lists(self.ids)
-        return self._lists
+        return self.view.lists(self.ids)
+
+    @cached_property
+    def odd(self) -> Ids:
+        """The rows that `lists` says nothing about."""
+        return np.flatnonzero(self.lists.odd & self.readable)
 
     def _and_odd(
         self, found: Truth, condition: c.AttributeCondition, key: Callable[[PathAttributes], Hashable]
     ) -> Truth:
         """What the columns say, and one by one where they say nothing."""
-        rows = np.flatnonzero(self.lists.odd & self.readable)
-        found[rows] = self._by_value(condition, rows, key)
+        found[self.odd] = self._by_value(condition, self.odd, key)
         return found
 
     def _by_next_hop(self, condition: c.NextHopIn) -> Truth:

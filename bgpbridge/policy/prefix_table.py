@@ -26,13 +26,15 @@ __all__ = ["PrefixTable", "Words"]
 
 Words = npt.NDArray[np.uint64]
 LOW64 = (1 << 64) - 1
+MANY = 256  # pieces from which on buckets are worth their memory, 1 MB
+BUCKET = 14  # bits of the addresses within a bucket
 
 
 class PrefixTable:
     """The pieces of one family's address space. `allowed(n)` says for which (piece row, length) condition
     number `n` holds; `find` gives the row of each prefix's piece."""
 
-    def __init__(self, family: Family, conditions: Sequence[Sequence[PrefixRange]]) -> None:
+    def __init__(self, family: Family, conditions: Sequence[Sequence[PrefixRange]], *, many: int = MANY) -> None:
         self.family = family
         self.lengths = family.bits + 1
         rows: dict[tuple[int, ...], int] = {}
@@ -45,6 +47,7 @@ class PrefixTable:
         self._rows = np.array(self.row_of, np.int64)
         self._hi = np.array([start >> 64 for start in self.starts], np.uint64)
         self._lo = np.array([start & LOW64 for start in self.starts], np.uint64)
+        self._whole = _whole_buckets(self._lo) if family is Family.IPV4 and len(self.starts) >= many else None
         self._deep = bool(self._lo.any()) and family is Family.IPV6
 
     def allowed(self, condition: int) -> npt.NDArray[np.bool_]:
@@ -61,11 +64,20 @@ class PrefixTable:
     def find(self, hi: Words, lo: Words) -> npt.NDArray[np.int64]:
         """The rows of many addresses; an IPv4 address stands in `lo`."""
         if self.family is Family.IPV4:
-            return self._rows.take(np.searchsorted(self._lo, lo, side="right") - 1)
+            return self._rows.take(self._piece4(lo))
         piece = np.searchsorted(self._hi, hi, side="right") - 1
         if self._deep:
             self._refine(piece, hi, lo)
         return self._rows.take(piece)
+
+    def _piece4(self, lo: Words) -> npt.NDArray[np.int64]:
+        """The pieces of IPv4 addresses: most lie in a bucket that is in one piece, the others are searched for."""
+        if self._whole is None:
+            return np.searchsorted(self._lo, lo, side="right") - 1
+        piece = self._whole.take((lo >> np.uint64(BUCKET)).view(np.int64)).astype(np.int64)
+        cut = np.flatnonzero(piece < 0)
+        piece[cut] = np.searchsorted(self._lo, lo.take(cut), side="right") - 1
+        return piece
 
     def _refine(self, piece: npt.NDArray[np.int64], hi: Words, lo: Words) -> None:
         """Where pieces begin within one /64: a binary search over the lower halves, all rows in step."""
@@ -79,6 +91,14 @@ class PrefixTable:
             below = np.where(open_ & before, middle, below)
             above = np.where(open_ & ~before, middle, above)
         piece[left] = below
+
+
+def _whole_buckets(starts: Words) -> npt.NDArray[np.int32]:
+    """The piece of each 1 << BUCKET addresses of IPv4, -1 where a piece begins behind their first one."""
+    bucket = (starts >> np.uint64(BUCKET)).view(np.int64)
+    pieces = np.cumsum(np.bincount(bucket, minlength=1 << 32 - BUCKET)).astype(np.int32) - np.int32(1)
+    pieces[bucket.compress(starts & np.uint64((1 << BUCKET) - 1) != 0)] = -1
+    return pieces
 
 
 def _pieces(family: Family, conditions: Sequence[Sequence[PrefixRange]]) -> Iterator[tuple[int, tuple[int, ...]]]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
+from itertools import repeat
 from types import SimpleNamespace
 from typing import Any
 
@@ -208,24 +209,20 @@ class AttributeTable:
         return found
 
     def derive_many(self, ids: Ids, changes: AttributeChanges) -> Ids:
-        """The same for many distinct ids, not 0. Where path and next hop stay, columns are copied and nothing is
-        decoded."""
+        """The same for many distinct ids, not 0: columns are copied and nothing is decoded."""
         if changes.empty:
             return ids
         known = self._derived.get(changes, {})
-        found = np.array([known.get(number, 0) for number in ids.tolist()], np.int64)
+        found = np.fromiter(map(known.get, ids.tolist(), repeat(0)), np.int64, len(ids))
         new = np.flatnonzero(found == 0)
-        if changes.prepend is None and changes.next_hop is None:
-            found[new] = self._copy_derived(ids.take(new), changes)
-        else:
-            found[new] = [self._add_derived(number, changes) for number in ids.take(new).tolist()]
+        found[new] = self._copy_derived(ids.take(new), changes)
         if self.marks is not None:
             self.marks[found] = self.marks[ids] = True
         return found
 
     def _copy_derived(self, ids: Ids, changes: AttributeChanges) -> Ids:
-        """Derived ids of attributes with the same path and next hop. The flags for communities stay as they
-        were, or are set: they say that there may be some."""
+        """Derived ids by columns. The flags for communities stay as they were, or are set: they say that there may be
+        some."""
         if self.pool.room() < len(ids):
             raise CapacityError(f"{self.pool.used()} attribute ids are in use", mend="collect unused ones")
         new = self.pool.take(len(ids))
@@ -248,14 +245,28 @@ class AttributeTable:
         ):
             if lists.add or lists.replace:
                 self.flags[new] |= np.uint16(bit)
+        if changes.prepend is not None:
+            self._prepend(new, *changes.prepend)
+        if changes.next_hop is not None and len(new):
+            self.next_hop[new] = self.next_hops.intern(changes.next_hop)
+            self.flags[new] &= np.uint16(0xFFFF ^ FieldFlag.LINK_LOCAL)
         weight = np.where(self.flags.take(new) & WEIGHT_SET, self.weight.take(new), 0).astype(np.uint64)
         rank = (np.uint64(MOST_WEIGHT) - weight) << np.uint64(48)
         rank |= (np.uint64(0xFFFFFFFF) - self.local_pref.take(new)) << np.uint64(16)
-        rank |= self.rank.take(ids) & np.uint64(0xFFFF)
+        rank |= np.minimum(self.path_length.take(new), LONGEST_PATH).astype(np.uint64) << np.uint64(2)
+        rank |= self.origin.take(new).astype(np.uint64)
         self.rank[new] = np.where(self.rank.take(ids) == NO_RANK, np.uint64(NO_RANK), rank)
         self._derived.setdefault(changes, {}).update(zip(ids.tolist(), new.tolist(), strict=True))
         self._changes.update(dict.fromkeys(new.tolist(), changes))
         return new
+
+    def _prepend(self, ids: Ids, asn: int, times: int) -> None:
+        """What `wire.segments.prepend` comes to in columns: where no AS outside our confederation stood in the path,
+        and only there, its length was 0."""
+        if times:
+            self.neighbor_as[ids] = asn
+            self.origin_as[ids.compress(self.path_length.take(ids) == 0)] = asn
+            self.path_length[ids] += np.uint16(times)
 
     def _add_derived(self, number: int, changes: AttributeChanges) -> int:
         before = self.get(number)

@@ -8,6 +8,7 @@ left to `attributes.decode_attributes`. Held equal to it by tests/property/test_
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ U32 = npt.NDArray[np.uint32]
 Mask = npt.NDArray[np.bool_]
 
 
-@dataclass(slots=True)
+@dataclass
 class AttributeLists:
     """Flat columns over n blocks. The path of block i is `asns[path_start[i] : path_start[i] + path_count[i]]`,
     neighbour first; a community column comes with the block of each value. Blocks that are `odd` have
@@ -44,7 +45,7 @@ class AttributeLists:
     otc: U32
     odd: Mask
 
-    @property
+    @cached_property
     def asn_block(self) -> I64:
         """The block of each AS number in `asns`."""
         order = np.argsort(self.path_start, kind="stable")

@@ -44,13 +44,14 @@ def ranges(draw: st.DrawFn, family: Family) -> PrefixRange:
             st.lists(st.lists(ranges(f), max_size=8), min_size=1, max_size=3),
             st.lists(dense(f), min_size=1, max_size=40),
         )
-    )
+    ),
+    st.sampled_from([1, 256]),
 )
 @settings(max_examples=150, deadline=None)
-def test_table_agrees_with_ranges(drawn: tuple[list[list[PrefixRange]], list[Prefix]]) -> None:
+def test_table_agrees_with_ranges(drawn: tuple[list[list[PrefixRange]], list[Prefix]], many: int) -> None:
     conditions, asked = drawn
     family = asked[0].family
-    table = PrefixTable(family, conditions)
+    table = PrefixTable(family, conditions, many=many)
     values = [prefix.value for prefix in asked]
     hi = np.array([value >> 64 for value in values], np.uint64)
     lo = np.array([value & (1 << 64) - 1 for value in values], np.uint64)

@@ -24,7 +24,22 @@ CHANGES = [
     AttributeChanges(large=CommunityChanges(replace=((1, 2, 3),)), extended=CommunityChanges(add=(b"12345678",))),
     AttributeChanges(prepend=(64501, 2)),
     AttributeChanges(next_hop=ip_address("192.0.2.77"), local_pref=9),
+    AttributeChanges(next_hop=ip_address("2001:db8::7"), prepend=(64502, 16), weight=2),
 ]
+
+ODD_PATHS = ("", "0102 00000007 00000008", "0301 00000009", "0201 00000005 0101 00000006")
+BOTH = (ip_address("2001:db8::1"), ip_address("fe80::1"))  # a next hop and its link-local address
+
+
+def table_of_all() -> tuple[AttributeTable, list[int]]:
+    """Beside three plain blocks: no path, a set, a confederation, a set behind; a link-local next hop."""
+    table, blocks = table_of_three()
+    origin, hop = encode_attribute(Code.ORIGIN, b"\0"), encode_attribute(Code.NEXT_HOP, bytes([192, 0, 2, 9]))
+    for path in ODD_PATHS:
+        blocks.append(table.intern(origin + encode_attribute(Code.AS_PATH, bytes.fromhex(path)) + hop, False, KIND))
+    reach = b"\x90\x0e\0\x24" + b"\0\2\1\x20" + b"".join(address.packed for address in BOTH)
+    blocks.append(table.intern(origin + encode_attribute(Code.AS_PATH, b"") + reach, True, KIND))
+    return table, blocks
 
 
 def table_of_three() -> tuple[AttributeTable, list[int]]:
@@ -45,8 +60,8 @@ def table_of_three() -> tuple[AttributeTable, list[int]]:
 
 @pytest.mark.parametrize("changes", CHANGES, ids=str)
 def test_columns_are_those_of_derive(changes: AttributeChanges) -> None:
-    table, ids = table_of_three()
-    other, same = table_of_three()
+    table, ids = table_of_all()
+    other, same = table_of_all()
     many = table.derive_many(np.array(ids), changes)
     one_by_one = [other.derive(number, changes) for number in same]
     for name in COLUMNS:
