@@ -65,10 +65,15 @@ class Pipe:
         self._refresh("")
         while self._source in self._loop.get_map():
             for key, events in self._loop.select(self._patience()):
-                if key.fileobj in self._loop.get_map():  # one before it may have closed this one
+                if self._is_open(key):
                     key.data(events)
             self._connect()
         self._farewell()
+
+    def _is_open(self, key: selectors.SelectorKey) -> bool:
+        """False when what came before it in the same look has closed it. Asked by number: a closed socket has none."""
+        now = self._loop.get_map().get(key.fd)
+        return now is not None and now.fileobj is key.fileobj
 
     def _patience(self) -> float | None:
         return None if self._bridge is not None else max(0.0, self._try_at - time.monotonic())

@@ -61,7 +61,8 @@ class Ends:
 
     def close(self) -> None:
         os.close(self.into)
-        self.thread.join(10)
+        if self.thread.ident is not None:
+            self.thread.join(10)
         assert not self.thread.is_alive()
         if self.listening is not None:
             self.listening.close()
@@ -117,6 +118,24 @@ def test_without_a_bridge_it_reads_on_and_asks_for_the_routes_later(ends: Ends) 
     ends.commands("neighbor 127.0.0.1 announce route-refresh ipv4 unicast")
     bridge.close()
     assert [text for text in ends.told if "no bridge" in text]
+
+
+def test_a_bridge_that_goes_as_lines_come_does_not_end_it(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One look finds both ready: writing what the lines say finds the bridge gone, whose own turn comes after."""
+    connect = ends.pipe._connect
+
+    def connect_and_lose() -> None:
+        if not ends.told:
+            connect()
+            ends.accept().close()
+
+    monkeypatch.setattr(ends.pipe, "_connect", connect_and_lose)
+    ends.listen()
+    ends.write(*UP, UPDATE)
+    os.close(ends.into)
+    ends.into = os.dup(ends.out)  # for the fixture to close
+    ends.pipe.run()
+    assert ends.told == ["the bridge has ended"]
 
 
 def test_the_bridge_can_ask_for_one_neighbour_again(ends: Ends) -> None:
