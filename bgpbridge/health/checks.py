@@ -26,8 +26,13 @@ from bgpbridge.health.http_check import HttpQuestion, ask_http
 from bgpbridge.health.results import CheckResult, Said
 from bgpbridge.types import IPAddress
 
-__all__ = ["Checks", "Key", "Seat", "judge_command", "judge_probe"]
+__all__ = ["NOT_BEFORE_A_RESTART", "Checks", "Key", "Seat", "judge_command", "judge_probe"]
 
+NOT_BEFORE_A_RESTART = CheckResult(
+    Said.UNKNOWN,
+    "waits for a restart: the right to run commands was given up at the start, when there was no check",
+    mend="restart bgpbridge: packets go on being forwarded",
+)
 MOST_PPS = 5000.0  # of one prober: only against what nobody can mean
 Key = tuple[str, str]  # subject, check
 Report = Callable[[Key, CheckResult], None]
@@ -163,8 +168,7 @@ class Checks:
 
     async def _command(self, check: Check) -> CheckResult:
         if self.commands is None:
-            text = "no process to run commands below was started, since there were no checks then"
-            return CheckResult(Said.UNKNOWN, text, mend="restart bgpbridge: packets go on being forwarded")
+            return NOT_BEFORE_A_RESTART
         order = Command(check.command, check.user, check.timeout_ms / 1000, check.processes, check.memory_mib)
         try:
             return judge_command(await self.commands.run(order), check)

@@ -29,7 +29,7 @@ from bgpbridge.errors import BridgeError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.kernel_state import KernelState
 from bgpbridge.fib.resolve import Resolver
-from bgpbridge.health.checks import Checks, Key, Seat
+from bgpbridge.health.checks import NOT_BEFORE_A_RESTART, Checks, Key, Seat
 from bgpbridge.health.commands import Commands
 from bgpbridge.health.damping import Health, Rules, Verdict
 from bgpbridge.health.results import CheckResult, Said
@@ -97,6 +97,7 @@ class HealthWatch:
         self._held: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
         self._trouble = ""
         self._behind = False
+        self._named: frozenset[str] = frozenset()  # those of `waiting` that an event has named
 
     # -- configuration
 
@@ -127,8 +128,27 @@ class HealthWatch:
             else:
                 row.subject, row.check = subject, check
                 row.health.change(_rules(check), now_s)
+        self._name_those_that_wait()
         self.bfd.configure(config)
         self._act("configuration")
+
+    @property
+    def waiting(self) -> tuple[str, ...]:
+        """Keys of command checks that only a restart begins: the right to change users was given up at the start."""
+        checks = [row.check for row in self.rows.values()] if self.commands is None else []
+        return tuple(dict.fromkeys(f"health.checks.{one.name}" for one in checks if one.kind is CheckKind.COMMAND))
+
+    def _name_those_that_wait(self) -> None:
+        """Once for each check, and at each of its rows from now on."""
+        waiting = self.waiting
+        for key in waiting:
+            if key not in self._named:
+                text = f"{NOT_BEFORE_A_RESTART.text}\n  mend: {NOT_BEFORE_A_RESTART.mend}"
+                self.events.add("restart-needed", key, text, Severity.WARNING)
+        self._named = frozenset(waiting)
+        for row in self.rows.values():
+            if self.commands is None and row.check.kind is CheckKind.COMMAND and row.last is None:
+                row.last, row.last_at, row.told = NOT_BEFORE_A_RESTART, time.time(), NOT_BEFORE_A_RESTART.text
 
     # -- life
 

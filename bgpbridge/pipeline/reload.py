@@ -54,7 +54,7 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
         )
     summary = "; ".join(done) if done else "nothing to change"
     bridge.events.add("reloaded", str(new.path), summary, Severity.NOTICE)
-    return ReloadReport(tuple(done), change.restart)
+    return ReloadReport(tuple(done), (*change.restart, *bridge.health.waiting))
 
 
 def ready(bridge: Bridge, new: Config, change: ConfigDiff) -> tuple[dict[str, int], str]:

@@ -9,6 +9,8 @@ import pytest
 from bgpbridge.config import loads_config
 from bgpbridge.feed.control import Reload, Teardown
 from bgpbridge.health.bfd_words import BfdStatus
+from bgpbridge.health.checks import NOT_BEFORE_A_RESTART
+from bgpbridge.health.damping import Verdict
 from bgpbridge.health.results import CheckResult, Said
 from bgpbridge.pipeline.reload import reload
 
@@ -101,6 +103,24 @@ def test_other_patience_keeps_what_is_known(checked):
     hear(checked, "a", GOOD, GOOD)
     checked.wait(4)
     assert checked.ways()[NET] == A
+
+
+def test_a_command_check_that_waits_for_a_restart_says_so_while_it_does(world):
+    """A bridge without checks gives up the right to change users when it starts."""
+    with world.running():
+        report = reload(world.bridge, loads_config(text_of(PEERS) + HEALTH, world.folder / "bgpbridge.yaml"))
+    assert report.restart == ("health.checks.web",)
+    row = world.bridge.health.rows[WEB]
+    assert (row.verdict, row.last) == (Verdict.UNKNOWN, NOT_BEFORE_A_RESTART)
+    with world.running():
+        world.bridge.health.heard(WEB, NOT_BEFORE_A_RESTART)
+    take_over(world, PEERS, HEALTH)
+    assert len(world.events("restart-needed")) == 1
+    assert not world.events("check-unknown"), "said once"
+    take_over(world, dict.fromkeys("ab", ""))
+    assert not world.bridge.health.waiting
+    take_over(world, PEERS, HEALTH)
+    assert len(world.events("restart-needed")) == 2
 
 
 def test_a_service_is_withdrawn_and_announced_as_configured_and_remembered(checked):
