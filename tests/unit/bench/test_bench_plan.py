@@ -93,3 +93,10 @@ def test_every_scenario_is_met_once() -> None:
 def test_everything_is_measured_by_default() -> None:
     assert _parser().parse_args([]).what == "all"
     assert set(NAMES) == {"decode", "policy", "load", "update", "failover", "enrichment", "idle"}
+
+
+def test_the_page_names_whatever_of_ours_is_quicker_than_by_default() -> None:
+    note = ON_RIG["enrichment"].note(Plan())
+    for words in ("`hold_s` 1 (60)", "`timeout_s` 0.5 (1)", "`window_s` 10 (300)", "`hold_down_s` 1 (10)"):
+        assert words in note, note
+    assert "bfd: `interval_ms` 50 (300), `hold_down_s` 1 (2)" in note
