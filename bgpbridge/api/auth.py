@@ -63,10 +63,10 @@ def _same_site(request: web.Request) -> None:
 
 
 def _bearer(request: web.Request, file: Path) -> None:
-    """The token is read for each call that writes: a new one holds at once."""
+    """The token is read for each call that writes: a new one holds at once. Who has none is not told our paths."""
     kind, _, said = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if kind.lower() != "bearer" or not said:
-        mend = f"send `Authorization: Bearer` and the first line of {file}"
+        mend = "send `Authorization: Bearer` and the first line of the file that http.token_file names"
         raise RequestError("this takes a token", mend=mend, status=401, headers={hdrs.WWW_AUTHENTICATE: CHALLENGE})
     try:
         token = read_token(file)
@@ -74,7 +74,7 @@ def _bearer(request: web.Request, file: Path) -> None:
         raise RequestError(error.what, mend=error.mend, status=403) from None
     if not hmac.compare_digest(token, said.strip().encode("utf-8", "surrogateescape")):
         challenge = f'{CHALLENGE}, error="invalid_token"'
-        mend = f"it is the first line of {file}"
+        mend = "it is the first line of the file that http.token_file names"
         raise RequestError("wrong token", mend=mend, status=401, headers={hdrs.WWW_AUTHENTICATE: challenge})
 
 

@@ -41,6 +41,7 @@ SAFE = {
     "require-trusted-types-for 'script'; trusted-types 'none'",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Referrer-Policy": "no-referrer",
+    "Server": "bgpbridge",  # not the versions of Python and aiohttp, which it would be by itself
     "X-Content-Type-Options": "nosniff",
 }
 

@@ -113,6 +113,11 @@ def test_head_has_headers_and_no_body(ask):
         assert (status, body or "") == (200, ""), path
 
 
+def test_versions_of_what_serves_are_not_told(ask):
+    for path in ("/", "/healthz", "/metrics", "/api/v1/nonsense"):
+        assert answer_of(ask, path)[1].getall("Server") == ["bgpbridge"], path
+
+
 def bearer(token):
     return {"Authorization": f"Bearer {token}"}
 
@@ -137,6 +142,7 @@ def test_writing_takes_the_token_and_our_own_page(ask, token_file, headers, stat
     assert body["clean"] if status == 200 else body["mend"]
     assert ("WWW-Authenticate" in said) == (status == 401)
     assert TOKEN not in json.dumps(body)
+    assert str(token_file) not in json.dumps(body), "a stranger learns paths of this machine"
 
 
 def test_a_new_token_holds_at_once_and_an_open_file_is_refused(ask, token_file):
