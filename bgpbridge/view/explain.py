@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bgpbridge.commits import HistoryEntry
@@ -13,6 +14,7 @@ from bgpbridge.rib.groups import BLACKHOLE
 from bgpbridge.rib.lookups import Path, Status
 from bgpbridge.types import IPAddress, Prefix
 from bgpbridge.view.fib import FibView, fib, protocol_name
+from bgpbridge.view.groups import UNHEALTHY, MemberView
 from bgpbridge.view.overrides import OverrideView, override_of
 from bgpbridge.view.routes import RouteView, policy_verdict, route_view
 
@@ -144,7 +146,18 @@ def _verdict(bridge: Bridge, decision: Decision, seen: FibView, paths: tuple[Rou
     ways = ", ".join(
         f"{member.next_hop} (from {member.peer}{', backup' if member.backup else ''})" for member in carries
     )
-    return f"forwarded to {ways}"
+    return "; ".join([f"forwarded to {ways}", *_unhealthy(seen.detail.members)])
+
+
+def _unhealthy(members: tuple[MemberView, ...]) -> Iterator[str]:
+    """Members whose place health has changed: they would carry traffic and do not, or do because nothing is better."""
+    for member in members:
+        if not member.why.startswith(UNHEALTHY):
+            continue
+        if member.carries:
+            yield f"{member.peer} is used though {member.why} (all paths are, so traffic stays)"
+        elif not member.backup:
+            yield f"not by {member.next_hop} (from {member.peer}), {member.why}"
 
 
 def _losses(bridge: Bridge, decision: Decision) -> list[LossView]:

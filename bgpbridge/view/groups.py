@@ -12,8 +12,9 @@ from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL, PINNED, Member
 from bgpbridge.view.paths import group_words
 
-__all__ = ["AdjacencyView", "GroupView", "MemberView", "adjacencies", "group", "groups"]
+__all__ = ["UNHEALTHY", "AdjacencyView", "GroupView", "MemberView", "adjacencies", "group", "groups"]
 
+UNHEALTHY = "unhealthy: "  # so begins `why` of a member that health holds down
 SLICE = 50  # groups between two waits
 RESERVED = {LOCAL: "punt: left to the kernel", BLACKHOLE: "blackhole: dropped"}
 
@@ -108,7 +109,7 @@ def _why_dead(bridge: Bridge, member: Member) -> str:
         return "no adjacency is up"
     if not bridge.paths.is_unhealthy(member):
         return ""
-    return f"unhealthy: {bridge.health.why(member.peer, member.next_hop)}"
+    return f"{UNHEALTHY}{bridge.health.why(member.peer, member.next_hop)}"
 
 
 def adjacencies(bridge: Bridge) -> list[AdjacencyView]:

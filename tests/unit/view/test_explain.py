@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ipaddress
 
+from bgpbridge.config.health import Check, CheckKind
+from bgpbridge.health.damping import Health, Rules, Verdict
+from bgpbridge.pipeline.health import Row
+from bgpbridge.pipeline.subjects import Subject, SubjectKind
 from bgpbridge.types import Prefix
 from bgpbridge.view.explain import explain
 from bgpbridge.view.fib import fib, protocol_name
@@ -62,6 +66,29 @@ def test_an_unreachable_next_hop_says_why(rig):
     assert seen.paths[0].status == "unreachable"
     assert seen.paths[0].reason
     assert seen.losses[0].step == 0
+
+
+def test_a_member_that_health_holds_down_is_named_at_the_top(rig):
+    two_paths(rig)
+    ping = Check(name="ping", kind=CheckKind.ICMP)
+    health, paths = rig.bridge.health, rig.bridge.paths
+    peers = [rig.bridge.peers_by_name(name) for name in ("isp-a", "isp-b")]
+    for peer in peers:
+        subject = Subject(SubjectKind.PEER, peer.name, peer.config.address, ("ping",))
+        row = Row(subject, ping, Health(Rules(rise=1, fall=1, hold_down_s=0), 0.0), Verdict.UNHEALTHY)
+        health.rows[row.key] = row
+    paths.hold_down([peers[0].index], [])
+    seen = explain(rig.bridge, address("198.51.100.7"))
+    assert seen.verdict == (
+        "forwarded to 203.0.113.6 (from isp-b, backup); "
+        "not by 203.0.113.2 (from isp-a), unhealthy: ping of peer isp-a is unhealthy"
+    )
+    paths.hold_down([peer.index for peer in peers], [])
+    seen = explain(rig.bridge, address("198.51.100.7"))
+    assert seen.verdict == (
+        "forwarded to 203.0.113.2 (from isp-a); "
+        "isp-a is used though unhealthy: ping of peer isp-a is unhealthy (all paths are, so traffic stays)"
+    )
 
 
 def test_a_prefix_that_is_not_there(rig):
