@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 import ssl
 import time
@@ -78,10 +79,12 @@ async def ask_http(question: HttpQuestion) -> CheckResult:
         return result(Said.UNKNOWN, f"no address for {error.host}", "a `target`, or an address in `url`")
     except aiohttp.ClientConnectorCertificateError as error:
         return result(Said.FAIL, f"its certificate is refused: {error.certificate_error}")
+    except aiohttp.ClientSSLError as error:  # its number is OpenSSL's, which as one of the system's reads EPERM
+        return result(Said.FAIL, f"no TLS with it: {error.strerror or error}")
     except aiohttp.ClientOSError as error:
         if error.errno in OURS:
-            return result(Said.UNKNOWN, f"could not be sent: {error.strerror}", "is there a route, and is the link up?")
-        return result(Said.FAIL, error.strerror or str(error))
+            return result(Said.UNKNOWN, f"could not be sent: {os.strerror(error.errno)}", "is there a route, and is the link up?")
+        return result(Said.FAIL, os.strerror(error.errno).lower() if error.errno else str(error))
     except (aiohttp.ClientError, ssl.SSLError) as error:
         return result(Said.FAIL, f"no good answer: {str(error)[:200] or type(error).__name__}")
     except OSError as error:

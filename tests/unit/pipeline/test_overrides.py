@@ -122,6 +122,41 @@ def test_an_unhealthy_target_falls_back(world: World) -> None:
     assert (seen.state, seen.why) == ("fallen back", "b is unhealthy")
 
 
+def test_an_unhealthy_target_of_one_prefix_falls_back_says_so_and_returns(world: World) -> None:
+    add(world, NET, pin={"peer": "b"})
+    look(world)
+    before, paths, committer = dict(world.xdp.routes), world.bridge.paths, world.bridge.committer
+    committer.groups(paths.hold_down([world.peer("b").index], []), Cause(CauseKind.HEALTH))
+    assert world.ways()[NET] == {A}
+    look(world)
+    look(world)
+    assert states(world) == {NET: State.FALLEN_BACK}
+    assert world.events("override-target-gone") == ["pin to peer b: b is unhealthy; BGP decides (o1)"]
+    committer.groups(paths.hold_down([], []), Cause(CauseKind.HEALTH))
+    look(world)
+    assert states(world) == {NET: State.IN_FORCE}
+    assert world.ways()[NET] == {B}
+    assert world.events("override-target-back") == ["pin to peer b is in force again (o1)"]
+    assert world.xdp.routes == before, "no prefix is touched"
+
+
+def test_an_unhealthy_next_hop_of_a_pin_falls_back_and_returns(world: World) -> None:
+    add(world, f"{NET} or-longer", pin={"next_hop": B})
+    look(world)
+    assert world.ways() == {NET: {B}, INNER: {B}, OTHER: {A}}
+    paths, committer, hops = world.bridge.paths, world.bridge.committer, world.bridge.rib.next_hops
+    held = [number for number in hops.ids() if str(hops[number].address) == B]
+    committer.groups(paths.hold_down([], held), Cause(CauseKind.HEALTH))
+    assert world.ways() == {NET: {A}, INNER: {A}, OTHER: {A}}
+    look(world)
+    assert len(world.events("override-target-gone")) == 1
+    assert f"next hop {B} is unhealthy" in world.events("override-target-gone")[0]
+    committer.groups(paths.hold_down([], []), Cause(CauseKind.HEALTH))
+    look(world)
+    assert world.ways() == {NET: {B}, INNER: {B}, OTHER: {A}}
+    assert len(world.events("override-target-back")) == 1
+
+
 def test_a_pin_to_a_next_hop_of_no_path_acts_only_where_bgp_has_a_route(world: World) -> None:
     add(world, "198.51.0.0/16 or-longer", pin={"next_hop": STRANGER})
     assert world.ways() == {NET: {STRANGER}, INNER: {STRANGER}, OTHER: {A}}
