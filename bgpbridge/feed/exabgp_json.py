@@ -14,6 +14,7 @@ import dataclasses
 import ipaddress
 import json
 import re
+import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,11 +26,24 @@ from bgpbridge.types import Family, IPAddress, Session
 from bgpbridge.wire.message import MARKER, MessageType
 from bgpbridge.wire.opening import RefreshKind, build_route_refresh
 
-__all__ = ["ExabgpLines", "Heard", "Neighbour"]
+__all__ = ["ExabgpLines", "Heard", "LineError", "Neighbour"]
 
 VERSIONS = ("4.", "5.")
 TWICE_QUOTED = re.compile(r'""(\w+)""')
 Json = Mapping[str, Any]
+LONGEST_TEXT = 500  # characters of a reason that are passed on
+WRONG = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, struct.error)
+
+
+class LineError(WireError):
+    """A line that is not taken. `cause` is the same for all lines of one kind of fault."""
+
+    def __init__(self, line: str, cause: str, what: str, expected: str) -> None:
+        super().__init__(
+            f"{what} (line: {line[:120]!r}); expected: {expected}",
+            mend="`encoder json` in the process section, and ExaBGP 4.2 or 5.0",
+        )
+        self.cause = cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,21 +87,23 @@ class ExabgpLines:
     _known: dict[Neighbour, _Known] = field(default_factory=dict)
 
     def read(self, line: str) -> Iterator[Heard]:
-        """What a line says; nothing for lines that are of no use to us. Raises WireError for one that is not as
+        """What a line says; nothing for lines that are of no use to us. Raises LineError for one that is not as
         ExaBGP 4.2 and 5.0 write it; the lines after it can be read."""
         try:
             said = _parsed(line)
             version = str(said["exabgp"])
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise _refused(line, "no line of ExaBGP's JSON", "an object with the key `exabgp`") from None
+            raise LineError(line, "not JSON", "no line of ExaBGP's JSON", "an object with the key `exabgp`") from None
         if not version.startswith(VERSIONS):
-            raise _refused(line, f"ExaBGP's JSON of version {version}", "4.2 or 5.0")
+            raise LineError(line, "version", f"ExaBGP's JSON of version {_short(version)}", "4.2 or 5.0")
         if "neighbor" not in said:
             return
         try:
             yield from self._of_neighbour(said)
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
-            raise _refused(line, f"a line of type {said.get('type')} that cannot be read: {error!r}", version) from None
+        except (WireError, *WRONG) as error:
+            kind, why = _short(str(said.get("type"))), repr(error)[:LONGEST_TEXT]
+            what = f"a line of type {kind} that cannot be read: {why}"
+            raise LineError(line, f"type {kind}", what, f"one as ExaBGP {_short(version)} writes it") from None
 
     def sessions(self) -> dict[Neighbour, Session]:
         """The neighbours whose sessions are up, and how their UPDATEs are read."""
@@ -158,21 +174,27 @@ def _parsed(line: str) -> Any:
     return json.loads(TWICE_QUOTED.sub(r'"\1"', line) if '""' in line and '"route-refresh"' in line else line)
 
 
-def _refused(line: str, what: str, expected: str) -> WireError:
-    return WireError(
-        f"{what} (line: {line[:120]!r}); expected: {expected}",
-        mend="`encoder json` in the process section, and ExaBGP 4.2 or 5.0",
-    )
+def _short(word: str) -> str:
+    """A word of the line's in a message: printable, and not long."""
+    return word[:40].encode("ascii", "backslashreplace").decode()
 
 
 def _neighbour(content: Json) -> Neighbour:
     address, asn = content["address"], content["asn"]
     return Neighbour(
         ipaddress.ip_address(address["peer"]),
-        int(asn["peer"]),
+        _number(asn["peer"], 32),
         ipaddress.ip_address(address["local"]),
-        int(asn["local"]),
+        _number(asn["local"], 32),
     )
+
+
+def _number(said: Any, bits: int) -> int:
+    """A number that fits its field."""
+    number = int(said)
+    if not 0 <= number < 1 << bits:
+        raise ValueError(f"{said!r:.40} is no number of {bits} bits")
+    return number
 
 
 def _session(neighbour: Neighbour) -> Session:
@@ -194,7 +216,8 @@ def _down(reason: str) -> SessionDown:
     session is not said well enough to tell a graceful restart from an error."""
     if "shutting down" in reason:
         return SessionDown(DownReason.SHUTDOWN, text="ExaBGP was stopped", graceful=True)
-    return SessionDown(DownReason.TCP_CLOSED, text=reason)
+    text = reason[:LONGEST_TEXT].encode("utf-8", "replace").decode()
+    return SessionDown(DownReason.TCP_CLOSED, text=text)
 
 
 def _opened(known: _Known, content: Json) -> None:
@@ -209,7 +232,7 @@ def _negotiated(session: Session, said: Json) -> Session:
     return dataclasses.replace(
         session,
         asn4=bool(said["asn4"]),
-        hold_time_s=int(said["hold_time"]),
+        hold_time_s=_number(said["hold_time"], 16),
         families=_families(said["families"]),
         add_path=_families(said["add_path"]["receive"]),
         extended_message=int(said["message_size"]) > 4096,

@@ -284,9 +284,9 @@ def decode(kind: int, payload: bytes) -> Record:
         raise LaneError(f"a lane holds a record of kind {kind}; known are 1 to {max(_DECODERS)}", mend=_MEND)
     try:
         return decoder(payload)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         name = RecordKind(kind).name
-        raise LaneError(f"a lane holds a {name} record that cannot be read: {error!r}", mend=_MEND) from None
+        raise LaneError(f"a lane holds a {name} record that cannot be read: {error!r:.300}", mend=_MEND) from None
 
 
 _MEND = "speaker and bridge are of different versions, or the memory was damaged: restart the speaker"

@@ -19,10 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bgpbridge.errors import WireError
-from bgpbridge.feed.exabgp_json import ExabgpLines, Neighbour
+from bgpbridge.feed.exabgp_json import ExabgpLines, LineError, Neighbour
 from bgpbridge.feed.frames import DownReason, SessionDown, SessionUp, Updates
-from bgpbridge.feed.ways import Hello, frame, pieces
+from bgpbridge.feed.ways import Hello, complaint, frame, pieces
 from bgpbridge.types import Session
 from bgpbridge.wire.message import iter_messages
 
@@ -35,6 +34,8 @@ GULP = 1 << 20
 AGAIN_S = 1.0  # between two tries to reach the bridge
 FAREWELL_S = 2.0
 COMPLAINTS = 20  # refused lines that are told one by one; of the rest only every hundredth
+CAUSES = 20  # of which the bridge is told the first line
+NEIGHBOURS = 0xFFFF
 
 
 class Pipe:
@@ -54,6 +55,7 @@ class Pipe:
         self._try_at = 0.0
         self._away = False
         self._refused = 0
+        self._causes: dict[str, bytes] = {}  # the first line that was refused for each cause, as a frame
         self._loop = selectors.DefaultSelector()
 
     def run(self) -> None:
@@ -98,7 +100,7 @@ class Pipe:
         if not self._skipping:
             self._waiting += rest
         if len(self._waiting) > LONGEST_LINE:
-            self._complain(f"a line of more than {LONGEST_LINE >> 20} MiB is left out")
+            self._complain("length", f"a line of more than {LONGEST_LINE >> 20} MiB is left out", "see ExaBGP's log")
             self._waiting.clear()
             self._skipping = True
         self._flush_run()
@@ -114,6 +116,8 @@ class Pipe:
         try:
             for heard in self._lines.read(line):
                 number = self._numbers.setdefault(heard.neighbour, len(self._numbers) + 1)
+                if number > NEIGHBOURS:
+                    continue
                 if isinstance(heard.record, SessionUp) and heard.record.resync:
                     self._refresh(str(heard.neighbour.peer_address))
                 if self._bridge is None:
@@ -123,8 +127,8 @@ class Pipe:
                     continue
                 self._flush_run()
                 self._out += frame(number, heard.record)
-        except WireError as error:
-            self._complain(str(error))
+        except LineError as error:
+            self._complain(error.cause, error.what, error.mend)
 
     def _updates(self, number: int, data: bytes) -> None:
         if self._run[0] != number:
@@ -138,10 +142,16 @@ class Pipe:
         for run in pieces(messages):
             self._out += frame(number, run)
 
-    def _complain(self, text: str) -> None:
+    def _complain(self, cause: str, what: str, mend: str) -> None:
+        """In ExaBGP's log, and the first line of each cause to the bridge."""
         self._refused += 1
         if self._refused <= COMPLAINTS or not self._refused % 100:
-            self._tell(f"refused ({self._refused}): {text}")
+            self._tell(f"refused ({self._refused}): {what}\n  mend: {mend}")
+        if cause not in self._causes and len(self._causes) < CAUSES:
+            self._causes[cause] = complaint(what, mend)
+            if self._bridge is not None:
+                self._flush_run()
+                self._out += self._causes[cause]
 
     def _refresh(self, address: str) -> None:
         """Ask for the tables again: of one neighbour, or of all."""
@@ -188,7 +198,7 @@ class Pipe:
             self._tell(f"the bridge on {self._path} is there; asking for the routes again")
         self._away = False
         self._bridge = end
-        self._out += Hello("pipe").line()
+        self._out += Hello("pipe").line() + b"".join(self._causes.values())
         self._loop.register(end, selectors.EVENT_READ, self._talk)
         self._again(None)
 

@@ -26,10 +26,13 @@ from bgpbridge.feed.control import Command, Hold, RequestRefresh, Teardown
 from bgpbridge.feed.frames import DownReason, Record, SessionDown, SessionUp, encode
 from bgpbridge.feed.lane import Lane
 from bgpbridge.feed.reader import LaneReader
-from bgpbridge.feed.ways import DONE, HEADER, LARGEST, Hello, answer, record_of
+from bgpbridge.feed.ways import COMPLAINT, DONE, HEADER, LARGEST, Hello, answer, complaint_of, record_of
 from bgpbridge.pipeline.peers import PeerState, PeerTable
 
 __all__ = ["Feeders"]
+
+
+COMPLAINTS = 20  # events of one feeder about what it cannot read
 
 
 @dataclass(slots=True)
@@ -54,6 +57,7 @@ class Feeder:
     hello: Hello
     writer: asyncio.StreamWriter
     peers: dict[int, int] = field(default_factory=dict)
+    complaints: int = 0
 
     def say(self, line: bytes) -> None:
         """Lines are few and short; one that nobody reads is the transport's to keep, or to lose with it."""
@@ -219,7 +223,16 @@ class Feeders:
             if kind == DONE:
                 await self._finish(feeder)
                 continue
+            if kind == COMPLAINT:
+                self._complained(feeder, complaint_of(payload))
+                continue
             await self._take(feeder, number, record_of(kind, payload))
+
+    def _complained(self, feeder: Feeder, text: str) -> None:
+        """Lines that a pipe could not read: it says the first of each kind of fault."""
+        feeder.complaints += 1
+        if feeder.complaints <= COMPLAINTS:
+            self._events.add("feed-line-refused", feeder.hello.way, text, Severity.WARNING)
 
     async def _finish(self, feeder: Feeder) -> None:
         """All of its peers' lanes are read; what is in them is in the tables."""
@@ -242,7 +255,7 @@ class Feeders:
         if isinstance(record, SessionUp):
             families = record.session.families & frozenset(peer.config.families)
             local_as = peer.local_asn if feeder.hello.way == "replay" else record.session.local_as
-            session = dataclasses.replace(record.session, families=families, local_as=local_as)
+            session = dataclasses.replace(record.session, peer=index, families=families, local_as=local_as)
             record = dataclasses.replace(record, session=session)
         await self._put(feeder, index, fed, record)
 

@@ -14,7 +14,7 @@ import pytest
 
 from bgpbridge.feed.frames import Record, SessionDown, SessionUp, Updates
 from bgpbridge.feed.pipe import LONGEST_LINE, Pipe
-from bgpbridge.feed.ways import HEADER, Hello, answer, record_of
+from bgpbridge.feed.ways import COMPLAINT, HEADER, Hello, answer, complaint_of, record_of
 from tests.unit.feed.test_exabgp_json import ANNOUNCE, NEGOTIATED, line
 
 UP = [line("negotiated", negotiated=NEGOTIATED), line("state", state="up")]
@@ -81,6 +81,11 @@ class Bridge:
     def record(self) -> tuple[int, Record]:
         length, kind, number = HEADER.unpack(self.file.read(HEADER.size))
         return number, record_of(kind, self.file.read(length))
+
+    def complaint(self) -> str:
+        length, kind, _ = HEADER.unpack(self.file.read(HEADER.size))
+        assert kind == COMPLAINT
+        return complaint_of(self.file.read(length))
 
     def close(self) -> None:
         self.file.close()
@@ -199,12 +204,15 @@ def test_lines_that_cannot_be_are_told_and_those_behind_are_read(ends: Ends) -> 
     ends.listen()
     ends.thread.start()
     bridge = ends.accept()
-    ends.write("neighbor 127.0.0.1 up", line("state", "6.0.0", state="up"))
+    ends.write("neighbor 127.0.0.1 up", "neighbor 127.0.0.1 down", line("state", "6.0.0", state="up"))
     for _ in range(LONGEST_LINE // (1 << 20) + 1):
         os.write(ends.into, b"x" * (1 << 20))
     ends.write("", *UP)
+    first, other, long = (bridge.complaint() for _ in range(3))
     assert isinstance(bridge.record()[1], SessionUp)
-    assert "expected: an object with the key `exabgp`" in ends.told[0]
-    assert "version 6.0.0" in ends.told[1]
-    assert "16 MiB" in ends.told[2]
+    assert "127.0.0.1 up" in first
+    assert "expected: an object with the key `exabgp`\n  mend: `encoder json`" in first
+    assert "version 6.0.0" in other
+    assert "16 MiB" in long
+    assert [text.partition(":")[0] for text in ends.told] == [f"refused ({number})" for number in range(1, 5)]
     bridge.close()

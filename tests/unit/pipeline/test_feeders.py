@@ -16,7 +16,7 @@ from bgpbridge.feed.control import Hold, Resync, Teardown
 from bgpbridge.feed.frames import DownReason, Record, SessionDown, SessionUp, Updates
 from bgpbridge.feed.lane import LaneMemory, Layout
 from bgpbridge.feed.reader import LaneReader
-from bgpbridge.feed.ways import DONE, HEADER, Hello, frame, pieces, record_of
+from bgpbridge.feed.ways import COMPLAINT, DONE, HEADER, Hello, complaint, frame, pieces, record_of
 from bgpbridge.pipeline.feeders import Feeders
 from bgpbridge.wire.message import build_update
 from tests.unit.pipeline.conftest import World
@@ -272,3 +272,41 @@ def test_records_that_no_feeder_has_to_say() -> None:
         record_of(1, EMPTY + b"\0")
     with pytest.raises(LaneError, match="no UPDATE messages"):
         record_of(1, b"")
+
+
+def test_what_a_pipe_cannot_read_is_an_event_and_ends_nothing(tmp_path: Path) -> None:
+    async def scene(place: Place) -> None:
+        feeder = await place.feeder("pipe")
+        feeder.say(*(complaint(f"no line {number}", "upgrade") for number in range(100)))
+        feeder.say(frame(7, place.session("b")), frame(7, Updates(EMPTY)))
+        await place.came("b", 2)
+        told = [event.text for event in place.bridge.events.tail(1000) if event.kind == "feed-line-refused"]
+        assert told[0] == "no line 0\n  mend: upgrade"
+        assert len(told) == 20
+
+    played(tmp_path, scene)
+
+
+@pytest.mark.parametrize(
+    "octets",
+    [
+        b"\xff" * 20 + b"\n",
+        b'{"bgpbridge": 1, "way": [], "keep": {}}\n',
+        Hello("pipe").line() + HEADER.pack(3, COMPLAINT, 0) + b"???",
+        Hello("pipe").line() + HEADER.pack(0xFFFFFFFF, 1, 0),
+        Hello("pipe").line()
+        + HEADER.pack(60, 3, 0)
+        + b'{"reason": "tcp closed", "code": Infinity, "subcode": 0}'.ljust(60),
+    ],
+)
+def test_nonsense_is_an_event_and_the_next_feeder_is_served(tmp_path: Path, octets: bytes) -> None:
+    async def scene(place: Place) -> None:
+        _, writer = await asyncio.open_unix_connection(str(place.bridge.files.feed_socket))
+        place.writers.append(writer)
+        writer.write(octets)
+        assert "mend: " in await place.told("feed-refused")
+        feeder = await place.feeder("pipe")
+        feeder.say(frame(7, place.session("b")))
+        await place.came("b", 1)
+
+    played(tmp_path, scene)
