@@ -83,7 +83,9 @@ async def ask_http(question: HttpQuestion) -> CheckResult:
         return result(Said.FAIL, f"no TLS with it: {error.strerror or error}")
     except aiohttp.ClientOSError as error:
         if error.errno in OURS:
-            return result(Said.UNKNOWN, f"could not be sent: {os.strerror(error.errno)}", "is there a route, and is the link up?")
+            return result(
+                Said.UNKNOWN, f"could not be sent: {os.strerror(error.errno)}", "is there a route, and is the link up?"
+            )
         return result(Said.FAIL, os.strerror(error.errno).lower() if error.errno else str(error))
     except (aiohttp.ClientError, ssl.SSLError) as error:
         return result(Said.FAIL, f"no good answer: {str(error)[:200] or type(error).__name__}")
