@@ -94,6 +94,7 @@ function polled(view, body, target) {
 function said(error = null) {
   const time = new Date().toLocaleTimeString("en-GB");
   trouble.hidden = !error;
+  place.classList.toggle("old", Boolean(error)); // no green that nobody vouches for
   if (!error) asked.textContent = `as of ${time}`;
   else if (!trouble.textContent || !trouble.dataset.since) {
     trouble.dataset.since = time;

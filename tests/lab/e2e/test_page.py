@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from bgpbridge.bench.feeds import Feed, update
 from bgpbridge.bench.rig import Rig, bridge_config, uplink
@@ -96,9 +96,14 @@ def page(chromium: Browser) -> Iterator[Page]:
         context.set_default_timeout(8000)
         tab, wrong = context.new_page(), []
         tab.on("pageerror", lambda error: wrong.append(f"{error}"))
-        tab.on("console", lambda line: wrong.append(line.text) if line.type in {"error", "warning"} else None)
+        tab.on("console", lambda line: wrong.append(line.text) if is_wrong(line) else None)
         yield tab
         assert not wrong
+
+
+def is_wrong(line: ConsoleMessage) -> bool:
+    """Anything but a refusal of the bridge, which the page shows."""
+    return line.type in {"error", "warning"} and not line.text.startswith("Failed to load resource")
 
 
 def show(page: Page, view: str) -> None:
@@ -136,6 +141,36 @@ def test_what_was_refused_and_what_is_not_there(page: Page, edge: Any) -> None:
     expect(page.locator("main")).to_contain_text("There is no group 999999 now.")
 
 
+def test_what_somebody_mistyped_is_answered_with_a_mend(page: Page, edge: Any) -> None:
+    del edge
+    show(page, "")
+    for typed, said, mend in (
+        ("198.51.100.300", "198.51.100.300", "mend: "),
+        ("100%", "there is no peer 100%", "mend: peers are: up-a, up-b"),
+    ):
+        page.get_by_label("Address, prefix or peer").fill(typed)
+        page.keyboard.press("Enter")
+        answer = page.locator("main").get_by_role("alert")
+        expect(answer).to_contain_text(said)
+        expect(answer).to_contain_text(mend)
+
+
+def test_a_bridge_that_does_not_answer_is_told_and_its_return_seen(page: Page, edge: Any) -> None:
+    del edge
+    page.clock.install()
+    show(page, "peers")
+    banner = page.locator("#trouble")
+    page.context.set_offline(True)
+    page.clock.fast_forward(5000)
+    expect(banner).to_contain_text("The bridge does not answer since")
+    expect(page.locator("main")).to_contain_text("up-a")
+    expect(page.locator("main")).to_have_css("filter", "grayscale(1)")
+    page.context.set_offline(False)
+    page.clock.fast_forward(5000)
+    expect(banner).to_be_hidden()
+    expect(page.locator("main")).to_have_css("filter", "none")
+
+
 def test_words_of_a_peer_stay_words(page: Page, edge: Any) -> None:
     show(page, "events")
     expect(page.get_by_role("status")).to_have_text("live")
@@ -166,8 +201,5 @@ def test_every_view_fits_a_desk_and_a_phone(page: Page, edge: Any) -> None:
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (
                 f"{view} is wider than {size_name}"
             )
-            for colours in ("light", "dark"):
-                page.emulate_media(color_scheme=colours)
-                page.screenshot(
-                    path=PICTURES / f"{name}-{size_name}-{colours}.png", full_page=True, animations="disabled"
-                )
+            page.emulate_media(color_scheme="light" if size is DESK else "dark")
+            page.screenshot(path=PICTURES / f"{name}-{size_name}.png", full_page=size is DESK, animations="disabled")
