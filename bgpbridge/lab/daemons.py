@@ -7,6 +7,7 @@ sockets by explicit paths in the node's folder, so that many nodes live side by 
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from bgpbridge.lab.topology import Daemon, Node
 __all__ = ["Plan", "Program", "plan"]
 
 FRR = Path("/usr/lib/frr")
+EXABGP_4 = Path("/usr/sbin/exabgp")
 # Started when the node binds no `daemons` file; those of them that its configuration does not need stay away.
 FRR_BY_LINE = {
     "bfdd": r"bfd\s*$",
@@ -145,10 +147,18 @@ def _gobgp(node: Node, folder: Path) -> Plan:
 
 
 def _exabgp(node: Node, folder: Path) -> Plan:
+    """PyPI's 5.0, or Debian's 4.2 where BGPBRIDGE_EXABGP says so. Its `bgpbridge pipe` feeds the bridge of the node
+    whose network this one shares."""
     config = _config(node, "/etc/exabgp/exabgp.conf")
     env = {"exabgp_api_cli": "false", "exabgp_log_destination": "stderr", "exabgp_daemon_user": "root"}
+    env["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+    env["PYTHONPATH"] = str(Path(bgpbridge.__file__).parent.parent)
+    if node.host:
+        env["BGPBRIDGE_FEED"] = str(folder.parent / node.host / "feed.sock")
+    if node.env.get("BGPBRIDGE_EXABGP", "").startswith("4"):
+        argv: tuple[str, ...] = (str(EXABGP_4), str(config))
+        return Plan(packages={EXABGP_4: "exabgp"}, programs=(Program("exabgp", argv, env=env),))
     argv = (sys.executable, "-m", "exabgp", "server", str(config))
-    del folder
     return Plan(programs=(Program("exabgp", argv, env=env),))
 
 

@@ -40,7 +40,8 @@ def run() -> int:
     if word not in set(Daemon):
         raise LabError(f"BGPBRIDGE_NODE is `{word}`", mend="one of " + ", ".join(Daemon))
     daemon = Daemon(word)
-    node = Node(socket.gethostname(), 1, daemon, binds=tuple(Bind(path, str(path)) for path in _configured(daemon)))
+    binds = tuple(Bind(path, str(path)) for path in _configured(daemon))
+    node = Node(socket.gethostname(), 1, daemon, binds=binds, env=os.environ)
     folder = FOLDERS.get(daemon, Path("/run/bgpbridge-node"))
     folder.mkdir(parents=True, exist_ok=True)
     planned = plan(node, folder)

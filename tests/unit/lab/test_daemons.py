@@ -52,6 +52,15 @@ def test_programs_get_their_files_by_explicit_path(tmp_path: Path, daemon: Daemo
     assert all(program.ready is None or program.ready.parent == FOLDER for program in planned.programs)
 
 
+@pytest.mark.parametrize(("version", "program"), [("4.2", "/usr/sbin/exabgp"), ("5.0", "server"), ("", "server")])
+def test_an_exabgp_of_either_version_feeds_the_bridge_beside_it(tmp_path: Path, version: str, program: str) -> None:
+    binds = (Bind(tmp_path / "exabgp.conf", "/etc/exabgp/exabgp.conf"),)
+    beside = Node("n", 1, Daemon.EXABGP, binds=binds, env={"BGPBRIDGE_EXABGP": version}, host="edge")
+    (started,) = plan(beside, FOLDER).programs
+    assert program in started.argv
+    assert started.env["BGPBRIDGE_FEED"] == str(FOLDER.parent / "edge" / "feed.sock")
+
+
 def test_a_host_runs_nothing() -> None:
     assert plan(Node("n", 1, Daemon.HOST), FOLDER).programs == ()
 
