@@ -105,6 +105,54 @@ def test_other_patience_keeps_what_is_known(checked):
     assert checked.ways()[NET] == A
 
 
+HOPS = """
+health:
+  checks: [{name: ping, kind: icmp, rise: 1, fall: 1, hold_down_s: 0}]
+  next_hops: [{address: 10.0.1.2, checks: [ping]}, {address: "2001:db8:1::2", checks: [ping]}]
+"""
+NET6 = "2001:db8:ff::/48"
+
+
+def test_a_next_hop_is_held_down_whoever_announces_it(world):
+    """`a` and `c` announce the same next hop; `b` another. The two families have nothing to do with each other."""
+    take_over(world, dict.fromkeys("abc", ""), HOPS)
+    two_ways(world)
+    world.up("c")
+    world.says("c", world.route("c", "198.18.1.0/24", hop="10.0.1.2"))
+    world.says("b", world.route("b", "198.18.1.0/24", longer=1))
+    for name, longer in (("a", 0), ("b", 1)):
+        world.says(name, world.route(name, NET6, longer=longer))
+    for hop, ifindex in (("2001:db8:1::2", ETH1), ("2001:db8:2::2", ETH2)):
+        world.neighbour(hop, ifindex)
+    good, bad6 = {NET: A, "198.18.1.0/24": A, NET6: {"2001:db8:1::2"}}, {NET6: {"2001:db8:2::2"}}
+    assert world.ways() == good
+
+    def say(hop, result):
+        with world.running():
+            world.bridge.health.heard((f"next-hop {hop}", "ping"), result)
+
+    say("10.0.1.2", BAD)
+    assert world.ways() == good | {NET: B, "198.18.1.0/24": B}
+    say("10.0.1.2", GOOD)
+    assert world.ways() == good
+    say("2001:db8:1::2", BAD)
+    assert world.ways() == good | bad6
+    number = next(n for n in world.bridge.rib.next_hops.ids() if world.bridge.rib.next_hops[n].address.version == 6)
+    assert "ping of next-hop 2001:db8:1::2 is unhealthy" in world.bridge.health.why(world.peer("a").index, number)
+    say("2001:db8:1::2", GOOD)
+    assert world.ways() == good
+
+
+def test_a_next_hop_that_comes_while_it_is_unhealthy_is_not_used(world):
+    take_over(world, dict.fromkeys("abc", ""), HOPS)
+    with world.running():
+        world.bridge.health.heard(("next-hop 10.0.1.2", "ping"), BAD)
+    two_ways(world)
+    with world.running():
+        world.bridge.health._act("next hops")  # as every second
+    assert world.ways()[NET] == B
+
+
 def test_a_command_check_that_waits_for_a_restart_says_so_while_it_does(world):
     """A bridge without checks gives up the right to change users when it starts."""
     with world.running():
