@@ -12,6 +12,7 @@ from bgpbridge.errors import BridgeError, DocumentError, UsageError
 from bgpbridge.pipeline.override_state import State, reach
 from bgpbridge.pipeline.overrides import CLOCK_SETTLES_S, Overrides
 from bgpbridge.policy.override_schema import OverrideText
+from bgpbridge.rib import loc_rib
 from bgpbridge.rib.groups import BLACKHOLE
 from bgpbridge.types import Prefix
 from bgpbridge.view.overrides import override_of
@@ -351,3 +352,23 @@ def test_next_hops_of_overrides_are_not_collected(world: World) -> None:
         pass
     world.says("a", world.route("a", "100.64.1.0/24"))
     assert world.ways()["100.64.1.0/24"] == {STRANGER}
+
+
+def test_an_override_of_everything_is_decided_in_slices(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loc_rib, "REDECIDED", 16)
+    many = [f"100.64.{number}.0/24" for number in range(100)]
+    for name, longer in (("a", 0), ("b", 1)):
+        world.says(name, world.route(name, *many, longer=longer))
+    with world.running():
+        world.bridge.overrides.add(
+            OverrideText.model_validate({"prefix": "0.0.0.0/0 or-longer", "pin": {"peer": "b"}, **GIVEN}), ""
+        )
+    assert set().union(*world.ways().values()) == {A}  # nothing is decided in the call itself
+    moved, before = [], world.ways()
+    while world.step():
+        after = world.ways()
+        moved.append(sum(after[prefix] != before[prefix] for prefix in after))
+        before = after
+    assert max(moved) <= 16
+    assert sum(moved) == len(many) + 3
+    assert set().union(*before.values()) == {B}
