@@ -135,8 +135,9 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         return SessionDown(DownReason.INTERNAL, text=message, graceful=offered)
 
     def _notified(self, error: Any, offered: bool) -> SessionDown:
-        """We sent a NOTIFICATION, or tried to: a keepalive that could not be sent is TCP's end."""
-        if error.code == 4 and (self.proto is None or self.proto.connection.io is None):
+        """We sent a NOTIFICATION, or tried to. That a keepalive could not be sent is TCP's end, though ExaBGP calls it
+        by the code of the hold timer; whether TCP is there now says nothing, for the peer closes as it is notified."""
+        if error.code == 4 and b"keepalive" in bytes(error.data):
             return SessionDown(DownReason.TCP_CLOSED, text="a keepalive could not be sent", graceful=offered)
         reason = DownReason.HOLD_TIMER if error.code == 4 else DownReason.NOTIFICATION_SENT
         words = (

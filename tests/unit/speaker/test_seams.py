@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 
 import pytest
 
@@ -63,3 +65,14 @@ def test_every_override_is_in_the_table(module: str, ours: str, base: str, overr
     known = {path.rpartition(".")[2] for _, path, _ in seams.SEAMS if path.startswith(f"{base}.")}
     assert overridden <= shadowed
     assert shadowed <= known, f"{ours} shadows {shadowed - known} of ExaBGP"
+
+
+def test_exabgp_calls_a_keepalive_that_could_not_be_sent_by_that_word() -> None:
+    """It has the code of the hold timer; the word is how `TapPeer` tells them apart."""
+    from exabgp.bgp.message import Notify
+    from exabgp.reactor import keepalive
+
+    raised = re.findall(r"raise Notify\(4, 0, '([^']*)'\)", inspect.getsource(keepalive))
+    assert raised
+    assert all(b"keepalive" in bytes(Notify(4, 0, text).data) for text in raised)
+    assert b"keepalive" not in bytes(Notify(4, 0).data)
