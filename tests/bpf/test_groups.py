@@ -71,7 +71,8 @@ def test_every_field_of_the_5_tuple_spreads_alone(rig, varied: str) -> None:
         dst = f"203.0.113.{n % 256}" if varied == "destination" else TO4
         frames.append(ethernet(ipv4(udp(sport, dport), src=src, dst=dst)))
     share = Counter(path(rig, frame) for frame in frames)[FIRST] / 1000
-    assert share == pytest.approx(0.5, abs=0.08)
+    five_sigma = 5 * 0.5 / len(set(frames)) ** 0.5  # the hash has another seed in every run
+    assert share == pytest.approx(0.5, abs=five_sigma)
 
 
 def test_a_flow_keeps_its_path_whatever_else_is_in_the_packet(rig) -> None:
