@@ -6,9 +6,10 @@ a wheel carries the files themselves under the same names, so that an installed 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-__all__ = ["bpf_sources", "example_configs", "speaker_templates"]
+__all__ = ["bpf_sources", "example_configs", "search_path", "speaker_templates"]
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -21,6 +22,11 @@ def bpf_sources() -> Path:
 def speaker_templates() -> Path:
     """The folder of the ExaBGP configuration templates."""
     return (_PACKAGE / "_exabgp").resolve()
+
+
+def search_path() -> str:
+    """PYTHONPATH for a child that starts elsewhere: this package where it was found, then what we were given."""
+    return os.pathsep.join(filter(None, (str(Path(__file__).parent.parent), os.environ.get("PYTHONPATH"))))
 
 
 def example_configs() -> Path:

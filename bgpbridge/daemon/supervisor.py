@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import bgpbridge
+from bgpbridge import resources
 from bgpbridge.config import Config, load_config, passwords_of
 from bgpbridge.daemon.children import FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S, Child, ended_because
 from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins, hold_protocol
@@ -128,7 +128,7 @@ class Supervisor:
         handles = self.speaker.handles
         self._ready = False
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        environment = {**os.environ, **handles.environment(), "PYTHONPATH": _search_path()}
+        environment = {**os.environ, **handles.environment(), "PYTHONPATH": resources.search_path()}
         words = ("-m", BRIDGE, "--config", str(self.path.absolute()), "--ready", str(writing))
         try:
             process = await asyncio.create_subprocess_exec(
@@ -216,12 +216,6 @@ class Supervisor:
         with suppress(FileNotFoundError):
             self.folder.control_socket.unlink()
         return code if failed else 0
-
-
-def _search_path() -> str:
-    """Where this package is, for a child that starts elsewhere."""
-    root = str(Path(bgpbridge.__file__).parent.parent)
-    return os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
 
 
 def _notify_systemd(state: bytes) -> None:

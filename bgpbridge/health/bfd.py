@@ -13,20 +13,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import os
 import socket
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import bgpbridge
 from bgpbridge.errors import BridgeError, CapacityError, UsageError
 from bgpbridge.health.bfd_engine import BfdPeer, Key
 from bgpbridge.health.bfd_timers import BfdTimers
 from bgpbridge.health.bfd_words import ROOM, BfdStatus, pack, peer_words, timers_words, unpack
+from bgpbridge.health.child import ended, launch, receive
 
 __all__ = ["Bfd"]
 
@@ -61,21 +58,9 @@ class Bfd:
         self._keeper = asyncio.get_running_loop().create_task(self._keep())
 
     def _launch(self) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        command = [sys.executable, "-m", "bgpbridge.health.bfd_child", str(theirs.fileno())]
-        try:
-            self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), env=_environment(), cwd="/", stdin=subprocess.DEVNULL
-            )
-        except OSError as error:
-            ours.close()
-            raise BridgeError(f"BFD: its process could not be started: {error}") from None
-        finally:
-            theirs.close()
-        self._control = ours
+        self._process, self._control = launch("bgpbridge.health.bfd_child", "BFD: its process")
         self.starts += 1
-        asyncio.get_running_loop().add_reader(ours, self._readable)
+        asyncio.get_running_loop().add_reader(self._control, self._readable)
 
     async def stop(self) -> None:
         """End all sessions; the peers hear AdminDown."""
@@ -135,12 +120,9 @@ class Bfd:
 
     def _readable(self) -> None:
         assert self._control is not None
-        try:
-            octets = self._control.recv(ROOM)
-        except BlockingIOError:
+        octets = receive(self._control, ROOM)
+        if octets is None:
             return
-        except OSError:
-            octets = b""
         if octets:
             self._hear(unpack(octets))
         else:
@@ -172,11 +154,7 @@ class Bfd:
             if not answer.done():
                 answer.set_exception(BridgeError("BFD: its process has gone"))
         if process is not None:
-            try:
-                await asyncio.to_thread(process.wait, ANSWER_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                await asyncio.to_thread(process.wait)
+            await ended(process, ANSWER_S)
 
     async def _keep(self) -> None:
         """When the process has died nothing is known of its sessions, until another one has them."""
@@ -214,10 +192,3 @@ class Bfd:
             except BridgeError:
                 continue
             lacking.pop(key)
-
-
-def _environment() -> dict[str, str]:
-    """The package where we found it, and nothing else: the process needs none of our secrets."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-    root = str(Path(bgpbridge.__file__).parent.parent)
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}

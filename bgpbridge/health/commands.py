@@ -14,17 +14,14 @@ import asyncio
 import contextlib
 import itertools
 import json
-import os
 import pwd
 import socket
 import subprocess
-import sys
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-import bgpbridge
 from bgpbridge.errors import BridgeError, CapacityError
+from bgpbridge.health.child import ended, launch, receive
 
 __all__ = ["MOST", "Command", "CommandResult", "Commands"]
 
@@ -74,31 +71,15 @@ class Commands:
 
     def start(self) -> None:
         """Start the process. Raises BridgeError."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        command = [sys.executable, "-m", "bgpbridge.health.command_child", str(theirs.fileno())]
-        try:
-            self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), env=_environment(), cwd="/", stdin=subprocess.DEVNULL
-            )
-        except OSError as error:
-            ours.close()
-            raise BridgeError(f"the process for command checks could not be started: {error}") from None
-        finally:
-            theirs.close()
-        self._control = ours
-        asyncio.get_running_loop().add_reader(ours, self._readable)
+        self._process, self._control = launch("bgpbridge.health.command_child", "the process for command checks")
+        asyncio.get_running_loop().add_reader(self._control, self._readable)
 
     async def stop(self) -> None:
         """End what runs."""
         process, self._process = self._process, None
         self._lost()
         if process is not None:
-            try:
-                await asyncio.to_thread(process.wait, GRACE_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                await asyncio.to_thread(process.wait)
+            await ended(process, GRACE_S)
 
     async def run(self, command: Command) -> CommandResult:
         """Run one to its end, or its limit's. Raises CapacityError when too many run, BridgeError when nothing can."""
@@ -127,12 +108,9 @@ class Commands:
 
     def _readable(self) -> None:
         assert self._control is not None
-        try:
-            octets = self._control.recv(ROOM)
-        except BlockingIOError:
+        octets = receive(self._control, ROOM)
+        if octets is None:
             return
-        except OSError:
-            octets = b""
         if not octets:
             self._lost()
             return
@@ -150,10 +128,3 @@ class Commands:
             if not answer.done():
                 with contextlib.suppress(asyncio.InvalidStateError):
                     answer.set_exception(BridgeError("the process for command checks has gone"))
-
-
-def _environment() -> dict[str, str]:
-    """The package where we found it, and nothing else: the process needs none of our secrets."""
-    kept = {name: os.environ[name] for name in ("PATH", "LANG", "LC_ALL") if name in os.environ}
-    root = str(Path(bgpbridge.__file__).parent.parent)
-    return {**kept, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import bgpbridge
+from bgpbridge import resources
 from bgpbridge.errors import SpeakerError
 from bgpbridge.feed.control import ControlSender, control_pair
 from bgpbridge.feed.lane import LaneMemory, Layout
@@ -236,6 +236,5 @@ def _environment() -> dict[str, str]:
     """What Python needs of ours, and the package where we found it: the child starts in / and may have another search
     path. All else stays behind: passwords may be there that are none of the speaker's business."""
     environment = {name: value for name, value in os.environ.items() if name.startswith(_PASSED_ON)}
-    root = str(Path(bgpbridge.__file__).parent.parent)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (root, environment.get("PYTHONPATH"))))
+    environment["PYTHONPATH"] = resources.search_path()
     return environment
