@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel
 
+from bgpbridge.documents.files import read_octets, read_text
 from bgpbridge.documents.schema import (
     Problem,
     Strict,
@@ -25,7 +26,7 @@ from bgpbridge.documents.schema import (
     refuse,
     validate,
 )
-from bgpbridge.documents.tree import Document, parse, read_text
+from bgpbridge.documents.tree import Document, parse
 
 __all__ = [
     "Document",
@@ -40,6 +41,7 @@ __all__ = [
     "parse",
     "raise_errors",
     "raise_problems",
+    "read_octets",
     "read_text",
     "refuse",
     "validate",

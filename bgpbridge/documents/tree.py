@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
@@ -19,11 +18,10 @@ import yaml
 from bgpbridge.documents import syntax
 from bgpbridge.errors import DocumentError, Place
 
-__all__ = ["Document", "Node", "parse", "read_text"]
+__all__ = ["Document", "Node", "parse"]
 
 MAX_DEPTH = 64
 MAX_NODES = 2_000_000  # after aliases are written out: keeps a "billion laughs" file from growing
-MAX_OCTETS = 64 << 20
 
 _INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]*)|0x[0-9a-fA-F]+|0o[0-7]+")
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "Null": None, "NULL": None}
@@ -96,31 +94,6 @@ class Document:
         for step in path:
             node = node.child(step) if node else None
         return node is not None
-
-
-def read_text(path: Path) -> str:
-    """The file's text. Raises DocumentError for a file that is absent, unreadable, huge or not UTF-8."""
-    place = Place(str(path))
-    try:
-        with path.open("rb") as stream:
-            octets = stream.read(MAX_OCTETS + 1)
-    except FileNotFoundError:
-        raise DocumentError(place, "there is no such file", mend="check the path; it is taken as written") from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DocumentError(place, f"cannot be read: {reason}", mend="check its permissions") from None
-    if len(octets) > MAX_OCTETS:
-        raise DocumentError(place, f"is larger than {MAX_OCTETS >> 20} MiB", expected="a file written by hand")
-    try:
-        return octets.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = octets.count(b"\n", 0, error.start) + 1
-        raise DocumentError(
-            Place(str(path), line),
-            f"is not UTF-8 text (octet 0x{octets[error.start]:02x})",
-            expected="a text file in UTF-8",
-            mend="is this the right file? If so, save it as UTF-8",
-        ) from None
 
 
 def parse(text: str, file: str) -> Document:

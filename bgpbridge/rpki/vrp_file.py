@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from bgpbridge.documents import read_octets
 from bgpbridge.errors import LISTED, DocumentError, DocumentErrors, Place
 from bgpbridge.rpki.vrps import LOW64, VrpColumns, VrpTable
 from bgpbridge.types import Family
@@ -48,17 +49,8 @@ class VrpFile:
 
 def read_vrps(path: Path, now_s: float) -> VrpFile:
     """The file's payloads at a time (Unix, seconds). Raises DocumentError or DocumentErrors."""
-    place = Place(str(path))
-    try:
-        with path.open("rb") as stream:
-            octets = stream.read(MAX_OCTETS + 1)
-    except FileNotFoundError:
-        raise DocumentError(place, "there is no such file", mend="check the path, and that the validator ran") from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DocumentError(place, f"cannot be read: {reason}", mend="check its permissions") from None
-    if len(octets) > MAX_OCTETS:
-        raise DocumentError(place, f"is larger than {MAX_OCTETS >> 20} MiB", expected=FORMAT, mend=MEND)
+    absent = "check the path, and that the validator ran"
+    octets = read_octets(path, MAX_OCTETS, absent=absent, expected=FORMAT, mend=MEND)
     try:
         text = octets.decode("utf-8-sig")
     except UnicodeDecodeError as error:
