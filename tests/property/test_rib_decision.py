@@ -107,6 +107,28 @@ def candidate(number: int, cell: dict, peer: int, info: dict, table: Table, hops
     )
 
 
+def planes_of(peers, table):
+    """A plane for each peer with its cells, and the attribute ids of its rows (row 0 is none)."""
+    sources, numbers = [], []
+    for order, info in enumerate(peers):
+        plane = Plane(order + 1, ROWS + 1, path_ids=True)
+        ids = [0] + [0 if cell is None else store(table, cell) for cell in info["cells"]]
+        plane.effective[:] = ids
+        plane.path_id[1:] = [0 if cell is None else cell["path_id"] for cell in info["cells"]]
+        sources.append(PathSource(plane, order, info["ebgp"], info["weight"], info["router_id"], order))
+        numbers.append(ids)
+    return sources, numbers
+
+
+def paths_of(row, peers, numbers, table, hops):
+    """The same row for the scalar way."""
+    return [
+        candidate(numbers[p][row], info["cells"][row - 1], p, info, table, hops)
+        for p, info in enumerate(peers)
+        if info["cells"][row - 1] is not None
+    ]
+
+
 @settings(max_examples=80, deadline=None)
 @given(
     peers=st.lists(PEER, min_size=1, max_size=7),
@@ -121,23 +143,12 @@ def test_bulk_equals_scalar(peers, options, metrics, dead, currents) -> None:
         number = hops.intern(IPv4Address(place))
         hops.set(number, Resolution(place not in dead, metrics[place - 1]))
     table = Table(hops)
-    sources, numbers = [], []
-    for order, info in enumerate(peers):
-        plane = Plane(order + 1, ROWS + 1, path_ids=True)
-        ids = [0] + [0 if cell is None else store(table, cell) for cell in info["cells"]]
-        plane.effective[:] = ids
-        plane.path_id[1:] = [0 if cell is None else cell["path_id"] for cell in info["cells"]]
-        sources.append(PathSource(plane, order, info["ebgp"], info["weight"], info["router_id"], order))
-        numbers.append(ids)
+    sources, numbers = planes_of(peers, table)
     current = np.array([slot if slot <= len(peers) else 0 for slot in currents])
     rows = np.arange(1, ROWS + 1)
     got = decide_rows(rows, sources, table, hops, options, current)
     for row in range(1, ROWS + 1):
-        paths = [
-            candidate(numbers[p][row], info["cells"][row - 1], p, info, table, hops)
-            for p, info in enumerate(peers)
-            if info["cells"][row - 1] is not None
-        ]
+        paths = paths_of(row, peers, numbers, table, hops)
         slot = int(current[row - 1])
         held = [(c.peer, c.path_id) for c in paths if c.peer == slot - 1]
         want = decide(paths, options, held[0] if held else None)

@@ -8,15 +8,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgpbridge.rib.adj_rib_in import Plane
 from bgpbridge.rib.decision import decide
 from bgpbridge.rib.decision_bulk import decide_rows
 from bgpbridge.rib.groups import PINNED, member_word
 from bgpbridge.rib.next_hops import NextHopTable, Resolution
 from bgpbridge.rib.overrides import OVERRIDE_PEER, Entry, Intent, OverrideTable, overridden
-from bgpbridge.rib.sources import PathSource
 from bgpbridge.types import Family, OverrideKind, Prefix
-from tests.property.test_rib_decision import OPTIONS, PEER, ROWS, Table, candidate, store
+from tests.property.test_rib_decision import OPTIONS, PEER, ROWS, Table, paths_of, planes_of
 
 ADDRESSES = st.frozensets(st.integers(1, 7).map(IPv4Address), max_size=2)
 
@@ -52,22 +50,11 @@ def test_bulk_equals_scalar_under_an_override(peers, options, intent, metrics, d
     table = Table(hops)
     table.bandwidths[0] = 0.0
     table.paths[0] = 0
-    sources, numbers = [], []
-    for order, info in enumerate(peers):
-        plane = Plane(order + 1, ROWS + 1, path_ids=True)
-        ids = [0] + [0 if cell is None else store(table, cell) for cell in info["cells"]]
-        plane.effective[:] = ids
-        plane.path_id[1:] = [0 if cell is None else cell["path_id"] for cell in info["cells"]]
-        sources.append(PathSource(plane, order, info["ebgp"], info["weight"], info["router_id"], order))
-        numbers.append(ids)
+    sources, numbers = planes_of(peers, table)
     current = np.array([slot if slot <= len(peers) else 0 for slot in currents])
     got = decide_rows(np.arange(1, ROWS + 1), sources, table, hops, options, current, intent)
     for row in range(1, ROWS + 1):
-        paths = [
-            candidate(numbers[p][row], info["cells"][row - 1], p, info, table, hops)
-            for p, info in enumerate(peers)
-            if info["cells"][row - 1] is not None
-        ]
+        paths = paths_of(row, peers, numbers, table, hops)
         slot = int(current[row - 1])
         held = [(c.peer, c.path_id) for c in paths if c.peer == slot - 1]
         want = decide(overridden(paths, intent, hops), options, held[0] if held else None, share=intent.share)
