@@ -14,12 +14,14 @@
 #ifndef BGPBRIDGE_ABI_H
 #define BGPBRIDGE_ABI_H
 
-#define LAYOUT 2
+#define LAYOUT 3
 
 #define GROUP_SLOTS     64
 #define MAX_GROUPS      32768 /* 15 bits: an index entry of u16 keeps its top bit for itself */
 #define MAX_ADJACENCIES 4096
 #define MAX_INTERFACES  256
+#define INDEX4_LINES    (1 << 22) /* of four /24 each; 1 where there is no index */
+#define INDEX4_DEEP     0x8000    /* something longer than /24 lives there: ask the trie */
 #define RTT_STARTS      16384 /* handshakes under way that are remembered; the oldest makes room */
 #define RTT_SAMPLES     256   /* of one CPU, until user space reads them; a power of two */
 
@@ -68,6 +70,11 @@ enum group_id { GROUP_NONE = 0, GROUP_PUNT = 1, GROUP_BLACKHOLE = 2, GROUP_FIRST
 
 enum group_flag { GROUP_F_VALID = 1, GROUP_F_PUNT = 2, GROUP_F_BLACKHOLE = 4 };
 
+/* An ARRAY rounds its values up to 8 octets, so four slots are one value. Slot: group id, or that with DEEP. */
+struct index4_line {
+	u16 slots[4];
+};
+
 /* generation, flags and reserved are one 8-octet word. A slot holds an adjacency id; 0 is empty. */
 struct group {
 	u32 generation;
@@ -89,7 +96,10 @@ struct adjacency {
 	u64 reserved;
 };
 
-enum control_flag { CONTROL_F_RTT = 1 }; /* measure handshakes: rtt.h */
+enum control_flag {
+	CONTROL_F_RTT = 1,    /* measure handshakes: rtt.h */
+	CONTROL_F_INDEX4 = 2, /* the index answers for IPv4: lookup.h */
+};
 
 struct control {
 	u32 enabled; /* 0: pass everything */
@@ -125,6 +135,7 @@ struct counter {
 
 _Static_assert(sizeof(struct lpm4_key) == 8, "lpm4_key");
 _Static_assert(sizeof(struct lpm6_key) == 20, "lpm6_key");
+_Static_assert(sizeof(struct index4_line) == 8, "index4_line");
 _Static_assert(sizeof(struct group) == 8 + 2 * GROUP_SLOTS, "group");
 _Static_assert(sizeof(struct group) % 8 == 0, "an ARRAY rounds its values up to 8 octets");
 _Static_assert(sizeof(struct adjacency) == 32, "adjacency");

@@ -180,7 +180,7 @@ inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, const struct
 	if (ports < 0)
 		return -ports;
 	flow.hash = hash_ipv4(seed, ip, ports);
-	flow.group = route_ipv4(ip->daddr);
+	flow.group = route_ipv4(settings, ip->daddr);
 	if (tcp)
 		end_handshake(settings, tcp, flow.hash);
 	reason = send_out(eth, &flow);

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only
  *
- * lookup.h: destination address to group id, GROUP_NONE where no prefix covers it. The tries are complete;
- * whatever stands in front of them later (an index) answers here or asks them.
+ * lookup.h: destination address to group id, GROUP_NONE where no prefix covers it. The tries are complete; an
+ * index in front of one answers for most addresses by one memory access, and sends the rest to the trie.
  */
 #ifndef BGPBRIDGE_LOOKUP_H
 #define BGPBRIDGE_LOOKUP_H
 
 #include "maps.h"
 
-inlined u32 route_ipv4(u32 destination)
+inlined u32 trie_ipv4(u32 destination)
 {
 	struct lpm4_key key = { .plen = 32 };
 	u32 *group;
@@ -16,6 +16,23 @@ inlined u32 route_ipv4(u32 destination)
 	__builtin_memcpy(key.addr, &destination, sizeof(key.addr));
 	group = LOOKUP(lpm4, &key);
 	return group ? *group : GROUP_NONE;
+}
+
+/* The group of the address's /24, unless something longer lives there: bgpbridge/fib/index4.py. */
+inlined u32 route_ipv4(const struct control *settings, u32 destination)
+{
+	u32 address = __builtin_bswap32(destination), line = address >> 10, entry;
+	const struct index4_line *slots;
+
+	if (likely(READ_ONCE(settings->flags) & CONTROL_F_INDEX4)) {
+		slots = LOOKUP(index4, &line);
+		if (likely(slots)) {
+			entry = READ_ONCE(slots->slots[address >> 8 & 3]);
+			if (likely(!(entry & INDEX4_DEEP)))
+				return entry;
+		}
+	}
+	return trie_ipv4(destination);
 }
 
 inlined u32 route_ipv6(const struct in6_addr *destination)

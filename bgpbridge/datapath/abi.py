@@ -26,6 +26,9 @@ __all__ = [
     "GROUP_NONE",
     "GROUP_PUNT",
     "GROUP_SLOTS",
+    "INDEX4_DEEP",
+    "INDEX4_LINE",
+    "INDEX4_LINES",
     "INTERFACE",
     "LAYOUT",
     "LPM4_KEY",
@@ -49,11 +52,13 @@ __all__ = [
     "lpm6_keys",
 ]
 
-LAYOUT = 2
+LAYOUT = 3
 GROUP_SLOTS = 64
 MAX_GROUPS = 32768
 MAX_ADJACENCIES = 4096
 MAX_INTERFACES = 256
+INDEX4_LINES = 1 << 22
+INDEX4_DEEP = 0x8000
 RTT_STARTS = 16384
 RTT_SAMPLES = 256
 RTT_SHIFT = 16
@@ -62,6 +67,7 @@ GROUP_NONE, GROUP_PUNT, GROUP_BLACKHOLE, GROUP_FIRST_FREE = 0, 1, 2, 16
 
 LPM4_KEY = np.dtype([("plen", "<u4"), ("addr", "u1", 4)])
 LPM6_KEY = np.dtype([("plen", "<u4"), ("addr", "u1", 16)])
+INDEX4_LINE = np.dtype([("slots", "<u2", 4)])
 GROUP = np.dtype([("generation", "<u4"), ("flags", "<u2"), ("reserved", "<u2"), ("slots", "<u2", GROUP_SLOTS)])
 ADJACENCY = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("ifindex", "<u4"), ("flags", "<u4"), ("reserved", "<u8")])
 CONTROL = np.dtype(
@@ -143,6 +149,7 @@ class ControlFlag(enum.IntFlag):
     """`flags` of struct control."""
 
     RTT = 1
+    INDEX4 = 2
 
 
 class AdjacencyState(enum.IntEnum):

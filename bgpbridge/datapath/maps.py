@@ -26,12 +26,15 @@ from bgpbridge.datapath.elements import BpfMap
 from bgpbridge.datapath.specs import MapSpec, Sizes, check_memory, possible_cpus, specs
 from bgpbridge.datapath.syscalls import MapType, map_create, map_info, object_get, object_pin
 from bgpbridge.errors import LayoutError, NetlinkError
+from bgpbridge.types import Family
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
 __all__ = ["Maps", "Sizes"]
+
+INDEX_FLAGS = {Family.IPV4: abi.ControlFlag.INDEX4}
 
 
 def _as_map(fd: int, spec: MapSpec) -> BpfMap:
@@ -54,6 +57,7 @@ class Maps:
     groups: npt.NDArray[Any] = field(init=False, repr=False)
     adjacencies: npt.NDArray[Any] = field(init=False, repr=False)
     control: npt.NDArray[Any] = field(init=False, repr=False)
+    index4: npt.NDArray[np.uint16] | None = field(init=False, repr=False)
     rtt_rings: npt.NDArray[Any] = field(init=False, repr=False)
     _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _slots: npt.NDArray[np.uint16] = field(init=False, repr=False)
@@ -65,6 +69,8 @@ class Maps:
         self.adjacencies = _mapped(self.by_name["adjacencies"])
         self.control = _mapped(self.by_name["control"])
         self.rtt_rings = _mapped(self.by_name["rtt_rings"])
+        lines = _mapped(self.by_name["index4"])
+        self.index4 = lines.view(np.uint16) if len(lines) == abi.INDEX4_LINES else None
         words = self.groups.view(np.uint64).reshape(len(self.groups), -1)
         # columns, so that a store under traffic is one indexing and no more
         self._group_heads, self._slots = words[:, 0], self.groups["slots"]
@@ -167,6 +173,16 @@ class Maps:
         self.control["rtt_mask"][0] = max(one_in - 1, 0)
         flags = int(self.control["flags"][0]) & ~abi.ControlFlag.RTT
         self.control["flags"][0] = flags | abi.ControlFlag.RTT if one_in else flags
+
+    def use_index(self, family: Family, on: bool) -> None:
+        """Let the index answer for a family, or the trie alone: one store. The index must be in line already."""
+        flag = INDEX_FLAGS.get(family, 0)
+        flags = int(self.control["flags"][0]) & ~flag
+        self.control["flags"][0] = flags | flag if on else flags
+
+    def uses_index(self, family: Family) -> bool:
+        """Whether packets ask the index of a family."""
+        return bool(int(self.control["flags"][0]) & INDEX_FLAGS.get(family, 0))
 
     def store_group(self, group: int, slots: npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID) -> None:
         """Fill a group or change it under traffic: slots first (each packet sees a slot old or new), then

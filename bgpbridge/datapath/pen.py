@@ -1,4 +1,4 @@
-"""Single elements of one map, written without an array or an allocation on the way: what one UPDATE waits for.
+"""Single elements of one map, written and read without an array or an allocation on the way: what one UPDATE waits for.
 
 Key, value and request are laid out once. The call keeps the GIL, other than those of `syscalls`: it takes a few
 microseconds, and to give the interpreter to another thread in between would take hundreds.
@@ -45,3 +45,13 @@ class Pen:
             code = ctypes.get_errno()
             if code != errno.ENOENT:
                 raise error_of(Command.MAP_DELETE_ELEM, code)
+
+    def lookup(self, key: bytes) -> int:
+        """The value under a key (of a trie: of the longest match up to the key's length), 0 where there is none."""
+        self._key.raw = key
+        if _syscall(NR_BPF, Command.MAP_LOOKUP_ELEM, self._at, _REQUEST.size):
+            code = ctypes.get_errno()
+            if code != errno.ENOENT:
+                raise error_of(Command.MAP_LOOKUP_ELEM, code)
+            return 0
+        return self._value.value

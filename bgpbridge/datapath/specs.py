@@ -29,10 +29,12 @@ SET_BY_KERNEL = 1 << 7
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Room for prefixes, from configuration: datapath.max_ipv4 and datapath.max_ipv6."""
+    """Room for prefixes, from configuration: datapath.max_ipv4 and datapath.max_ipv6; and whether there is room for
+    indexes in front of the tries."""
 
     max_ipv4: int = 1_200_000
     max_ipv6: int = 400_000
+    indexed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
     return (
         MapSpec("lpm4", MapType.LPM_TRIE, abi.LPM4_KEY, U32, sizes.max_ipv4, trie),
         MapSpec("lpm6", MapType.LPM_TRIE, abi.LPM6_KEY, U32, sizes.max_ipv6, trie),
+        MapSpec("index4", MapType.ARRAY, U32, abi.INDEX4_LINE, abi.INDEX4_LINES if sizes.indexed else 1, mapped),
         MapSpec("groups", MapType.ARRAY, U32, abi.GROUP, abi.MAX_GROUPS, mapped),
         MapSpec("adjacencies", MapType.ARRAY, U32, abi.ADJACENCY, abi.MAX_ADJACENCIES, mapped),
         MapSpec("control", MapType.ARRAY, U32, abi.CONTROL, 1, mapped),

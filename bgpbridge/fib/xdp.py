@@ -20,10 +20,10 @@ import numpy as np
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.abi import GroupFlag
 from bgpbridge.datapath.maps import Maps
-from bgpbridge.fib import xdp_map
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.plan import SLOTS, Slots, fill_slots
 from bgpbridge.fib.refusals import RouteState
+from bgpbridge.fib.table import tables
 from bgpbridge.fib.xdp_trie import Trie
 from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.types import Family, IPAddress, Prefix
@@ -58,7 +58,7 @@ class XdpFib:
 
     def __init__(self, maps: Maps) -> None:
         self.maps = maps
-        self.tries = {Family.IPV4: Trie(Family.IPV4, maps.lpm4), Family.IPV6: Trie(Family.IPV6, maps.lpm6)}
+        self.tries = {family: Trie(table) for family, table in tables(maps).items()}
 
     # -- groups -------------------------------------------------------------------------------------
 
@@ -169,9 +169,8 @@ class XdpFib:
         """Forwarding off, tries empty, groups invalid. Packets are the kernel's from the first store on."""
         self.enabled = False
         for family, trie in self.tries.items():
-            keys, _ = xdp_map.dump(trie.map, family)
-            xdp_map.remove(trie.map, keys)
-            self.tries[family] = Trie(family, trie.map)
+            trie.table.clear()
+            self.tries[family] = Trie(trie.table)
         for group in np.flatnonzero(self.maps.groups["flags"]).tolist():
             if group >= abi.GROUP_FIRST_FREE:
                 self.maps.clear_group(group)
@@ -188,15 +187,16 @@ class XdpFib:
         self.maps.enable(on)
 
     def lookup(self, address: IPAddress) -> int:
-        """What the LPM map itself says about an address: a group id, 1 punt, 2 blackhole, 0 no entry."""
+        """What the maps themselves say about an address, asked the way that packets ask: a group id, 1 punt,
+        2 blackhole, 0 no entry."""
         family = Family.of(address)
-        words = np.array([int(address) >> 64], np.uint64), np.array([int(address) & MASK64], np.uint64)
-        return xdp_map.lookup(self.tries[family].map, Keys(family, *words, np.array([family.bits], np.uint8)))
+        indexed = self.maps.uses_index(family)
+        return self.tries[family].table.lookup(int(address) >> 64, int(address) & MASK64, indexed=indexed)
 
     def table(self, family: Family) -> tuple[Keys, U32]:
         """Every entry of a trie with its value, from the map itself. May run in a thread."""
         trie = self.tries[family]
-        return xdp_map.dump(trie.map, family)
+        return trie.table.dump()
 
     def watch(self, family: Family, *, on: bool) -> tuple[Keys, Keys]:
         """For an audit: from `on` keep a note of what changes; with `on` False give (prefixes that changed
@@ -214,7 +214,7 @@ class XdpFib:
         return XdpStatus(
             enabled=self.enabled,
             entries={family: trie.entries for family, trie in tries.items()},
-            capacity={family: trie.map.max_entries for family, trie in tries.items()},
+            capacity={family: trie.table.max_entries for family, trie in tries.items()},
             refused={family: trie.refused_count for family, trie in tries.items()},
             punted={family: len(trie.overlay) for family, trie in tries.items()},
             leftovers={family: trie.leftovers.unconfirmed if trie.leftovers else 0 for family, trie in tries.items()},

@@ -15,16 +15,15 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 
 from bgpbridge.datapath import abi
-from bgpbridge.datapath.elements import BpfMap
-from bgpbridge.datapath.pen import Pen
 from bgpbridge.errors import BpfSyscallError
 from bgpbridge.fib import xdp_map
 from bgpbridge.fib.columns import Column, RouteColumns
 from bgpbridge.fib.keys import U32, Keys, KeyTable, Rows
 from bgpbridge.fib.leftovers import Leftovers
 from bgpbridge.fib.refusals import Refusals, RouteState
+from bgpbridge.fib.table import Table
 from bgpbridge.rib.changes import Changes, Move
-from bgpbridge.types import Family, Prefix
+from bgpbridge.types import Prefix
 
 __all__ = ["Trie"]
 
@@ -35,14 +34,13 @@ PUNT = np.uint32(abi.GROUP_PUNT)
 
 
 class Trie:
-    """Writer of one family's trie."""
+    """Keeper of one family's table."""
 
-    def __init__(self, family: Family, bpf_map: BpfMap) -> None:
-        self.family = family
-        self.map = bpf_map
-        self._pen = Pen(bpf_map)
+    def __init__(self, table: Table) -> None:
+        self.family = table.family
+        self.table = table
         self.entries = 0
-        self.columns = RouteColumns(family)
+        self.columns = RouteColumns(table.family)
         self.refusals = Refusals()
         self.overlay: dict[Prefix, int] = {}  # punted prefix -> its row, 0 while the RIB has none for it
         self.leftovers: Leftovers | None = None
@@ -84,9 +82,9 @@ class Trie:
             if group == have:
                 pass
             elif group:
-                self._pen.update(xdp_map.key_of(self.family, hi, lo, length), group)
+                self.table.store_one(hi, lo, length, group)
             else:
-                self._pen.delete(xdp_map.key_of(self.family, hi, lo, length))
+                self.table.remove_one(hi, lo, length)
         except BpfSyscallError:
             return False
         self.columns.ask(row, group)
@@ -129,10 +127,10 @@ class Trie:
     @property
     def room(self) -> int:
         """How many more prefixes fit."""
-        return max(0, self.map.max_entries - self.entries)
+        return max(0, self.table.max_entries - self.entries)
 
     def _full(self) -> str:
-        return f"{self.map.name} is full: {self.map.max_entries} entries"
+        return f"{self.table.name} is full: {self.table.max_entries} entries"
 
     def _effective(self, rows: Rows) -> U32:
         want = self.columns.want[rows]
@@ -157,7 +155,7 @@ class Trie:
         if not len(rows):
             return
         values = self._effective(rows)
-        refused = xdp_map.store(self.map, self.columns.keys(rows), values)
+        refused = self.table.store(self.columns.keys(rows), values)
         before = self._written.cells[rows]
         after = values.copy()
         after[refused.index] = before[refused.index]
@@ -168,7 +166,7 @@ class Trie:
     def _delete(self, rows: Rows, now_s: float) -> None:
         if not len(rows):
             return
-        refused = xdp_map.remove(self.map, self.columns.keys(rows))
+        refused = self.table.remove(self.columns.keys(rows))
         kept = self._written.cells[rows[refused.index]]
         self._written.cells[rows] = 0
         self._written.cells[rows[refused.index]] = kept
@@ -209,7 +207,7 @@ class Trie:
         have = np.zeros(len(keys), np.uint32) if self.leftovers is None else self.leftovers.take(keys)
         todo = np.flatnonzero(have != PUNT)
         fits = todo[(have[todo] != 0) | (np.cumsum(have[todo] == 0) <= self.room)]
-        refused = xdp_map.store(self.map, keys.take(fits), np.full(len(fits), PUNT, np.uint32))
+        refused = self.table.store(keys.take(fits), np.full(len(fits), PUNT, np.uint32))
         failed = set(fits[refused.index].tolist())
         self.entries += int((have[fits] == 0).sum()) - sum(1 for index in failed if not have[index])
         for index in todo.tolist():
@@ -226,7 +224,7 @@ class Trie:
         stood = [prefix for prefix in prefixes if self._lone_refused.pop(prefix, None) is None]
         keys = Keys.of(self.family, stood)
         self._note(keys)
-        refused = xdp_map.remove(self.map, keys)
+        refused = self.table.remove(keys)
         self.entries -= len(stood) - len(refused.index)
 
     def _meet_overlay(self, rows: Rows) -> None:
@@ -272,7 +270,7 @@ class Trie:
         punted = [prefix for prefix in others if prefix in self.overlay]
         self.entries -= len(punted)  # counted again when they are stored
         self._store_lone(punted, now_s)
-        xdp_map.remove(self.map, Keys.of(self.family, [prefix for prefix in others if prefix not in self.overlay]))
+        self.table.remove(Keys.of(self.family, [prefix for prefix in others if prefix not in self.overlay]))
 
     @property
     def next_retry(self) -> float | None:
@@ -312,8 +310,10 @@ class Trie:
     def adopt(self) -> set[int]:
         """Take over what stands in the map; returns the values in use. Of an empty map nothing is left over: nobody
         would sweep it, and single changes would take the long way for ever."""
-        keys, values = xdp_map.dump(self.map, self.family)
+        keys, values = self.table.dump()
         self.entries = len(keys)
+        if self.table.index is not None:
+            self.table.index.rebuild(keys, values)
         self.leftovers = Leftovers(keys, values) if len(keys) else None
         return self.leftovers.values_in_use() if self.leftovers is not None else set()
 
@@ -327,7 +327,7 @@ class Trie:
             part = keys.take(slice(start, start + SLICE))
             part = part.take(self.leftovers.take(part) != 0)
             self._note(part)
-            refused = xdp_map.remove(self.map, part)
+            refused = self.table.remove(part)
             self.entries -= len(part) - len(refused.index)
             yield len(part)
         self.leftovers = None

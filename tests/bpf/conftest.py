@@ -39,6 +39,7 @@ from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
 from bgpbridge.datapath.testrun import Outcome, run
+from bgpbridge.fib.table import Table, tables
 from bgpbridge.types import Family, Prefix
 
 NUMBERS = itertools.count()
@@ -69,18 +70,14 @@ class Rig:
 
     maps: Maps
     program: Program
+    tables: dict[Family, Table]
 
     def run(self, frame: bytes) -> Outcome:
         return run(self.program.fd, self.maps, frame)
 
     def route(self, text: str, group: int) -> None:
         prefix = Prefix.parse(text)
-        if prefix.family is Family.IPV4:
-            keys = abi.lpm4_keys(np.array([prefix.value]), np.array([prefix.length]))
-            self.maps.lpm4.update(keys, group)
-        else:
-            halves = (np.array([value], np.uint64) for value in divmod(prefix.value, 1 << 64))
-            self.maps.lpm6.update(abi.lpm6_keys(*halves, np.array([prefix.length])), group)
+        self.tables[prefix.family].store_one(*divmod(prefix.value, 1 << 64), prefix.length, group)
 
 
 def adjacency(
@@ -106,15 +103,21 @@ def fill(rig: Rig) -> None:
     maps.enable(True)
 
 
-@pytest.fixture(scope="session", params=[Loader.BCC, Loader.LIBBPF], ids=str)
+RIGS = [(Loader.BCC, False), (Loader.BCC, True), (Loader.LIBBPF, True)]
+
+
+@pytest.fixture(scope="session", params=RIGS, ids=["bcc-lpm", "bcc-index", "libbpf-index"])
 def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
-    """The datapath described above, once by each loader."""
+    """The datapath described above, by each loader and with each engine."""
+    loader, indexed = request.param
     maps = Maps.create(SIZES)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CACHE_DIRECTORY", str(tmp_path_factory.mktemp("cache")))
-        program = load(maps.fds, request.param)
-    made = Rig(maps, program)
+        program = load(maps.fds, loader)
+    made = Rig(maps, program, tables(maps))
     fill(made)
+    for family in Family:
+        maps.use_index(family, indexed)
     yield made
     program.close()
     maps.close()

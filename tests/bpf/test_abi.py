@@ -20,6 +20,7 @@ STRUCTS = {
     "group": abi.GROUP,
     "adjacency": abi.ADJACENCY,
     "control": abi.CONTROL,
+    "index4_line": abi.INDEX4_LINE,
     "counter": abi.COUNTER,
     "interface": abi.INTERFACE,
     "rtt_start": abi.RTT_START,

@@ -1,0 +1,153 @@
+"""One family's forwarding table as the program reads it: the LPM trie, complete, and the index in front of it.
+
+    store    trie first, then index      no reader finds DEEP without the longer route in the trie
+    remove   index first, then trie      the covering route answers before the withdrawn one is gone
+
+What the trie refuses never reaches the index, so the two say the same. An index is kept up whether or not packets
+ask it (`Maps.use_index`): to go from one engine to the other is one store.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from bgpbridge.datapath.elements import BpfMap
+from bgpbridge.datapath.maps import Maps
+from bgpbridge.datapath.pen import Pen
+from bgpbridge.fib import xdp_map
+from bgpbridge.fib.index4 import Index4, ValueOf
+from bgpbridge.fib.keys import U32, Keys
+from bgpbridge.fib.xdp_map import Refused
+from bgpbridge.types import Family
+
+__all__ = ["Index", "Table", "tables"]
+
+
+class Index(Protocol):
+    """A quicker answer to the trie's question. Whoever calls keeps the order above."""
+
+    def store(self, keys: Keys, groups: U32) -> None:
+        """Routes that stand in the trie by now."""
+
+    def remove(self, keys: Keys, value_of: ValueOf) -> None:
+        """Routes that are about to leave the trie."""
+
+    def store_one(self, hi: int, lo: int, length: int, group: int, /) -> None:
+        """One route that stands in the trie by now."""
+
+    def remove_one(self, hi: int, lo: int, length: int, value_of: ValueOf, /) -> None:
+        """One route that is about to leave the trie."""
+
+    def rebuild(self, keys: Keys, groups: U32) -> int:
+        """In line with these routes, whatever stood there; how many places had been otherwise."""
+
+    def clear(self) -> None:
+        """No routes."""
+
+    def lookup(self, hi: int, lo: int, /) -> int | None:
+        """The group of an address; None: the trie is asked."""
+
+
+class Table:
+    """Writer of one family's trie and of what stands in front of it."""
+
+    def __init__(self, family: Family, trie: BpfMap, index: Index | None = None) -> None:
+        self.family = family
+        self.trie = trie
+        self.index = index
+        self._pen = Pen(trie)
+
+    @property
+    def name(self) -> str:
+        """The trie's name."""
+        return self.trie.name
+
+    @property
+    def max_entries(self) -> int:
+        """Room for routes."""
+        return self.trie.max_entries
+
+    # -- changes ------------------------------------------------------------------------------------
+
+    def store(self, keys: Keys, groups: U32) -> Refused:
+        """Write routes, new or over old ones."""
+        refused = xdp_map.store(self.trie, keys, groups)
+        if self.index is not None:
+            if len(refused.index):
+                keys, groups = keys.take(kept := _but(len(keys), refused)), groups[kept]
+            self.index.store(keys, groups)
+        return refused
+
+    def remove(self, keys: Keys) -> Refused:
+        """Take routes out; one that is not there counts as gone."""
+        if self.index is None:
+            return xdp_map.remove(self.trie, keys)
+        self.index.remove(keys, self.value_of)
+        refused = xdp_map.remove(self.trie, keys)
+        if len(refused.index):
+            self._still_there(keys.take(refused.index))
+        return refused
+
+    def _still_there(self, keys: Keys) -> None:
+        assert self.index is not None
+        columns = zip(keys.hi.tolist(), keys.lo.tolist(), keys.length.tolist(), strict=True)
+        self.index.store(keys, np.array([self.value_of(*column) for column in columns], np.uint32))
+
+    def store_one(self, hi: int, lo: int, length: int, group: int) -> None:
+        """Write one route. Raises BpfSyscallError, and then nothing was done."""
+        self._pen.update(xdp_map.key_of(self.family, hi, lo, length), group)
+        if self.index is not None:
+            self.index.store_one(hi, lo, length, group)
+
+    def remove_one(self, hi: int, lo: int, length: int) -> None:
+        """Take one route out. Raises BpfSyscallError, and then it stands."""
+        if self.index is not None:
+            self.index.remove_one(hi, lo, length, self.value_of)
+        try:
+            self._pen.delete(xdp_map.key_of(self.family, hi, lo, length))
+        except BaseException:
+            if self.index is not None:
+                self.index.store_one(hi, lo, length, self.value_of(hi, lo, length))
+            raise
+
+    def clear(self) -> None:
+        """No routes."""
+        if self.index is not None:
+            self.index.clear()
+        xdp_map.remove(self.trie, self.dump()[0])
+
+    def rebuild_index(self) -> int:
+        """Bring the index in line with the trie as it stands; how many places had been otherwise."""
+        return 0 if self.index is None else self.index.rebuild(*self.dump())
+
+    # -- looking ------------------------------------------------------------------------------------
+
+    def value_of(self, hi: int, lo: int, length: int) -> int:
+        """The group under the longest prefix up to `length` that holds the address, from the trie itself."""
+        return self._pen.lookup(xdp_map.key_of(self.family, hi, lo, length))
+
+    def lookup(self, hi: int, lo: int, *, indexed: bool) -> int:
+        """What a packet to this address is told, by the index (`indexed`) or by the trie alone; 0: no route."""
+        if indexed and self.index is not None:
+            found = self.index.lookup(hi, lo)
+            if found is not None:
+                return found
+        return self.value_of(hi, lo, self.family.bits)
+
+    def dump(self) -> tuple[Keys, U32]:
+        """Every route of the trie with its group, from the map itself. May run in a thread."""
+        return xdp_map.dump(self.trie, self.family)
+
+
+def _but(count: int, refused: Refused) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    kept = np.ones(count, np.bool_)
+    kept[refused.index] = False
+    return np.flatnonzero(kept)
+
+
+def tables(maps: Maps) -> dict[Family, Table]:
+    """Both families' tables over one set of maps, with the indexes that there is room for."""
+    index4 = Index4(maps.index4) if maps.index4 is not None else None
+    return {Family.IPV4: Table(Family.IPV4, maps.lpm4, index4), Family.IPV6: Table(Family.IPV6, maps.lpm6)}
