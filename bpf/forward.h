@@ -24,7 +24,7 @@
 struct flow {
 	u64 hash;
 	u32 group;
-	u32 l3_octets;
+	u32 l3_octets; /* with padding: a port drops what is longer than it may be, whatever IP says of it */
 	u32 adjacency; /* the one taken, once it is forwarded */
 	u64 frame_octets;
 };
@@ -159,12 +159,13 @@ inlined void decrease_ttl(struct iphdr *ip)
 
 inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, const struct control *settings, u64 frame_octets)
 {
-	struct flow flow = { .frame_octets = frame_octets };
+	struct flow flow = { .frame_octets = frame_octets, .l3_octets = octets_left(cursor) };
 	const struct tcp_head *tcp = 0;
 	u64 seed = settings->hash_seed;
 	struct iphdr *ip;
-	long ports = 0;
 	int protocol, reason;
+	long ports = 0;
+	u32 payload;
 
 	protocol = parse_ipv4(cursor, &ip);
 	if (protocol < 0)
@@ -172,10 +173,10 @@ inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, const struct
 	reason = check_ipv4_addresses(ip);
 	if (reason != FORWARDED)
 		return reason;
-	flow.l3_octets = net16(ip->tot_len);
+	payload = net16(ip->tot_len) - sizeof(*ip);
 	if (!(ip->frag_off & IPV4_FRAGMENT)) {
-		ports = parse_ports(cursor, protocol, flow.l3_octets - sizeof(*ip));
-		tcp = tcp_to_measure(settings, cursor, protocol, flow.l3_octets - sizeof(*ip));
+		ports = parse_ports(cursor, protocol, payload);
+		tcp = tcp_to_measure(settings, cursor, protocol, payload);
 	}
 	if (ports < 0)
 		return -ports;
@@ -193,7 +194,7 @@ inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, const struct
 
 inlined int forward_ipv6(struct cursor *cursor, struct ethhdr *eth, const struct control *settings, u64 frame_octets)
 {
-	struct flow flow = { .frame_octets = frame_octets };
+	struct flow flow = { .frame_octets = frame_octets, .l3_octets = octets_left(cursor) };
 	u64 seed = settings->hash_seed;
 	const struct tcp_head *tcp;
 	struct ipv6hdr *ip;
@@ -208,7 +209,6 @@ inlined int forward_ipv6(struct cursor *cursor, struct ethhdr *eth, const struct
 	if (reason != FORWARDED)
 		return reason;
 	payload = net16(ip->payload_len);
-	flow.l3_octets = payload + sizeof(*ip);
 	ports = parse_ports(cursor, next, payload);
 	if (ports < 0)
 		return -ports;
