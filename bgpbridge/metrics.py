@@ -101,6 +101,7 @@ def _whole(seen: StatusView) -> Iterator[Metric]:
     yield _gauge("attributes", "Distinct path attribute blocks", seen.attributes)
     yield _gauge("memory_resident_bytes", "Resident memory of the bridge process", seen.memory.resident)
     yield _gauge("memory_maps_bytes", "What the BPF maps take when full", seen.memory.maps_full)
+    yield _gauge("memory_indexes_bytes", "What the indexes in front of the tries take of it", seen.memory.indexes)
     yield _gauge("work_pending", "Whole-table jobs under way", seen.work)
     yield _gauge("adopting", "1 until what an earlier run left is claimed or swept", seen.adopting)
     yield _counter("foreign_repairs", "Routes of ours put back after somebody else changed them", seen.foreign_repairs)
@@ -116,6 +117,8 @@ def _planes(seen: StatusView) -> Iterator[Metric]:
         held += [(("xdp", family.label), count) for family, count in seen.xdp.entries.items()]
         refused += [(("xdp", family.label), count) for family, count in seen.xdp.refused.items()]
         yield _gauges("xdp_capacity", "Room for prefixes", ["family"], _by_family(seen.xdp.capacity))
+        engines = (((family.label, engine), 1.0) for family, engine in seen.xdp.engine.items())
+        yield _gauges("xdp_engine", "1 for what finds the routes of a family", ["family", "engine"], engines)
         yield _gauges("xdp_punted", "Prefixes left to the kernel", ["family"], _by_family(seen.xdp.punted))
     if seen.kernel is not None:
         held += [(("kernel", family.label), count) for family, count in seen.kernel.installed.items()]

@@ -60,6 +60,14 @@ class Mode(enum.StrEnum):
     GENERIC = "generic"
 
 
+class Engine(enum.StrEnum):
+    """What finds a packet's route: the index where the table is large, one of them always."""
+
+    AUTO = "auto"
+    INDEX = "index"
+    LPM = "lpm"
+
+
 class Router(Strict):
     """Who we are."""
 
@@ -114,6 +122,9 @@ class Datapath(Strict):
     """What compiles and loads the program: BCC, libbpf (ahead of time), or whichever is there."""
     mode: Mode = Mode.AUTO
     """XDP in the driver (native), in the stack (generic), or in the driver where it can."""
+    engine: Engine = Engine.AUTO
+    """What finds a route: the LPM trie alone (least memory), the index in front of it, or the index from some thousand
+    routes on (auto)."""
     pin_path: FilePath = Path("/sys/fs/bpf/bgpbridge")
     """A folder on a bpffs that keeps maps and links while no daemon runs."""
     max_ipv4: int = Field(default=1_200_000, ge=1024, le=16_000_000)

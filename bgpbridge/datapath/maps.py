@@ -15,7 +15,7 @@ import mmap
 import os
 import secrets
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -116,8 +116,9 @@ class Maps:
     @classmethod
     def open(cls, pin_path: Path, sizes: Sizes) -> tuple[Self, bool]:
         """Adopt what is pinned, else create and pin. The flag says whether it was adopted."""
-        if pins.layout_folder(pin_path).is_dir():
-            return cls.adopt(pin_path, sizes), True
+        folder = pins.layout_folder(pin_path)
+        if folder.is_dir():
+            return cls.adopt(pin_path, replace(sizes, indexed=_has_indexes(folder))), True
         maps = cls.create(sizes)
         maps.pin(pin_path)
         return maps, False
@@ -137,6 +138,11 @@ class Maps:
     def fds(self) -> dict[str, int]:
         """Map fds by name, as the loaders want them."""
         return {name: bpf_map.fd for name, bpf_map in self.by_name.items()}
+
+    @property
+    def indexed(self) -> bool:
+        """Whether there are indexes in front of the tries."""
+        return self.index4 is not None
 
     @property
     def lpm4(self) -> BpfMap:
@@ -232,6 +238,18 @@ class Maps:
 
 def _clear(pin_path: Path) -> str:
     return f"stop bgpbridge and run `bgpbridge clear`, which removes {pin_path} and detaches; then start again"
+
+
+def _has_indexes(folder: Path) -> bool:
+    """Whether the maps there were made with indexes: an earlier run's `datapath.engine` decided that."""
+    path = folder / "index4"
+    if not path.exists():
+        return True
+    fd = object_get(path)
+    try:
+        return map_info(fd).max_entries == abi.INDEX4_LINES
+    finally:
+        os.close(fd)
 
 
 def _adopt_one(path: Path, spec: MapSpec) -> int:

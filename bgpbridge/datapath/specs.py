@@ -16,7 +16,7 @@ from bgpbridge.datapath import abi
 from bgpbridge.datapath.syscalls import MapFlag, MapInfo, MapType
 from bgpbridge.errors import CapacityError
 
-__all__ = ["MapSpec", "Sizes", "check_memory", "memory_estimate", "possible_cpus", "specs"]
+__all__ = ["MapSpec", "Sizes", "check_memory", "memory_estimate", "memory_of_indexes", "possible_cpus", "specs"]
 
 U32, U64 = np.dtype("<u4"), np.dtype("<u8")
 # Octets of kernel memory for one route, intermediate nodes and slab rounding included: measured on 6.18
@@ -88,6 +88,11 @@ def possible_cpus() -> int:
     """CPUs that may ever be online: per-CPU values are arrays of this many."""
     text = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii").strip()
     return int(text.split(",")[-1].split("-")[-1]) + 1
+
+
+def memory_of_indexes(sizes: Sizes) -> int:
+    """Octets of kernel memory of the indexes: taken at the start, whatever stands in them."""
+    return sum(spec.value.itemsize * spec.entries for spec in specs(sizes) if spec.name.startswith("index"))
 
 
 def memory_estimate(sizes: Sizes) -> int:

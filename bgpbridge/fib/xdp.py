@@ -11,6 +11,7 @@ no peer has sent again. Links and programs are `datapath.attach`'s, adjacencies 
 
 from __future__ import annotations
 
+import enum
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -28,9 +29,19 @@ from bgpbridge.fib.xdp_trie import Trie
 from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.types import Family, IPAddress, Prefix
 
-__all__ = ["Adopted", "XdpFib", "XdpStatus"]
+__all__ = ["Adopted", "Engine", "XdpFib", "XdpStatus"]
 
 MASK64 = (1 << 64) - 1
+# Under `auto`: from here on the index is the quicker one, by `make bench-datapath`; not back at once, for hysteresis.
+INDEX_FROM, INDEX_DOWN_TO = 1000, 500
+
+
+class Engine(enum.StrEnum):
+    """datapath.engine in the configuration."""
+
+    AUTO = "auto"
+    INDEX = "index"
+    LPM = "lpm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +62,15 @@ class XdpStatus:
     refused: Mapping[Family, int]
     punted: Mapping[Family, int]
     leftovers: Mapping[Family, int]
+    engine: Mapping[Family, str]
 
 
 class XdpFib:
     """Writer of the XDP plane."""
 
-    def __init__(self, maps: Maps) -> None:
+    def __init__(self, maps: Maps, engine: Engine = Engine.AUTO) -> None:
         self.maps = maps
+        self.engine = engine
         self.tries = {family: Trie(table) for family, table in tables(maps).items()}
 
     # -- groups -------------------------------------------------------------------------------------
@@ -104,6 +117,7 @@ class XdpFib:
         """Follow a change of the Loc-RIB. The groups in `changes.new` must stand already."""
         if len(changes):
             self.tries[changes.family].apply(changes, time.monotonic())
+            self._choose(changes.family)
 
     def apply_few(self, few: FewChanges) -> None:
         """The same for the prefixes of a single UPDATE."""
@@ -111,6 +125,7 @@ class XdpFib:
         rest = [move for move in few.moves if not trie.apply_one(move)]
         if rest:
             trie.apply(Changes.of(few.family, rest), time.monotonic())
+        self._choose(few.family)
 
     def set_punt(self, prefixes: Iterable[Prefix]) -> None:
         """Prefixes of foreign routes and of this machine: their packets go to the kernel, whatever BGP says."""
@@ -129,6 +144,22 @@ class XdpFib:
     def punted(self, family: Family) -> list[Prefix]:
         """The overlay: prefixes that go to the kernel."""
         return list(self.tries[family].overlay)
+
+    # -- engines ------------------------------------------------------------------------------------
+
+    def engine_of(self, family: Family) -> Engine:
+        """What answers for a family now."""
+        return Engine.INDEX if self.maps.uses_index(family) else Engine.LPM
+
+    def _choose(self, family: Family) -> None:
+        """Let the index answer, or the trie alone. Both stand complete, so this is one store and no packet notices."""
+        trie, now = self.tries[family], self.maps.uses_index(family)
+        if self.engine is Engine.AUTO:
+            wanted = trie.entries >= (INDEX_DOWN_TO if now else INDEX_FROM)
+        else:
+            wanted = self.engine is Engine.INDEX
+        if (wanted and trie.table.index is not None) != now:
+            self.maps.use_index(family, not now)
 
     # -- refusals -----------------------------------------------------------------------------------
 
@@ -157,6 +188,8 @@ class XdpFib:
         used: set[int] = set()
         for trie in self.tries.values():
             used |= trie.adopt()
+        for family in self.tries:
+            self._choose(family)
         entries = {family: trie.entries for family, trie in self.tries.items()}
         return Adopted(frozenset(gid for gid in used if gid >= abi.GROUP_FIRST_FREE), entries)
 
@@ -217,5 +250,6 @@ class XdpFib:
             capacity={family: trie.table.max_entries for family, trie in tries.items()},
             refused={family: trie.refused_count for family, trie in tries.items()},
             punted={family: len(trie.overlay) for family, trie in tries.items()},
+            engine={family: self.engine_of(family).value for family in tries},
             leftovers={family: trie.leftovers.unconfirmed if trie.leftovers else 0 for family, trie in tries.items()},
         )

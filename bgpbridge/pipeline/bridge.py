@@ -33,7 +33,7 @@ from bgpbridge.fib.kernel import KernelFib, KernelOptions
 from bgpbridge.fib.netlink import KernelWatcher, OwnRoutes
 from bgpbridge.fib.probe import NeighbourProber
 from bgpbridge.fib.resolve import Resolver
-from bgpbridge.fib.xdp import XdpFib
+from bgpbridge.fib.xdp import Engine, XdpFib
 from bgpbridge.pipeline.adoption import Adoption
 from bgpbridge.pipeline.datapath import Datapath
 from bgpbridge.pipeline.feeders import Feeders
@@ -183,7 +183,9 @@ class Bridge:
             metric_ipv6=kernel.metric_ipv6,
             nexthop_id_base=kernel.nexthop_id_base,
         )
-        xdp = XdpFib(self.datapath.maps) if self.datapath is not None else None
+        xdp = (
+            XdpFib(self.datapath.maps, Engine(self.config.datapath.engine.value)) if self.datapath is not None else None
+        )
         self.planes = Planes(xdp, KernelFib(options) if kernel.enabled else None)
         own = OwnRoutes(kernel.protocol, kernel.table, kernel.metric, kernel.metric_ipv6)
         self.watcher = KernelWatcher(own=own)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bgpbridge.config.model import Datapath as Settings
+from bgpbridge.config.model import Engine
 from bgpbridge.datapath.attach import Attached, Wanted, attach, attached, detach
 from bgpbridge.datapath.bpffs import ensure_bpffs
 from bgpbridge.datapath.features import takes_redirects
@@ -50,7 +51,11 @@ class Datapath:
         for folder in other_layouts(settings.pin_path):
             text = "maps of another version are pinned there; `bgpbridge clear` of that version removes them"
             events.add("other-layout", str(folder), text, Severity.WARNING)
-        maps, adopted = Maps.open(settings.pin_path, Sizes(settings.max_ipv4, settings.max_ipv6))
+        wanted = settings.engine is not Engine.LPM
+        maps, adopted = Maps.open(settings.pin_path, Sizes(settings.max_ipv4, settings.max_ipv6, wanted))
+        if wanted and not maps.indexed:
+            text = "the pinned maps were made for `lpm`, which goes on; mend: `bgpbridge datapath upgrade`"
+            events.add("engine-kept", "xdp", text, Severity.WARNING)
         return cls(settings, events, maps, adopted)
 
     @property

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import bgpbridge
-from bgpbridge.datapath.specs import Sizes, memory_estimate
+from bgpbridge.datapath.specs import Sizes, memory_estimate, memory_of_indexes
 from bgpbridge.fib.kernel import KernelStatus
 from bgpbridge.fib.xdp import XdpStatus
 from bgpbridge.pipeline.bridge import Bridge
@@ -58,10 +58,12 @@ class AlarmView:
 
 @dataclass(frozen=True, slots=True)
 class MemoryView:
-    """Octets: what the bridge process holds, and what the maps take when full."""
+    """Octets: what the bridge process holds, what the maps take when full, and the indexes' part of that, which is
+    taken from the start."""
 
     resident: int
     maps_full: int
+    indexes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +109,6 @@ def status(bridge: Bridge) -> StatusView:
     seen = bridge.adjacencies.view()
     hops = bridge.rib.next_hops
     unreachable = next_hops_in_use(bridge.rib, [number for number in hops.ids() if not hops.reachable[number]])
-    sizes = Sizes(bridge.config.datapath.max_ipv4, bridge.config.datapath.max_ipv6)
     return StatusView(
         name=bridge.config.router.name,
         version=bgpbridge.__version__,
@@ -138,8 +139,16 @@ def status(bridge: Bridge) -> StatusView:
         adopting=bridge.adopting,
         overrides=_overrides(bridge),
         foreign_repairs=bridge.kernel_events.repairs,
-        memory=MemoryView(_resident(), memory_estimate(sizes) if datapath is not None else 0),
+        memory=_memory(bridge),
     )
+
+
+def _memory(bridge: Bridge) -> MemoryView:
+    if bridge.datapath is None:
+        return MemoryView(_resident(), 0, 0)
+    settings = bridge.config.datapath
+    sizes = Sizes(settings.max_ipv4, settings.max_ipv6, bridge.datapath.maps.indexed)
+    return MemoryView(_resident(), memory_estimate(sizes), memory_of_indexes(sizes))
 
 
 def _waiting(bridge: Bridge) -> tuple[WaitingView, ...]:

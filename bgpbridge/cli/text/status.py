@@ -54,10 +54,15 @@ def _planes(seen: Json) -> list[str]:
     rows: list[tuple[str, Json]] = [("Loc-RIB", seen["routes"])]
     if xdp is not None:
         rows += [("XDP", xdp["entries"]), ("  of these punt", xdp["punted"]), ("  room for", xdp["capacity"])]
+        rows.append(("  found by", xdp["engine"]))
     if kernel is not None:
         rows.append(("kernel", kernel["installed"]))
-    cells = [(name, *(f"{counts[family]:,}" for family in families)) for name, counts in rows]
+    cells = [(name, *(_cell(counts[family]) for family in families)) for name, counts in rows]
     return columns(("routes", *families), cells, right=families)
+
+
+def _cell(value: int | str) -> str:
+    return value if isinstance(value, str) else f"{value:,}"
 
 
 def _attention(seen: Json) -> Iterator[str]:

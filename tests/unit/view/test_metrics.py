@@ -90,7 +90,15 @@ def test_promtool_has_nothing_to_say(rig):
 def test_both_planes_have_their_figures_and_stand_in_the_manual(rig, monkeypatch):
     both = {Family.IPV4: 2000, Family.IPV6: 500}
     none = {Family.IPV4: 0, Family.IPV6: 0}
-    xdp = XdpStatus(True, both, {Family.IPV4: 1_200_000, Family.IPV6: 400_000}, none, both, none)
+    xdp = XdpStatus(
+        True,
+        both,
+        {Family.IPV4: 1_200_000, Family.IPV6: 400_000},
+        none,
+        both,
+        none,
+        {Family.IPV4: "index", Family.IPV6: "lpm"},
+    )
     kernel = KernelStatus(7, both, none, {}, 0, 0, 3, 0, 4744, none, ("192.0.2.1 if 3: Network is down",), "")
     seen = dataclasses.replace(status(rig.bridge), xdp=xdp, kernel=kernel)
     monkeypatch.setattr("bgpbridge.metrics.status", lambda bridge: seen)
