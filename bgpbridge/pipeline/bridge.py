@@ -384,7 +384,7 @@ class Bridge:
         self._put_speaker_in_step()
         self.latency.apply(self.config.latency)
         self.handshakes.apply(self.config.latency)
-        self.sessions.latch_again(read_latches(self._latches))
+        self.sessions.latch_again(read_latches(self._latches, self.peers.clock()))
         self.send(Resync())
         pump = Pump(self._reader, self.ingest)
         async with asyncio.TaskGroup() as group:
@@ -426,9 +426,9 @@ class Bridge:
         return self.files.groups.with_name("latches.json")
 
     def _remember_latches(self) -> None:
-        latches = {peer.name: peer.hold_off.why for peer in self.peers if peer.hold_off.latched}
+        latches = self.sessions.latches()
         try:
-            write_latches(self._latches, latches)
+            write_latches(self._latches, latches, self.peers.clock())
         except OSError as error:
             self.events.add("state-not-written", str(self._latches), str(error), Severity.WARNING)
 

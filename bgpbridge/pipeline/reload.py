@@ -107,7 +107,7 @@ def _remove(bridge: Bridge, peer: Peer) -> None:
         bridge.judge.remove_peer(state.index)
 
     bridge.sessions.drop(state, gone)
-    if state.hold_off.latched:
+    if state.hold_off.retried:
         bridge.sessions.on_latch()
 
 
