@@ -25,7 +25,8 @@ from bgpbridge.daemon.runtime import RuntimeFolder
 from bgpbridge.doctor.checks import forward_rules
 from bgpbridge.errors import BridgeError, DatapathError, SpeakerError
 from bgpbridge.events import Event, EventLog, Severity
-from bgpbridge.pipeline.bridge import Bridge, Files
+from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.files import Files
 from bgpbridge.rib.tables import tune_malloc
 from bgpbridge.scheduling import ask_short_slice
 from bgpbridge.speaker.launch import Handles
