@@ -10,7 +10,7 @@ from bgpbridge.health.bfd_words import BfdStatus
 from bgpbridge.health.results import Said
 from bgpbridge.pipeline.bfd import Watched
 from bgpbridge.pipeline.bridge import Bridge
-from bgpbridge.pipeline.health import Row
+from bgpbridge.pipeline.checked import Row
 
 __all__ = ["BfdView", "CheckView", "HealthView", "checks", "health", "unhealthy"]
 

@@ -182,7 +182,7 @@ def test_a_service_is_withdrawn_and_announced_as_configured_and_remembered(check
     take_over(checked, PEERS, HEALTH)
     assert "192.0.2.80" not in conf.read_text(), "a reload announces nothing that is not well"
     watch = checked.bridge.health
-    assert watch._remembered() == {"192.0.2.80/32"}
+    assert watch.withdrawals._remembered() == {"192.0.2.80/32"}
     with checked.running():
         watch.heard(WEB, GOOD)
     assert conf.read_text() == before
