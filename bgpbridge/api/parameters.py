@@ -11,6 +11,7 @@ from bgpbridge.types import Family, IPAddress, Prefix, parse_address
 __all__ = [
     "ADDRESS",
     "ASN",
+    "GROUP",
     "PEER_NAME",
     "PREFIX",
     "TARGET",
@@ -59,6 +60,13 @@ def read_asn(text: str) -> int:
     return int(digits)
 
 
+def _read_group(text: str) -> int:
+    """The id of a group. Raises UsageError."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST))):
+        raise RequestError(f"`{text}` is not the id of a group", mend="a number, as `bgpbridge groups` shows it")
+    return int(text)
+
+
 def _read_target(text: str) -> tuple[IPAddress, Prefix | None]:
     """An address, or a prefix with its first address."""
     if "/" not in text:
@@ -77,6 +85,7 @@ ASN: Parameter[int] = Parameter("asn", read_asn, "An AS number; 0 for none", {"t
 TARGET: Parameter[tuple[IPAddress, Prefix | None]] = Parameter(
     "target", _read_target, "An address or a prefix", {"type": "string", "examples": ["192.0.2.0/24"]}, deep=True
 )
+GROUP: Parameter[int] = Parameter("group", _read_group, "The id of a group", {"type": "string", "examples": ["16"]})
 PEER_NAME: Parameter[str] = Parameter("name", str, "The name of a peer", {"type": "string", "minLength": 1})
 
 

@@ -81,19 +81,10 @@ def checked(place: Rig, edge_on: Callable[[Rig], Any], feeds: dict[str, Feed]) -
     edge.folder.mkdir(exist_ok=True)
     edge.folder.chmod(0o755)
     (edge.folder / "well").touch()
-    edge.start(configuration(edge.folder, bfd={"interval_ms": 50, "multiplier": 3, "hold_down_s": 1}))
-    try:
-        for letter in "ab":
-            edge.tester(letter, table=feeds[letter].octets)
-        for tester in edge.testers:
-            tester.until_up()
-        edge.settled({"ipv4": 3000, "ipv6": 0})
+    bfd = {"interval_ms": 50, "multiplier": 3, "hold_down_s": 1}
+    tables = {letter: feed.octets for letter, feed in feeds.items()}
+    with edge.fed(configuration(edge.folder, bfd=bfd), tables, 3000):
         yield edge
-    finally:
-        for tester in edge.testers:
-            tester.stop()
-        edge.stop()
-        edge.assert_no_traceback()
 
 
 def carries(edge: Any) -> set[str]:

@@ -52,6 +52,7 @@ def test_the_socket_is_for_its_owner_alone(ask, tmp_path):
         "/v1/explain/2001:db8::/32",
         "/v1/fib/100.64.7.1",
         "/v1/groups",
+        "/v1/groups/1",
         "/v1/adjacencies",
         "/v1/paths",
         "/v1/paths/would",
@@ -73,9 +74,22 @@ def test_listings_longer_than_a_slice_are_whole(ask):
     assert refused["prefix"] == "10.1.0.0/16"
 
 
+def test_groups_come_most_used_first_as_many_as_asked_and_one_alone(ask):
+    found = ask(lambda client: client.get("/v1/groups"))
+    counts = [group["prefixes"] for group in found]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == 200
+    assert ask(lambda client: client.get("/v1/groups", {"limit": "1"})) == found[:1]
+    assert ask(lambda client: client.get(f"/v1/groups/{found[0]['id']}")) == found[0]
+    assert ask(lambda client: client.get("/v1/groups/2"))["flags"] == "blackhole: dropped"
+
+
 @pytest.mark.parametrize(
     ("path", "query", "said"),
     [
+        ("/v1/groups/99999", {}, "there is no group 99999"),
+        ("/v1/groups/many", {}, "`many` is not the id of a group"),
+        ("/v1/groups", {"limit": "-1"}, "is not a number"),
         ("/v1/peers/nobody", {}, "there is no peer nobody"),
         ("/v1/route/300.1.1.1", {}, "`300.1.1.1` is not an IP address"),
         ("/v1/route/192.0.2.0/24", {}, "`192.0.2.0/24` is not an IP address"),
