@@ -189,7 +189,7 @@ def _rpki(seen: RpkiView) -> Iterator[Metric]:
         return
     states = (((source.name, source.state), 1.0) for source in seen.sources)
     yield _gauges("rpki_source", "1 for each source of VRPs, with the state that it is in", ["source", "state"], states)
-    alarms = (((source.name,), float(bool(source.alarm))) for source in seen.sources)
+    alarms = (((source.name,), float(source.wrong)) for source in seen.sources)
     yield _gauges("rpki_alarm", "1 while less of a source is used than it offers, or it is wrong", ["source"], alarms)
     ages = (((source.name,), source.age_s) for source in seen.sources if source.age_s is not None)
     yield _gauges("rpki_age_seconds", "Seconds since a source was last heard of or looked at", ["source"], ages)

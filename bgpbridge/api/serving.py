@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -14,7 +15,7 @@ from bgpbridge.api.reloading import Reloading
 from bgpbridge.api.routes import ROUTES
 from bgpbridge.api.streams import Streams
 from bgpbridge.api.table import JSON, Call, Route
-from bgpbridge.documents import validate
+from bgpbridge.documents import Problem, validate
 from bgpbridge.documents.schema import dotted
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.view.plain import plain
@@ -127,10 +128,24 @@ async def _body(request: web.Request, route: Route) -> Any:
         raise RequestError(f"the body is not JSON: {error}", expected="a JSON object", mend="check it") from None
     model, problems = validate(data, route.body)
     if model is None:
-        first = problems[0]
-        where = f"{dotted(first.path)}: " if first.path else ""
-        problem = first.problem if first.problem.startswith(where) else where + first.problem
-        described = DESCRIBED if request.path.startswith("/api/") or not first.expected else ""
-        mend = first.mend or described  # who types a command is helped by what was expected
-        raise RequestError(problem, expected=first.expected, mend=mend)
+        described = DESCRIBED if request.path.startswith("/api/") or not problems[0].expected else ""
+        raise _refused_body(problems, described)  # who types a command is helped by what was expected
     return model
+
+
+def _refused_body(problems: Sequence[Problem], described: str) -> RequestError:
+    """All that is wrong with a body; of several complaints each has what was expected beside it."""
+    first = problems[0]
+    if len(problems) == 1:
+        return RequestError(_complaint(first), expected=first.expected, mend=first.mend or described)
+    said = [_complaint(one) + (f" (expected {one.expected})" if one.expected else "") for one in problems]
+    return RequestError("; ".join(said), mend=first.mend or described)
+
+
+def _complaint(one: Problem) -> str:
+    """With the key that it is about, where it does not name that itself."""
+    where = dotted(one.path)
+    if not where:
+        return re.sub("^the file", "the body", one.problem)
+    named = one.problem.startswith(where) or f"`{one.path[-1]}`" in one.problem
+    return one.problem if named else f"{where}: {one.problem}"

@@ -209,6 +209,8 @@ def localised(source: Path, folder: Path, bpffs: Path) -> str:
     data["datapath"] = {**(data.get("datapath") or {}), "pin_path": str(bpffs / "bgpbridge")}
     if isinstance(data.get("policies"), list):
         data["policies"] = [str(source.parent / str(name)) for name in data["policies"]]
+    for file in (data.get("rpki") or {}).get("files") or []:
+        file["path"] = str(source.parent / str(file["path"]))
     for peer in [data.get("peer_defaults"), *(data.get("peers") or [])]:
         password = peer.get("password") if isinstance(peer, dict) else None
         if isinstance(password, dict) and "file" in password:

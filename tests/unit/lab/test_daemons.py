@@ -75,11 +75,13 @@ def test_the_bridge_gets_its_own_paths_and_keeps_the_rest(tmp_path: Path) -> Non
     source.write_text(
         "router: {asn: 65000, router_id: 192.0.2.1}\npolicies: [policy.yaml, /etc/else.yaml]\n"
         "datapath: {interfaces: [eth1]}\npeers:\n  - {name: a, password: {file: secret}, med: '65000:10'}\n"
+        "rpki: {files: [{name: v, path: vrps.json}]}\n"
     )
     copy = yaml.safe_load(localised(source, FOLDER, FOLDER / "bpf"))
     assert copy["runtime"] == {"directory": str(FOLDER)}
     assert copy["datapath"] == {"interfaces": ["eth1"], "pin_path": str(FOLDER / "bpf/bgpbridge")}
     assert copy["policies"] == [str(tmp_path / "policy.yaml"), "/etc/else.yaml"]
+    assert copy["rpki"] == {"files": [{"name": "v", "path": str(tmp_path / "vrps.json")}]}
     assert copy["peers"] == [{"name": "a", "password": {"file": str(tmp_path / "secret")}, "med": "65000:10"}]
 
 

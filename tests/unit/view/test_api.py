@@ -11,6 +11,7 @@ import pytest
 from bgpbridge.api.client import Client
 from bgpbridge.api.server import ControlApi
 from bgpbridge.errors import BridgeError, UsageError
+from bgpbridge.events import Severity
 
 
 @pytest.fixture
@@ -127,6 +128,9 @@ def test_a_wrong_file_changes_nothing(ask, rig):
     with pytest.raises(BridgeError, match="unknown key `routr`"):
         ask(lambda client: client.post("/v1/reload"))
     assert rig.bridge.config.router.asn == 64700
+    told = rig.bridge.events.tail()[-1]
+    assert (told.kind, told.severity) == ("reload-refused", Severity.ERROR)
+    assert "did you mean `router`?" in told.text
 
 
 def test_a_second_start_takes_over_a_socket_that_was_left(ask, tmp_path):
