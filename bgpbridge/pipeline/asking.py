@@ -42,6 +42,12 @@ class Asking:
         self._commands = Commands()
         self._commands.start()
 
+    def take(self, commands: Commands) -> None:
+        """What another process was asked for: commands can be run from now on."""
+        self._commands = commands
+        if self._checks is not None:
+            self._checks.commands = commands
+
     def follow(self, rows: Mapping[Key, Row]) -> None:
         """Where each check leaves now. Only what has changed is told to those who ask."""
         seats = {key: self._seat(row) for key, row in rows.items()}

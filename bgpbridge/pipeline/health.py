@@ -25,6 +25,7 @@ from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.kernel_state import KernelState
 from bgpbridge.fib.resolve import Resolver
 from bgpbridge.health.checks import NOT_BEFORE_A_RESTART, Key
+from bgpbridge.health.commands import Commands
 from bgpbridge.health.damping import Health, Verdict
 from bgpbridge.health.results import CheckResult, Said
 from bgpbridge.pipeline.asking import Asking
@@ -63,6 +64,8 @@ class HealthWatch:
         self.rows: dict[Key, Row] = {}
         self.withdrawals = Withdrawals(memory, events, announce)
         self.asking = Asking(state, resolver, events, self.heard)
+        self.ask: Callable[[], None] | None = None  # for the process of commands, where somebody may give it
+        self._asked = False
         self.bfd = BfdWatch(peers, sessions, state, resolver, events, self._bfd_changed)
         self._subjects: list[Subject] = []
         self._timer: asyncio.TimerHandle | None = None
@@ -102,26 +105,46 @@ class HealthWatch:
             else:
                 row.subject, row.check = subject, check
                 row.health.change(rules_of(check, check.rise, check.fall), now_s)
+        self._ask_for_commands()
         self._name_those_that_wait()
         self.bfd.configure(config)
         self._act("configuration")
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """Keys of command checks that only a restart begins: the right to change users was given up at the start."""
-        checks = [row.check for row in self.rows.values()] if not self.asking.prepared else []
+        """Keys of command checks that only a restart begins: the right to change users was given up at the start, and
+        nobody gave us the process that has it."""
+        if self.asking.prepared or self._asked:
+            return ()
+        checks = [row.check for row in self.rows.values()]
         return tuple(dict.fromkeys(f"health.checks.{one.name}" for one in checks if one.kind is CheckKind.COMMAND))
 
-    def _name_those_that_wait(self) -> None:
+    def _ask_for_commands(self) -> None:
+        """The first command check has come by a reload: the supervisor can give us what runs it."""
+        if self.waiting and self.ask is not None:
+            self._asked = True
+            self.ask()
+
+    def take_commands(self, commands: Commands) -> None:
+        """The process that runs commands has been given."""
+        self._asked, self._named = False, frozenset()
+        self.asking.take(commands)
+
+    def commands_refused(self, why: str) -> None:
+        """It has not: the next reload asks again, or a restart begins with it."""
+        self._asked = False
+        self._name_those_that_wait(f": {why}")
+
+    def _name_those_that_wait(self, why: str = "") -> None:
         """Once for each check, and at each of its rows from now on."""
         waiting = self.waiting
         for key in waiting:
             if key not in self._named:
-                text = f"{NOT_BEFORE_A_RESTART.text}\n  mend: {NOT_BEFORE_A_RESTART.mend}"
+                text = f"{NOT_BEFORE_A_RESTART.text}{why}\n  mend: {NOT_BEFORE_A_RESTART.mend}"
                 self.events.add("restart-needed", key, text, Severity.WARNING)
         self._named = frozenset(waiting)
-        for row in self.rows.values():
-            if not self.asking.prepared and row.check.kind is CheckKind.COMMAND and row.last is None:
+        for row in self.rows.values() if waiting else ():
+            if row.check.kind is CheckKind.COMMAND and row.last is None:
                 row.last, row.last_at, row.told = NOT_BEFORE_A_RESTART, time.time(), NOT_BEFORE_A_RESTART.text
 
     # -- life
@@ -130,7 +153,7 @@ class HealthWatch:
         """For ever: ways are looked for anew, BFD sessions kept in line, verdicts given that are due."""
         try:
             while True:
-                self.asking.follow(self.rows)
+                self.asking.follow(self._begun())
                 await self.bfd.keep_up()
                 self._on_time()
                 self._act("next hops")
@@ -139,6 +162,12 @@ class HealthWatch:
         finally:
             if self._timer is not None:
                 self._timer.cancel()
+
+    def _begun(self) -> dict[Key, Row]:
+        """All checks, but for commands while the process that runs them has been asked for."""
+        if not self._asked:
+            return self.rows
+        return {key: row for key, row in self.rows.items() if row.check.kind is not CheckKind.COMMAND}
 
     async def close(self) -> None:
         """Stop asking; BFD peers hear AdminDown."""

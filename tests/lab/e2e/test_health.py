@@ -156,5 +156,27 @@ def test_a_silent_blackhole_is_left_and_come_back_to(checked: Any, feeds: dict[s
     edge.assert_clean()
 
 
+def test_the_first_command_check_begins_by_a_reload(place: Rig, edge_on: Callable[[Rig], Any]) -> None:
+    edge = edge_on(place)
+    edge.start()
+    try:
+        edge.folder.chmod(0o755)
+        (edge.folder / "well").touch()
+        before = edge.status()["process"]
+        file = edge.folder / "bgpbridge.yaml"
+        more = yaml.safe_load(configuration(edge.folder))
+        more = yaml.safe_load(file.read_text()) | {key: more[key] for key in ("peers", "health")}
+        file.write_text(yaml.safe_dump(more))
+        assert edge.client.post("/v1/reload")["restart"] == []
+        edge.until(lambda: state(edge, "alive") == "healthy", "the check runs")
+        runs = edge.child("bgpbridge.health.command_child")  # beside the bridge
+        assert (edge.status()["process"], edge.events("restart-needed")) == (before, [])
+        assert not edge.events("check-unknown") or "killed" in edge.events("check-unknown")[0]["text"]
+    finally:
+        edge.stop()
+        edge.assert_no_traceback()
+    assert not Path(f"/proc/{runs}").exists()
+
+
 def announced(edge: Any) -> str:
     return (edge.folder / "speaker" / "exabgp.conf").read_text()
