@@ -17,7 +17,7 @@ import yaml
 from bgpbridge.bench.feeds import Feed
 from bgpbridge.bench.rig import Rig, bridge_config, uplink
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 SERVICE = "192.0.2.80/32"
 HOLE = """
