@@ -62,6 +62,10 @@ class BridgeCollector(Collector):
         yield _counters("audit_repairs", "What an audit found changed and put back", ["plane", "kind"], repairs)
         overrides = [(words, float(count)) for words, count in self._bridge.overrides.counts().items()]
         yield _gauges("overrides", "Prefix overrides by what became of them", ["kind", "state"], overrides)
+        text = "Kinds of unreadable lines and neighbours of pipes and replays that were not taken"
+        yield _counters(
+            "feed_refused", text, ["way", "what"], [(k, float(n)) for k, n in self._bridge.feeders.refused.items()]
+        )
         yield from control(self._bridge)
 
 

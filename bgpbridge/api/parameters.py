@@ -105,7 +105,9 @@ def number(name: str, default: int, text: str, *, most: int = MOST) -> Parameter
 
     def read(value: str) -> int:
         if not (value.isascii() and value.isdigit() and len(value) <= len(str(most)) and int(value) <= most):
-            raise RequestError(f"{name}={value} is not a number", expected=f"0 to {most}", mend=f"{name}={default}")
+            wrong = "is too large" if value.isascii() and value.isdigit() else "is not a number from 0 on"
+            expected, mend = f"a whole number from 0 to {most}", f"{name}={default}, or leave it out"
+            raise RequestError(f"{name}={value} {wrong}", expected=expected, mend=mend)
         return int(value)
 
     schema = {"type": "integer", "minimum": 0, "maximum": most, "default": default}

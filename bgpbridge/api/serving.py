@@ -16,16 +16,17 @@ from bgpbridge.api.routes import ROUTES
 from bgpbridge.api.streams import Streams
 from bgpbridge.api.table import JSON, Call, Route
 from bgpbridge.documents import Problem, validate
-from bgpbridge.documents.schema import dotted
+from bgpbridge.documents.schema import dotted, shown
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.view.plain import plain
 
-__all__ = ["Guard", "definitions"]
+__all__ = ["LARGEST", "Guard", "definitions"]
 
 Guard = Callable[[web.Request, Route], Awaitable[None]]
 """Looked at before a call is answered. Raises RequestError."""
 DESCRIBED = "/api/v1/openapi.json over HTTP describes the body"
 BODY_S = 10.0
+LARGEST = 1 << 20  # octets of a body
 ANSWER_S = 120.0  # an audit of full tables, a reload
 
 
@@ -108,6 +109,10 @@ async def _read(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(BODY_S):
             return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        expected = f"at most {LARGEST:,} octets"
+        what = "the body is too large"
+        raise RequestError(what, expected=expected, mend=f"send less; {DESCRIBED}", status=413) from None
     except TimeoutError:
         what = f"the body has not come within {BODY_S:.0f} s"
         raise RequestError(what, mend="send it at once", status=408) from None
@@ -125,7 +130,10 @@ async def _body(request: web.Request, route: Route) -> Any:
     try:
         data = json.loads(await _read(request))
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"the body is not JSON: {error}", expected="a JSON object", mend="check it") from None
+        mend = "is it cut short, and are quotes and brackets closed?"
+        raise RequestError(f"the body is not JSON: {error}", expected="a JSON object", mend=mend) from None
+    if not isinstance(data, dict):
+        raise RequestError(f"the body is {shown(data)}", expected="a JSON object", mend=DESCRIBED)
     model, problems = validate(data, route.body)
     if model is None:
         described = DESCRIBED if request.path.startswith("/api/") or not problems[0].expected else ""

@@ -153,6 +153,8 @@ def _exabgp(node: Node, folder: Path) -> Plan:
     config = _config(node, "/etc/exabgp/exabgp.conf")
     env = {**OURS, "exabgp_api_cli": "false", "exabgp_log_destination": "stderr", "exabgp_daemon_user": "root"}
     env["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
+    if Path(OURS["PYTHONPATH"]).name in {"site-packages", "dist-packages"}:
+        del env["PYTHONPATH"]  # installed: 4.2 would find the 5.0 that stands beside us
     if node.host:
         env["BGPBRIDGE_FEED"] = str(folder.parent / node.host / "feed.sock")
     if node.env.get("BGPBRIDGE_EXABGP", "").startswith("4"):

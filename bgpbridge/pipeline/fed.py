@@ -21,6 +21,7 @@ class Feeder:
     writer: asyncio.StreamWriter
     peers: dict[int, int] = field(default_factory=dict)
     complaints: int = 0
+    unread: str = ""
 
     def say(self, line: bytes) -> None:
         """Lines are few and short; one that nobody reads is the transport's to keep, or to lose with it."""

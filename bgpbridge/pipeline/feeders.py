@@ -16,6 +16,8 @@ import dataclasses
 import os
 import pwd
 import socket
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,6 +34,7 @@ __all__ = ["Feeders"]
 
 
 COMPLAINTS = 20  # events of one feeder about what it cannot read
+LONGEST = 160  # characters of them in a line of `status`
 
 
 class Feeders:
@@ -39,6 +42,7 @@ class Feeders:
 
     def __init__(self, path: Path, user: str | None, peers: PeerTable, events: EventLog) -> None:
         self._path, self._user, self._peers, self._events = path, user, peers, events
+        self.refused: Counter[tuple[str, str]] = Counter()  # by way, and what it was: a line, a neighbour
         self._fed: dict[int, Fed] = {}
         self._feeders: set[Feeder] = set()
         self._socket: socket.socket | None = None
@@ -84,6 +88,12 @@ class Feeders:
                 connection, _ = await loop.sock_accept(self._socket)
                 reader, writer = await asyncio.open_unix_connection(sock=connection)
                 group.create_task(self._attend(reader, writer), name="feeder")
+
+    def troubles(self) -> Iterator[str]:
+        """A line for each feeder that is there and brought what could not be read."""
+        for feeder in self._feeders:
+            if feeder.unread:
+                yield f"{feeder.hello.way} brings what can't be read: {feeder.unread[:LONGEST]} (`bgpbridge events`)"
 
     # -- peers ------------------------------------------------------------------------------------------
 
@@ -179,6 +189,8 @@ class Feeders:
     def _complained(self, feeder: Feeder, text: str) -> None:
         """Lines that a pipe could not read: it says the first of each kind of fault."""
         feeder.complaints += 1
+        feeder.unread = feeder.unread or text.splitlines()[0]
+        self.refused[feeder.hello.way, "line"] += 1
         if feeder.complaints <= COMPLAINTS:
             self._events.add("feed-line-refused", feeder.hello.way, text, Severity.WARNING)
 
@@ -237,6 +249,7 @@ class Feeders:
                 return peer.index
             why = f"another feeder has peer {peer.name}; end one of the two"
         if feeder.peers.get(number, -1) != 0:
+            self.refused[way, "neighbour"] += 1
             self._events.add("feed-neighbour-refused", way, f"{whole}: {why}", Severity.WARNING)
             feeder.say(answer(refused=f"{whole}: {why}", number=number))
         return 0

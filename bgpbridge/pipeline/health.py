@@ -185,8 +185,8 @@ class HealthWatch:
         row.counts[result.said] += 1
         now_s = asyncio.get_running_loop().time()
         if result.said is Said.UNKNOWN:
-            if row.told != result.text:
-                row.told = result.text
+            if row.told != (cause := result.cause or result.text):
+                row.told = cause
                 text = f"{row.check.name}: {result.text}; what was known goes on"
                 mend = f"\n  mend: {result.mend}" if result.mend else ""
                 self.events.add("check-unknown", str(row.subject), text + mend, Severity.WARNING)

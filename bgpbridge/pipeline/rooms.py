@@ -62,7 +62,7 @@ class Rooms:
     def __init__(self, config: Config, files: Files) -> None:
         self.config, self.files = config, files
         self.opened = AsyncExitStack()
-        self.started_at = time.time()
+        self.started_at, self.began_s = time.time(), time.monotonic()
         self.events = EventLog()
         self.log = CommitLog()
         self.loop_lag = LoopLag()

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from bgpbridge.errors import LabError
+from bgpbridge.lab import daemons
 from bgpbridge.lab.daemons import frr_daemons, localised, plan
 from bgpbridge.lab.topology import Bind, Daemon, Node
 
@@ -59,6 +60,17 @@ def test_an_exabgp_of_either_version_feeds_the_bridge_beside_it(tmp_path: Path, 
     (started,) = plan(beside, FOLDER).programs
     assert program in started.argv
     assert started.env["BGPBRIDGE_FEED"] == str(FOLDER.parent / "edge" / "feed.sock")
+
+
+def test_debians_exabgp_does_not_find_the_one_that_we_are_installed_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the image: PyPI's 5.0 and bgpbridge stand in one site-packages."""
+    binds = (Bind(tmp_path / "exabgp.conf", "/etc/exabgp/exabgp.conf"),)
+    old = Node("n", 1, Daemon.EXABGP, binds=binds, env={"BGPBRIDGE_EXABGP": "4.2"})
+    assert "PYTHONPATH" in plan(old, FOLDER).programs[0].env
+    monkeypatch.setitem(daemons.OURS, "PYTHONPATH", "/opt/bgpbridge/lib/python3.11/site-packages")
+    assert "PYTHONPATH" not in plan(old, FOLDER).programs[0].env
 
 
 def test_a_host_runs_nothing() -> None:

@@ -77,15 +77,15 @@ def test_groups_come_whole(ask, rig):
         (OBJECT, b"\xff\xfe", 400, "the body is not JSON", "a JSON object"),
         (OBJECT, "[" * 100_000, 400, "the body is not JSON", "a JSON object"),
         (OBJECT, "", 400, "the body is not JSON", "a JSON object"),
-        (OBJECT, "[]", 400, "", ""),
-        (OBJECT, "null", 400, "", ""),
+        (OBJECT, "[]", 400, "the body is an empty list", "a JSON object"),
+        (OBJECT, "null", 400, "the body is nothing", "a JSON object"),
         (OBJECT, json.dumps({**GOOD, "prefix": "100.64.7.1/24"}), 400, "prefix: `100.64.7.1/24`", "or-longer"),
         (OBJECT, json.dumps({**GOOD, "pin": {"peer": "isp-a"}}), 400, "the body: does several things", "one of `pin`"),
         (OBJECT, json.dumps({**GOOD, "prefix": 5, "owner": 7}), 400, "it); owner is `7`", ""),
         (OBJECT, json.dumps({**GOOD, "onwer": "x"}), 400, "onwer", ""),
         (OBJECT, json.dumps({k: v for k, v in GOOD.items() if k != "owner"}), 400, "owner", ""),
         (OBJECT, json.dumps({**GOOD, "expires": "2020-01-01T00:00:00Z"}), 400, "its time is over already", ""),
-        (OBJECT, io.BytesIO(b" " * (2 << 20)), 413, "", ""),
+        (OBJECT, io.BytesIO(b" " * (2 << 20)), 413, "the body is too large", "at most 1,048,576 octets"),
     ],
 )
 def test_bodies_that_are_wrong(ask, rig, token_file, headers, data, status, said, expected):
