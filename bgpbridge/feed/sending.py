@@ -60,7 +60,8 @@ class Sending:
     def damaged(self, what: str) -> None:
         """What the bridge shall have an event of: the rest of a file cannot be read."""
         self.flush()
-        self._send(complaint(what, ""))
+        text, _, mend = what.partition("\n  mend: ")
+        self._send(complaint(text, mend))
 
     def finish(self) -> None:
         """Return when the bridge has taken in everything."""
