@@ -96,17 +96,18 @@ class DocumentError(BridgeError):
 
 
 class DocumentErrors(DocumentError):  # noqa: N818 - the plural says that there are several
-    """Everything that is wrong with a file, in the order of its lines; it stands at the first of them."""
+    """Everything that is wrong with a file, in the order of its lines; it stands at the first of them. `what` lists
+    them with their mends, so that whoever passes on `what` and `mend` leaves none out."""
 
     def __init__(self, errors: Sequence[DocumentError]) -> None:
         first = errors[0]
         super().__init__(first.place, first.problem, expected=first.expected, mend=first.mend)
         self.errors = tuple(errors)
-
-    def __str__(self) -> str:
-        listed = "\n".join(str(error) for error in self.errors[:LISTED])
+        listed = "".join(f"{error}\n" for error in self.errors[:LISTED])
         rest = len(self.errors) - LISTED
-        return f"{listed}\n" + (f"... and {rest} more, " if rest > 0 else "") + f"{len(self.errors)} errors in all"
+        more = f"... and {rest} more, " if rest > 0 else ""
+        self.what = f"{listed}{more}{len(self.errors)} errors in all"
+        self.mend = ""
 
 
 class UsageError(BridgeError):

@@ -62,6 +62,10 @@ class BridgeCollector(Collector):
         yield _counters("audit_repairs", "What an audit found changed and put back", ["plane", "kind"], repairs)
         overrides = [(words, float(count)) for words, count in self._bridge.overrides.counts().items()]
         yield _gauges("overrides", "Prefix overrides by what became of them", ["kind", "state"], overrides)
+        text = "Kinds of unreadable lines and neighbours of pipes and replays that were not taken"
+        yield _counters(
+            "feed_refused", text, ["way", "what"], [(k, float(n)) for k, n in self._bridge.feeders.refused.items()]
+        )
         yield from control(self._bridge)
 
 
@@ -192,7 +196,7 @@ def _rpki(seen: RpkiView) -> Iterator[Metric]:
         return
     states = (((source.name, source.state), 1.0) for source in seen.sources)
     yield _gauges("rpki_source", "1 for each source of VRPs, with the state that it is in", ["source", "state"], states)
-    alarms = (((source.name,), float(bool(source.alarm))) for source in seen.sources)
+    alarms = (((source.name,), float(source.wrong)) for source in seen.sources)
     yield _gauges("rpki_alarm", "1 while less of a source is used than it offers, or it is wrong", ["source"], alarms)
     ages = (((source.name,), source.age_s) for source in seen.sources if source.age_s is not None)
     yield _gauges("rpki_age_seconds", "Seconds since a source was last heard of or looked at", ["source"], ages)

@@ -67,7 +67,10 @@ def _bearer(request: web.Request, file: Path) -> None:
     kind, _, said = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
     if kind.lower() != "bearer" or not said:
         mend = "send `Authorization: Bearer` and the first line of the file that http.token_file names"
-        raise RequestError("this takes a token", mend=mend, status=401, headers={hdrs.WWW_AUTHENTICATE: CHALLENGE})
+        expected = "`Authorization: Bearer TOKEN`"
+        raise RequestError(
+            "this takes a token", expected=expected, mend=mend, status=401, headers={hdrs.WWW_AUTHENTICATE: CHALLENGE}
+        )
     try:
         token = read_token(file)
     except UsageError as error:
@@ -75,7 +78,13 @@ def _bearer(request: web.Request, file: Path) -> None:
     if not hmac.compare_digest(token, said.strip().encode("utf-8", "surrogateescape")):
         challenge = f'{CHALLENGE}, error="invalid_token"'
         mend = "it is the first line of the file that http.token_file names"
-        raise RequestError("wrong token", mend=mend, status=401, headers={hdrs.WWW_AUTHENTICATE: challenge})
+        raise RequestError(
+            "wrong token",
+            expected="the bridge's token",
+            mend=mend,
+            status=401,
+            headers={hdrs.WWW_AUTHENTICATE: challenge},
+        )
 
 
 def _host_name(host: str) -> str:

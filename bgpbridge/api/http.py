@@ -18,7 +18,7 @@ from bgpbridge.api.errors import Handler, errors
 from bgpbridge.api.probes import DOCUMENT, PREFIX, PROBES
 from bgpbridge.api.reloading import Reloading
 from bgpbridge.api.routes import ROUTES
-from bgpbridge.api.serving import definitions
+from bgpbridge.api.serving import LARGEST, definitions
 from bgpbridge.api.streams import Streams
 from bgpbridge.config.http import Http, load_certificate, tls_context
 from bgpbridge.errors import BridgeError, UsageError
@@ -33,7 +33,6 @@ CLOSE_WITHIN_S = 1.0
 CONNECTIONS = 128
 FIRST_REQUEST_S = 20.0
 IDLE_S = 30.0
-LARGEST = 1 << 20  # octets of a body
 FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 SAFE = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "

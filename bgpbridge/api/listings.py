@@ -21,7 +21,17 @@ from bgpbridge.view.groups import groups
 from bgpbridge.view.plain import plain
 from bgpbridge.view.routes import Filter, routes
 
-__all__ = ["EVENTS_LIMIT", "FOLLOW", "PEER", "ROUTES_PARAMETERS", "list_events", "list_groups", "list_routes", "record"]
+__all__ = [
+    "EVENTS_LIMIT",
+    "FOLLOW",
+    "MOST_USED",
+    "PEER",
+    "ROUTES_PARAMETERS",
+    "list_events",
+    "list_groups",
+    "list_routes",
+    "record",
+]
 
 LISTENS_S = 2.0
 FIRST = "0"
@@ -42,6 +52,7 @@ AFTER = optional(
 )
 ROUTES_PARAMETERS = (PEER, WITHIN, FAMILY, BEST, REJECTED, OVERRIDDEN, LIMIT, AFTER)
 EVENTS_LIMIT = number("limit", 100, "The most past events to list")
+MOST_USED = number("limit", 0, "So many of them, the most used first; 0 for all")
 FOLLOW = flag("follow", "Go on with those to come, a JSON line each")
 
 
@@ -54,8 +65,8 @@ async def list_routes(call: Call) -> web.StreamResponse:
 
 
 async def list_groups(call: Call) -> web.StreamResponse:
-    """All groups: there may be 30,000."""
-    return await _array(call, groups(call.bridge))
+    """All groups, of which there may be 30,000, or the most used."""
+    return await _array(call, groups(call.bridge, call[MOST_USED]))
 
 
 async def _array(call: Call, slices: Iterator[list[Any]]) -> web.StreamResponse:

@@ -11,6 +11,7 @@ from bgpbridge.types import Family, IPAddress, Prefix, parse_address
 __all__ = [
     "ADDRESS",
     "ASN",
+    "GROUP",
     "PEER_NAME",
     "PREFIX",
     "TARGET",
@@ -59,6 +60,13 @@ def read_asn(text: str) -> int:
     return int(digits)
 
 
+def _read_group(text: str) -> int:
+    """The id of a group. Raises UsageError."""
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(MOST))):
+        raise RequestError(f"`{text}` is not the id of a group", mend="a number, as `bgpbridge groups` shows it")
+    return int(text)
+
+
 def _read_target(text: str) -> tuple[IPAddress, Prefix | None]:
     """An address, or a prefix with its first address."""
     if "/" not in text:
@@ -77,6 +85,7 @@ ASN: Parameter[int] = Parameter("asn", read_asn, "An AS number; 0 for none", {"t
 TARGET: Parameter[tuple[IPAddress, Prefix | None]] = Parameter(
     "target", _read_target, "An address or a prefix", {"type": "string", "examples": ["192.0.2.0/24"]}, deep=True
 )
+GROUP: Parameter[int] = Parameter("group", _read_group, "The id of a group", {"type": "string", "examples": ["16"]})
 PEER_NAME: Parameter[str] = Parameter("name", str, "The name of a peer", {"type": "string", "minLength": 1})
 
 
@@ -96,7 +105,9 @@ def number(name: str, default: int, text: str, *, most: int = MOST) -> Parameter
 
     def read(value: str) -> int:
         if not (value.isascii() and value.isdigit() and len(value) <= len(str(most)) and int(value) <= most):
-            raise RequestError(f"{name}={value} is not a number", expected=f"0 to {most}", mend=f"{name}={default}")
+            wrong = "is too large" if value.isascii() and value.isdigit() else "is not a number from 0 on"
+            expected, mend = f"a whole number from 0 to {most}", f"{name}={default}, or leave it out"
+            raise RequestError(f"{name}={value} {wrong}", expected=expected, mend=mend)
         return int(value)
 
     schema = {"type": "integer", "minimum": 0, "maximum": most, "default": default}

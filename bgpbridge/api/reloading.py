@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from bgpbridge.config import load_config
@@ -28,22 +29,24 @@ class Reloading:
         """Called after each: files that the configuration only names may have changed as well."""
 
     def soon(self) -> None:
-        """SIGHUP: the same as `bgpbridge reload`; a refusal is an event, and by that a log line."""
+        """SIGHUP: the same as `bgpbridge reload`."""
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._by_signal())
 
     async def _by_signal(self) -> None:
-        try:
+        with suppress(BridgeError):  # told already
             await self.take_over()
-        except BridgeError as error:
-            self._bridge.events.add("reload-refused", str(self._bridge.config.path), str(error), Severity.ERROR)
 
     async def take_over(self) -> ReloadReport:
         """Read in a thread, since policies may name thousands of prefixes and no UPDATE waits for that. Raises
-        BridgeError with nothing changed."""
+        BridgeError with nothing changed; that is an event, and by that a log line, whoever asked."""
         async with self._one:
-            new = await asyncio.to_thread(load_config, self._bridge.config.path)
-            report = reload(self._bridge, new)
+            try:
+                new = await asyncio.to_thread(load_config, self._bridge.config.path)
+                report = reload(self._bridge, new)
+            except BridgeError as error:
+                self._bridge.events.add("reload-refused", str(self._bridge.config.path), str(error), Severity.ERROR)
+                raise
         for call in self.after:
             call()
         return report

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bgpbridge.api import listings, operations
 from bgpbridge.api.overrides import OVERRIDES
-from bgpbridge.api.parameters import ADDRESS, ASN, PEER_NAME, PREFIX, TARGET
+from bgpbridge.api.parameters import ADDRESS, ASN, GROUP, PEER_NAME, PREFIX, TARGET
 from bgpbridge.api.table import Route
 from bgpbridge.events import Event
 from bgpbridge.pipeline.plan_report import Plan
@@ -17,7 +17,7 @@ from bgpbridge.view.audit import AuditView
 from bgpbridge.view.counters import CounterView, counters
 from bgpbridge.view.explain import ExplainView, explain
 from bgpbridge.view.fib import FibView, fib
-from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies
+from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies, group
 from bgpbridge.view.health import HealthView, health
 from bgpbridge.view.paths import PathsView, WouldView, paths, would
 from bgpbridge.view.peers import PeerView, peer, peers
@@ -64,7 +64,16 @@ SHOWS = (
         ValidityView,
         (ASN, PREFIX),
     ),
-    Route("GET", "/groups", "Next-hop groups, in slices", listings.list_groups, list[GroupView], streams=True),
+    Route(
+        "GET",
+        "/groups",
+        "Next-hop groups, the most used first, in slices",
+        listings.list_groups,
+        list[GroupView],
+        (listings.MOST_USED,),
+        streams=True,
+    ),
+    Route("GET", "/groups/{group}", "One group", lambda call: group(call.bridge, call[GROUP]), GroupView, (GROUP,)),
     Route("GET", "/adjacencies", "Neighbours", lambda call: adjacencies(call.bridge), list[AdjacencyView]),
     Route("GET", "/health", "Checks and BFD", lambda call: health(call.bridge), HealthView),
     Route(

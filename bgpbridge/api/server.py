@@ -10,13 +10,12 @@ from aiohttp import web
 
 from bgpbridge.api.errors import errors
 from bgpbridge.api.reloading import Reloading
-from bgpbridge.api.serving import definitions
+from bgpbridge.api.serving import LARGEST, definitions
 from bgpbridge.pipeline.bridge import Bridge
 
 __all__ = ["ControlApi"]
 
 CLOSE_WITHIN_S = 1.0
-LARGEST = 1 << 20  # octets of a body
 
 
 class ControlApi:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -14,17 +15,18 @@ from bgpbridge.api.reloading import Reloading
 from bgpbridge.api.routes import ROUTES
 from bgpbridge.api.streams import Streams
 from bgpbridge.api.table import JSON, Call, Route
-from bgpbridge.documents import validate
-from bgpbridge.documents.schema import dotted
+from bgpbridge.documents import Problem, validate
+from bgpbridge.documents.schema import dotted, shown
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.view.plain import plain
 
-__all__ = ["Guard", "definitions"]
+__all__ = ["LARGEST", "Guard", "definitions"]
 
 Guard = Callable[[web.Request, Route], Awaitable[None]]
 """Looked at before a call is answered. Raises RequestError."""
 DESCRIBED = "/api/v1/openapi.json over HTTP describes the body"
 BODY_S = 10.0
+LARGEST = 1 << 20  # octets of a body
 ANSWER_S = 120.0  # an audit of full tables, a reload
 
 
@@ -107,6 +109,10 @@ async def _read(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(BODY_S):
             return await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        expected = f"at most {LARGEST:,} octets"
+        what = "the body is too large"
+        raise RequestError(what, expected=expected, mend=f"send less; {DESCRIBED}", status=413) from None
     except TimeoutError:
         what = f"the body has not come within {BODY_S:.0f} s"
         raise RequestError(what, mend="send it at once", status=408) from None
@@ -124,13 +130,30 @@ async def _body(request: web.Request, route: Route) -> Any:
     try:
         data = json.loads(await _read(request))
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"the body is not JSON: {error}", expected="a JSON object", mend="check it") from None
+        mend = "is it cut short, and are quotes and brackets closed?"
+        raise RequestError(f"the body is not JSON: {error}", expected="a JSON object", mend=mend) from None
+    if not isinstance(data, dict):
+        raise RequestError(f"the body is {shown(data)}", expected="a JSON object", mend=DESCRIBED)
     model, problems = validate(data, route.body)
     if model is None:
-        first = problems[0]
-        where = f"{dotted(first.path)}: " if first.path else ""
-        problem = first.problem if first.problem.startswith(where) else where + first.problem
-        described = DESCRIBED if request.path.startswith("/api/") or not first.expected else ""
-        mend = first.mend or described  # who types a command is helped by what was expected
-        raise RequestError(problem, expected=first.expected, mend=mend)
+        described = DESCRIBED if request.path.startswith("/api/") or not problems[0].expected else ""
+        raise _refused_body(problems, described)  # who types a command is helped by what was expected
     return model
+
+
+def _refused_body(problems: Sequence[Problem], described: str) -> RequestError:
+    """All that is wrong with a body; of several complaints each has what was expected beside it."""
+    first = problems[0]
+    if len(problems) == 1:
+        return RequestError(_complaint(first), expected=first.expected, mend=first.mend or described)
+    said = [_complaint(one) + (f" (expected {one.expected})" if one.expected else "") for one in problems]
+    return RequestError("; ".join(said), mend=first.mend or described)
+
+
+def _complaint(one: Problem) -> str:
+    """With the key that it is about, where it does not name that itself."""
+    where = dotted(one.path)
+    if not where:
+        return re.sub("^the file", "the body", one.problem)
+    named = one.problem.startswith(where) or f"`{one.path[-1]}`" in one.problem
+    return one.problem if named else f"{where}: {one.problem}"

@@ -22,7 +22,7 @@ def feed_option(command: F) -> F:
     """`--feed`: where a feeder connects."""
     return click.option(
         "--feed",
-        type=click.Path(path_type=Path),
+        type=click.Path(path_type=Path, readable=False),
         default=Path("/run/bgpbridge/feed.sock"),
         show_default=True,
         envvar="BGPBRIDGE_FEED",

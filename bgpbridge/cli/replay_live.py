@@ -39,6 +39,8 @@ def run_live(
     try:
         began = time.monotonic()
         damage = read_through(file, pace, take, sending.flush)
+        if damage:
+            sending.damaged(damage)
         sending.finish()
         answer = _answer(file, replaying, sending, records, time.monotonic() - began, damage)
         say(answer, as_json, _text)

@@ -12,6 +12,7 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from bgpbridge.api.reloading import Reloading
 from bgpbridge.api.server import ControlApi
 from bgpbridge.config import Config, load_config
 from bgpbridge.daemon.children import follow_parent
+from bgpbridge.daemon.giving import listen
 from bgpbridge.daemon.privileges import drop
 from bgpbridge.daemon.runtime import RuntimeFolder
 from bgpbridge.doctor.checks import forward_rules
 from bgpbridge.errors import BridgeError, DatapathError, SpeakerError
 from bgpbridge.events import Event, EventLog, Severity
-from bgpbridge.pipeline.bridge import Bridge, Files
+from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.files import Files
 from bgpbridge.rib.tables import tune_malloc
 from bgpbridge.scheduling import ask_short_slice
 from bgpbridge.speaker.launch import Handles
@@ -48,8 +51,8 @@ def refuse_netfilter(config: Config) -> None:
         )
 
 
-async def serve(config: Config, handles: Handles, ready: int) -> None:
-    """Run a bridge until SIGTERM."""
+async def serve(config: Config, handles: Handles, ready: int, asks: int | None) -> None:
+    """Run a bridge until SIGTERM. `ready`, `asks`: descriptors of the supervisor's, where it is told and asked."""
     folder = RuntimeFolder(config.runtime.directory)
     bridge = Bridge(config, handles, Files(folder.state, folder.speaker_config))
     reloading = Reloading(bridge)
@@ -65,6 +68,8 @@ async def serve(config: Config, handles: Handles, ready: int) -> None:
         await api.start()
         await http.start()
         drop()
+        if asks is not None:
+            listen(socket.socket(fileno=asks), bridge.health)
         if _say_ready(ready):
             await _until(stopping, bridge)
     finally:
@@ -128,6 +133,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bgpbridge-bridge")
     parser.add_argument("--config", required=True, type=Path)
     parser.add_argument("--ready", required=True, type=int)
+    parser.add_argument("--asks", type=int)
     arguments = parser.parse_args()
     follow_parent()
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, level=logging.INFO)
@@ -141,7 +147,7 @@ def main() -> int:
         if handles is None:
             raise SpeakerError("the bridge process has no lanes", mend="start it by `bgpbridge run -c FILE`")
         refuse_netfilter(config)
-        asyncio.run(serve(config, handles, arguments.ready))
+        asyncio.run(serve(config, handles, arguments.ready, arguments.asks))
     except BridgeError as error:
         sys.stderr.write(f"bgpbridge: {error}\n")
         return error.exit_code

@@ -20,6 +20,7 @@ from pathlib import Path
 from bgpbridge import resources
 from bgpbridge.config import Config, load_config, passwords_of
 from bgpbridge.daemon.children import FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S, Child, ended_because
+from bgpbridge.daemon.giving import Giver, pair
 from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins, hold_protocol
 from bgpbridge.datapath.bpffs import ensure_bpffs
 from bgpbridge.errors import BridgeError
@@ -80,6 +81,7 @@ class Supervisor:
     folder: RuntimeFolder
     speaker: SpeakerProcess = field(init=False)
     bridge: Child = field(init=False)
+    giver: Giver = field(init=False)
     _ready: bool = False
     _was_ready: bool = False
     _reload_due: bool = False
@@ -94,6 +96,7 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload)
+        self.giver = Giver(self.path.absolute())
         self.bridge = Child("bridge", self._start_bridge, self._bridge_ended)
         keeping = asyncio.create_task(self.bridge.run())
         stopping = asyncio.create_task(self._stopping.wait())
@@ -128,21 +131,26 @@ class Supervisor:
         handles = self.speaker.handles
         self._ready = False
         reading, writing = os.pipe2(os.O_CLOEXEC)
+        hearing, asking = pair()
         environment = {**os.environ, **handles.environment(), "PYTHONPATH": resources.search_path()}
         words = ("-m", BRIDGE, "--config", str(self.path.absolute()), "--ready", str(writing))
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *words,
-                pass_fds=(*handles.descriptors, writing),
+                *("--asks", str(asking.fileno())),
+                pass_fds=(*handles.descriptors, writing, asking.fileno()),
                 env=environment,
                 stdin=asyncio.subprocess.DEVNULL,
             )
         except OSError:
             os.close(reading)
+            hearing.close()
             raise
         finally:
             os.close(writing)
+            asking.close()
+        self.giver.hear(hearing)
         os.set_blocking(reading, False)
         asyncio.get_running_loop().add_reader(reading, self._bridge_said, reading)
         return process
@@ -212,6 +220,7 @@ class Supervisor:
         await asyncio.to_thread(self.speaker.stop)
         await self.bridge.stop()
         code = await keeping
+        await self.giver.stop()
         self.speaker.close()
         with suppress(FileNotFoundError):
             self.folder.control_socket.unlink()

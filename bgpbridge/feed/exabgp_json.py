@@ -26,23 +26,23 @@ from bgpbridge.types import Family, IPAddress, Session
 from bgpbridge.wire.message import MARKER, MessageType
 from bgpbridge.wire.opening import RefreshKind, build_route_refresh
 
-__all__ = ["ExabgpLines", "Heard", "LineError", "Neighbour"]
+__all__ = ["ENCODER", "ExabgpLines", "Heard", "LineError", "Neighbour", "start_of"]
 
 VERSIONS = ("4.", "5.")
 TWICE_QUOTED = re.compile(r'""(\w+)""')
 Json = Mapping[str, Any]
 LONGEST_TEXT = 500  # characters of a reason that are passed on
+LONGEST_QUOTE = 120
+ENCODER = "`encoder json` in the process section of ExaBGP's configuration, and no program between ExaBGP and this one"
+OTHER_EXABGP = "run ExaBGP 4.2 or 5.0; or give the sessions to bgpbridge (without `source: pipe`), which needs none"
 WRONG = (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError, struct.error)
 
 
 class LineError(WireError):
     """A line that is not taken. `cause` is the same for all lines of one kind of fault."""
 
-    def __init__(self, line: str, cause: str, what: str, expected: str) -> None:
-        super().__init__(
-            f"{what} (line: {line[:120]!r}); expected: {expected}",
-            mend="`encoder json` in the process section, and ExaBGP 4.2 or 5.0",
-        )
+    def __init__(self, line: str, cause: str, what: str, expected: str, mend: str) -> None:
+        super().__init__(f"{what} (line: {start_of(line)}); expected: {expected}", mend=mend)
         self.cause = cause
 
 
@@ -93,17 +93,20 @@ class ExabgpLines:
             said = _parsed(line)
             version = str(said["exabgp"])
         except (ValueError, KeyError, TypeError, RecursionError):
-            raise LineError(line, "not JSON", "no line of ExaBGP's JSON", "an object with the key `exabgp`") from None
+            what = "a line of ExaBGP's text encoder" if line.startswith("neighbor ") else "no line of ExaBGP's JSON"
+            raise LineError(line, "not JSON", what, "an object with the key `exabgp`", ENCODER) from None
         if not version.startswith(VERSIONS):
-            raise LineError(line, "version", f"ExaBGP's JSON of version {_short(version)}", "4.2 or 5.0")
+            what = f"ExaBGP's JSON of version {_short(version)}"
+            raise LineError(line, "version", what, "4.2 or 5.0", OTHER_EXABGP)
         if "neighbor" not in said:
             return
         try:
             yield from self._of_neighbour(said)
         except (WireError, *WRONG) as error:
-            kind, why = _short(str(said.get("type"))), repr(error)[:LONGEST_TEXT]
+            kind, why = _short(str(said.get("type"))), _words(error)[:LONGEST_TEXT]
             what = f"a line of type {kind} that cannot be read: {why}"
-            raise LineError(line, f"type {kind}", what, f"one as ExaBGP {_short(version)} writes it") from None
+            expected = f"one as ExaBGP {_short(version)} writes it"
+            raise LineError(line, f"type {kind}", what, expected, OTHER_EXABGP) from None
 
     def sessions(self) -> dict[Neighbour, Session]:
         """The neighbours whose sessions are up, and how their UPDATEs are read."""
@@ -172,6 +175,21 @@ class ExabgpLines:
 def _parsed(line: str) -> Any:
     """4.2.21 quotes the values of a refresh twice, which is no JSON: `"afi": ""ipv4""`."""
     return json.loads(TWICE_QUOTED.sub(r'"\1"', line) if '""' in line and '"route-refresh"' in line else line)
+
+
+def start_of(line: str | bytes | bytearray) -> str:
+    """The first characters of a line, as a message quotes them."""
+    first = line[:LONGEST_QUOTE]
+    return repr(first if isinstance(first, str) else first.decode("utf-8", "replace"))
+
+
+def _words(error: Exception) -> str:
+    """Why a line cannot be read, without the words of Python."""
+    if isinstance(error, KeyError):
+        return f"it has no key `{error.args[0]}`"
+    if isinstance(error, ValueError | WireError):
+        return str(error)
+    return "a value of it has another type"
 
 
 def _short(word: str) -> str:

@@ -10,8 +10,10 @@ line.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import pwd
 import selectors
 import socket
 import time
@@ -19,13 +21,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bgpbridge.feed.exabgp_json import ExabgpLines, LineError, Neighbour
+from bgpbridge.feed.exabgp_json import ENCODER, ExabgpLines, LineError, Neighbour, start_of
 from bgpbridge.feed.frames import DownReason, SessionDown, SessionUp, Updates
 from bgpbridge.feed.ways import Hello, complaint, frame, pieces
 from bgpbridge.types import Session
 from bgpbridge.wire.message import iter_messages
 
-__all__ = ["Pipe"]
+__all__ = ["Pipe", "why_no_bridge"]
 
 ROOM = 64 << 20  # octets that may wait for the bridge
 COMMANDS = 64 << 10  # octets that may wait for ExaBGP
@@ -100,7 +102,8 @@ class Pipe:
         if not self._skipping:
             self._waiting += rest
         if len(self._waiting) > LONGEST_LINE:
-            self._complain("length", f"a line of more than {LONGEST_LINE >> 20} MiB is left out", "see ExaBGP's log")
+            what = f"a line of more than {LONGEST_LINE >> 20} MiB is left out (line: {start_of(self._waiting)})"
+            self._complain("length", f"{what}; expected: a line for each message", ENCODER)
             self._waiting.clear()
             self._skipping = True
         self._flush_run()
@@ -189,9 +192,7 @@ class Pipe:
         except OSError as error:
             end.close()
             if not self._away:
-                self._tell(
-                    f"no bridge on {self._path} ({error.strerror}); ExaBGP goes on, and so do we when there is one"
-                )
+                self._tell(why_no_bridge(self._path, error))
             self._away = True
             return
         if self._away:
@@ -288,3 +289,17 @@ class Pipe:
         except OSError:
             self._tell("the bridge did not take in the end; it finds out by the closed socket")
         self._bridge.close()
+
+
+def why_no_bridge(path: Path, error: OSError) -> str:
+    """Why there is none; a socket that is another user's is the one case that waiting does not mend."""
+    if error.errno not in {errno.EACCES, errno.EPERM}:
+        return f"no bridge on {path} ({error.strerror}); ExaBGP goes on, and so do we when there is one"
+    try:
+        user = pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        user = f"the one with number {os.geteuid()}"
+    return (
+        f"{path}: {error.strerror} for user {user}; ExaBGP goes on, and we try again\n"
+        f"  mend: `runtime: {{feed_user: {user}}}` in the bridge's configuration, and a restart of the bridge"
+    )

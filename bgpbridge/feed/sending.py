@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bgpbridge.errors import UnreachableError
 from bgpbridge.feed.frames import Record, SessionUp, Updates
-from bgpbridge.feed.ways import DONE, HEADER, PIECE, Hello, frame
+from bgpbridge.feed.ways import DONE, HEADER, PIECE, Hello, complaint, frame
 
 __all__ = ["Sending"]
 
@@ -56,6 +56,12 @@ class Sending:
         if run:
             self._send(frame(number, Updates(bytes(run))))
         self._listen(0)
+
+    def damaged(self, what: str) -> None:
+        """What the bridge shall have an event of: the rest of a file cannot be read."""
+        self.flush()
+        text, _, mend = what.partition("\n  mend: ")
+        self._send(complaint(text, mend))
 
     def finish(self) -> None:
         """Return when the bridge has taken in everything."""

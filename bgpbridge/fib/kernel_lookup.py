@@ -7,7 +7,9 @@ of its own, so a view may ask from the event loop.
 
 from __future__ import annotations
 
+import errno
 import socket
+import struct
 from dataclasses import dataclass
 
 from pyroute2.netlink import NLM_F_REQUEST, NLMSG_ERROR
@@ -35,15 +37,18 @@ __all__ = ["KernelAnswer", "kernel_lookup", "nexthops_of"]
 RTM_F_FIB_MATCH = 0x2000
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_VIA = 1, 4, 5, 18
 WAIT_S = 1.0
+ERRNO = struct.Struct("=i")
+DROPS = {errno.EINVAL: "blackhole", errno.EACCES: "prohibit"}  # fib_props of net/ipv4/fib_semantics.c
 
 
 @dataclass(frozen=True, slots=True)
 class KernelAnswer:
     """The entry that matches, whoever's it is, and the hop that a packet to the address takes (None where it
-    takes none: unreachable, blackhole)."""
+    takes none: unreachable). The kernel does not name an entry that drops packets: there `drops` says how."""
 
-    entry: ForeignRoute
+    entry: ForeignRoute | None
     hop: Hop | None
+    drops: str = ""
 
 
 def kernel_lookup(address: IPAddress) -> KernelAnswer | None:
@@ -51,11 +56,13 @@ def kernel_lookup(address: IPAddress) -> KernelAnswer | None:
     with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE) as asker:
         asker.settimeout(WAIT_S)
         matched = _ask(asker, address, RTM_F_FIB_MATCH)
-        entry = decode_route(matched) if matched is not None else None
+        if isinstance(matched, int):
+            return KernelAnswer(None, None, DROPS[matched]) if matched in DROPS else None
+        entry = decode_route(matched)
         if entry is None:
             return None
         taken = _ask(asker, address, 0)
-    return KernelAnswer(entry, _hop(taken) if taken is not None else None)
+    return KernelAnswer(entry, _hop(taken) if not isinstance(taken, int) else None)
 
 
 def nexthops_of(protocol: int) -> int:
@@ -74,11 +81,13 @@ def request(address: IPAddress, flags: int) -> bytes:
     return HEADER.pack(16 + len(body), RTM_GETROUTE, NLM_F_REQUEST, 1, 0) + body
 
 
-def _ask(asker: socket.socket, address: IPAddress, flags: int) -> Message | None:
-    """The kernel's answer, None where it is an error: no route, unreachable, prohibited."""
+def _ask(asker: socket.socket, address: IPAddress, flags: int) -> Message | int:
+    """The kernel's answer, or its errno: no route, unreachable, prohibited."""
     asker.send(request(address, flags))
     answer = next(messages(asker.recv(1 << 16)), None)
-    return None if answer is None or answer.type == NLMSG_ERROR else answer
+    if answer is None:
+        return errno.ENODATA
+    return -ERRNO.unpack_from(answer.data, answer.start)[0] if answer.type == NLMSG_ERROR else answer
 
 
 def _hop(message: Message) -> Hop | None:

@@ -11,6 +11,8 @@ run of a seat at a time: when it has not ended as the next is due, the next wait
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -33,6 +35,14 @@ NOT_BEFORE_A_RESTART = CheckResult(
     "waits for a restart: the right to run commands was given up at the start, when there was no check",
     mend="restart bgpbridge: packets go on being forwarded",
 )
+SEE_HEALTH = "is it there, and may its `user` run it?"
+NOT_STARTED = {  # how the trouble ends: how to mend it
+    os.strerror(
+        errno.ENOENT
+    ): "`command:` begins with the whole path of a program; a script's interpreter is needed too",
+    os.strerror(errno.EACCES): "make it executable (`chmod +x`) and its folders open for the `user:` of the check",
+    os.strerror(errno.ENOEXEC): "begin the script with the line `#!/bin/sh`",
+}
 MOST_PPS = 5000.0  # of one prober: only against what nobody can mean
 Key = tuple[str, str]  # subject, check
 Report = Callable[[Key, CheckResult], None]
@@ -57,7 +67,7 @@ class Seat:
 def judge_probe(outcome: Outcome) -> CheckResult:
     """What an ICMP or TCP probe says: a refused connection is an answer, but of no service."""
     if outcome.how is How.UNSENT:
-        return CheckResult(Said.UNKNOWN, outcome.words, mend="is the link up, and does it have an address?")
+        return CheckResult(Said.UNKNOWN, outcome.words, mend=_unsent(outcome.words))
     if outcome.how is How.ANSWERED and outcome.words != "rst":
         return CheckResult(Said.PASS, outcome.words, outcome.rtt_s)
     text = "connection refused" if outcome.words == "rst" else outcome.words
@@ -68,18 +78,28 @@ def judge_command(result: CommandResult, check: Check) -> CheckResult:
     """What a command says. One that is missing or hangs is no word about the subject, unless told otherwise."""
     said = " ".join(result.output.split())[:200]
     if result.trouble:
-        mend = "is it there, and may its `user` run it? See `bgpbridge health`"
+        mend = next((mend for end, mend in NOT_STARTED.items() if result.trouble.endswith(end)), SEE_HEALTH)
         return CheckResult(Said.UNKNOWN, result.trouble, result.took_s, mend)
     if result.killed:
         verdict = Said.FAIL if check.on_timeout is OnTimeout.FAIL else Said.UNKNOWN
         mend = "give it a time limit of its own, a longer `timeout_ms`, or `on_timeout: fail`"
         text = f"killed after {check.timeout_ms} ms" + (f": {said}" if said else "")
-        return CheckResult(verdict, text, result.took_s, mend)
+        return CheckResult(verdict, text, result.took_s, mend, "killed")
     if result.code in {126, 127}:
         mend = "126 and 127 are what shells say when they could not run it"
-        return CheckResult(Said.UNKNOWN, f"exit code {result.code}: {said}", result.took_s, mend)
+        cause = f"exit code {result.code}"
+        return CheckResult(Said.UNKNOWN, f"{cause}: {said}", result.took_s, mend, cause)
     text = f"exit code {result.code}" + (f": {said}" if said else "")
     return CheckResult(Said.FAIL if result.code else Said.PASS, text, result.took_s)
+
+
+def _unsent(words: str) -> str:
+    """How to mend what kept a probe from being sent."""
+    if words.endswith(os.strerror(errno.EPERM)):
+        return "a firewall of this machine refuses it: look for chains of hook output in `nft list ruleset`"
+    if words.endswith("to probe from"):
+        return "give the link an address of that family, or ask a `target` of the other"
+    return "is the link up, and does it have an address?"
 
 
 @dataclass(slots=True)

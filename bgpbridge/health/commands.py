@@ -66,13 +66,21 @@ class Commands:
 
     @property
     def pid(self) -> int:
-        """Of the process below which commands run; 0 when there is none."""
+        """Of the process below which commands run; 0 when there is none, or it is not our child."""
         return self._process.pid if self._process else 0
 
     def start(self) -> None:
         """Start the process. Raises BridgeError."""
         self._process, self._control = launch("bgpbridge.health.command_child", "the process for command checks")
         asyncio.get_running_loop().add_reader(self._control, self._readable)
+
+    @classmethod
+    def adopt(cls, control: socket.socket) -> Commands:
+        """With a process that somebody else started, and reaps: our end of its socket, which does not block."""
+        commands = cls()
+        commands._control = control
+        asyncio.get_running_loop().add_reader(control, commands._readable)
+        return commands
 
     async def stop(self) -> None:
         """End what runs."""

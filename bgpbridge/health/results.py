@@ -18,9 +18,11 @@ class Said(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """`text` says what came, `mend` how to put right what kept it from being asked; `took_s` in seconds."""
+    """`text` says what came, `mend` how to put right what kept it from being asked; `took_s` in seconds. `cause` is the
+    same for results that differ in words alone; empty: the text is."""
 
     said: Said
     text: str
     took_s: float | None = None
     mend: str = ""
+    cause: str = ""

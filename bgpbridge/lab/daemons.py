@@ -26,6 +26,7 @@ __all__ = ["Plan", "Program", "plan"]
 
 FRR = Path("/usr/lib/frr")
 EXABGP_4 = Path("/usr/sbin/exabgp")
+OURS = {"PYTHONPATH": str(Path(bgpbridge.__file__).parent.parent)}  # what a program of ours is found by
 # Started when the node binds no `daemons` file; those of them that its configuration does not need stay away.
 FRR_BY_LINE = {
     "bfdd": r"bfd\s*$",
@@ -150,9 +151,10 @@ def _exabgp(node: Node, folder: Path) -> Plan:
     """PyPI's 5.0, or Debian's 4.2 where BGPBRIDGE_EXABGP says so. Its `bgpbridge pipe` feeds the bridge of the node
     whose network this one shares."""
     config = _config(node, "/etc/exabgp/exabgp.conf")
-    env = {"exabgp_api_cli": "false", "exabgp_log_destination": "stderr", "exabgp_daemon_user": "root"}
+    env = {**OURS, "exabgp_api_cli": "false", "exabgp_log_destination": "stderr", "exabgp_daemon_user": "root"}
     env["PATH"] = f"{Path(sys.executable).parent}:{os.environ.get('PATH', os.defpath)}"
-    env["PYTHONPATH"] = str(Path(bgpbridge.__file__).parent.parent)
+    if Path(OURS["PYTHONPATH"]).name in {"site-packages", "dist-packages"}:
+        del env["PYTHONPATH"]  # installed: 4.2 would find the 5.0 that stands beside us
     if node.host:
         env["BGPBRIDGE_FEED"] = str(folder.parent / node.host / "feed.sock")
     if node.env.get("BGPBRIDGE_EXABGP", "").startswith("4"):
@@ -167,13 +169,12 @@ def _bgpbridge(node: Node, folder: Path) -> Plan:
     config, control, bpffs = folder / "bgpbridge.yaml", folder / "control.sock", folder / "bpf"
     # -P: the folder that we happen to stand in is no place to import from.
     command = (sys.executable, "-P", "-m", "bgpbridge")
-    env = {"PYTHONPATH": str(Path(bgpbridge.__file__).parent.parent)}
-    by_hand = ("env", f"PYTHONPATH={env['PYTHONPATH']}", f"BGPBRIDGE_CONFIG={config}", *command)
+    by_hand = ("env", f"PYTHONPATH={OURS['PYTHONPATH']}", f"BGPBRIDGE_CONFIG={config}", *command)
     return Plan(
         files={config: localised(source, folder, bpffs)},
         checks=((*by_hand, "check", str(config)),),
         bpffs=bpffs,
-        programs=(Program("bgpbridge", (*command, "run", "-c", str(config)), control, env),),
+        programs=(Program("bgpbridge", (*command, "run", "-c", str(config)), control, OURS),),
         tools={"bgpbridge": (*by_hand, "-s", str(control))},
     )
 
@@ -193,11 +194,10 @@ def _wire(node: Node, folder: Path) -> Plan:
     """A cable with delay and loss between eth1 and eth2 (`shaper`); `shape` is its command."""
     del node
     told = folder / "shaper.sock"
-    env = {"PYTHONPATH": str(Path(bgpbridge.__file__).parent.parent)}
     module = (sys.executable, "-P", "-m", "bgpbridge.lab.shaper")
-    shape = ("env", f"PYTHONPATH={env['PYTHONPATH']}", *module, "shape", str(told))
+    shape = ("env", f"PYTHONPATH={OURS['PYTHONPATH']}", *module, "shape", str(told))
     return Plan(
-        programs=(Program("shaper", (*module, "run", str(told), "eth1", "eth2"), told, env),), tools={"shape": shape}
+        programs=(Program("shaper", (*module, "run", str(told), "eth1", "eth2"), told, OURS),), tools={"shape": shape}
     )
 
 
@@ -211,6 +211,8 @@ def localised(source: Path, folder: Path, bpffs: Path) -> str:
     data["datapath"] = {**(data.get("datapath") or {}), "pin_path": str(bpffs / "bgpbridge")}
     if isinstance(data.get("policies"), list):
         data["policies"] = [str(source.parent / str(name)) for name in data["policies"]]
+    for file in (data.get("rpki") or {}).get("files") or []:
+        file["path"] = str(source.parent / str(file["path"]))
     for peer in [data.get("peer_defaults"), *(data.get("peers") or [])]:
         password = peer.get("password") if isinstance(peer, dict) else None
         if isinstance(password, dict) and "file" in password:

@@ -3,7 +3,7 @@
 
 import { link, make } from "./dom.js";
 import { bar } from "./pieces.js";
-import { count } from "./words.js";
+import { counted } from "./words.js";
 
 const SLOTS = 64;
 
@@ -27,14 +27,16 @@ function xdp(seen) {
   const { detail } = seen;
   if (!detail || seen.xdp_value !== detail.id) return [first, [box("verdict", seen.xdp_says)]];
   const group = box("group", link("groups", String(detail.id), `group ${detail.id}`),
-    `${count(detail.prefixes)} prefixes`, detail.flags === "valid" ? "" : detail.flags);
+    counted(detail.prefixes, "prefix", "prefixes"), detail.flags === "valid" ? "" : detail.flags);
   if (!seen.adjacencies.length) return [first, [box("prefix", seen.prefix)], [group], [box("verdict", "no slot is filled: left to the kernel")]];
-  return [first, [box("prefix", seen.prefix)], [group], seen.adjacencies.map((one) => neighbour(one, detail.slots[one.id]))];
+  const ways = seen.adjacencies.map((one) => neighbour(one, detail.slots[one.id]));
+  const empty = detail.slots[0] ? [box("no neighbour", `${detail.slots[0]} of ${SLOTS} slots are empty`, "left to the kernel")] : [];
+  return [first, [box("prefix", seen.prefix)], [group], [...ways, ...empty]];
 }
 
 function neighbour(one, slots) {
   return make("div", { class: "branch" },
-    box(one.up ? "neighbour" : "neighbour down", one.gateway, `MAC ${one.mac}`, `${slots} of ${SLOTS} slots`, bar([[slots / SLOTS, "a"]]), one.up ? "" : one.reason),
+    box(one.up ? "neighbour" : "neighbour down", one.gateway, `MAC ${one.mac || "unknown"}`, `${slots} of ${SLOTS} slots`, bar([[slots / SLOTS, "a"]]), one.up ? "" : one.reason),
     make("span", { class: "arrow", "aria-hidden": "true" }),
     box("out by", one.link, `MTU ${one.mtu}`));
 }
@@ -43,7 +45,8 @@ function kernel(seen) {
   const first = [box("packet to", seen.address)];
   const route = seen.kernel;
   if (!route) return [first, [box("verdict", "no route")]];
-  const whose = route.ours ? "ours" : `by ${route.protocol}`;
+  if (!route.prefix) return [first, [box("verdict", `${route.type}: dropped`)]];
+  const whose = route.ours ? "ours" : `protocol ${route.protocol}`;
   const entry = box("prefix", route.prefix, `${whose}, metric ${route.metric}`, route.type === "unicast" ? "" : route.type);
   const steps = [first, [entry]];
   if (route.nexthop_id) steps.push([box("nexthop object", String(route.nexthop_id))]);

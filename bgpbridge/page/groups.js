@@ -1,6 +1,6 @@
 // Next-hop groups: who is in them, who carries traffic and with what share, and why the others do not.
 
-import { get } from "./api.js";
+import { Refused, get, part } from "./api.js";
 import { link, make, theirs } from "./dom.js";
 import { badge, bar, facts, note, section, table } from "./pieces.js";
 import { count, counted } from "./words.js";
@@ -12,27 +12,36 @@ const COLOURS = "abcdefgh";
 export const view = {
   title: (target) => (target ? `Group ${target}` : "Groups"),
   everyMs: 4000,
-  load: async (_, signal) => {
-    const [groups, adjacencies] = await Promise.all([get("groups", signal), get("adjacencies", signal)]);
-    return { groups, adjacencies: new Map(adjacencies.map((one) => [one.id, one])) };
+  load: async (target, signal) => {
+    const asked = target ? [found(target, signal)] : [get("groups", signal, { limit: MOST }), get("status", signal)];
+    const [adjacencies, groups, status] = await Promise.all([get("adjacencies", signal), ...asked]);
+    return { groups, total: status?.groups, adjacencies: new Map(adjacencies.map((one) => [one.id, one])) };
   },
-  show: ({ groups, adjacencies }, target) => {
-    if (!target) return all(groups, adjacencies);
-    const group = groups.find((one) => String(one.id) === target);
-    return group ? one(group, adjacencies) : note(`There is no group ${target} now. `, link("groups", "", "All groups"));
+  show: ({ groups, total, adjacencies }, target) => {
+    if (!target) return all(groups, total, adjacencies);
+    return groups ? one(groups, adjacencies) : note(`There is no group ${target} now. `, link("groups", "", "All groups"));
   },
 };
 
-function all(groups, adjacencies) {
+/** One group, null when it has gone. */
+async function found(target, signal) {
+  try {
+    return await get(`groups/${part(target)}`, signal);
+  } catch (error) {
+    if (error instanceof Refused && error.status === 404) return null;
+    throw error;
+  }
+}
+
+function all(groups, total, adjacencies) {
   const used = groups.filter((group) => group.prefixes);
-  const idle = groups.length - used.length;
+  const left = total - used.length;
   return [
     used.length ? null : note("No group: no prefix has a route."),
-    ...used.slice(0, MOST).map((group) => make("section", { "data-key": group.id },
-      make("h2", {}, link("groups", String(group.id), `Group ${group.id}`), make("small", {}, ` ${counted(group.prefixes, "prefix").replace("prefixs", "prefixes")}`)),
+    ...used.map((group) => make("section", { "data-key": group.id },
+      make("h2", {}, link("groups", String(group.id), `Group ${group.id}`), make("small", {}, ` ${counted(group.prefixes, "prefix", "prefixes")}`)),
       latency(group), shares(group, adjacencies), members(group))),
-    used.length > MOST ? note(`${count(used.length - MOST)} groups more, with fewer prefixes`) : null,
-    idle ? note(`${counted(idle, "group")} that no prefix points to now`) : null,
+    left > 0 ? note(used.length < MOST ? `${counted(left, "group")} that no prefix points to now` : `${counted(left, "group")} more, with fewer prefixes`) : null,
   ].filter(Boolean);
 }
 
@@ -40,13 +49,19 @@ function one(group, adjacencies) {
   return [
     facts([["prefixes", count(group.prefixes)], ["flags", group.flags]]),
     latency(group),
-    section("Slots", shares(group, adjacencies)),
-    section("Members", members(group)),
+    group.members.length ? section("Slots", shares(group, adjacencies)) : null,
+    group.members.length ? section("Members", members(group)) : null,
     make("p", {}, link("groups", "", "All groups")),
   ].filter(Boolean);
 }
 
-const latency = (group) => (group.latency ? note("Latency: ", group.latency) : null);
+const latency = (group) => (group.latency ? make("div", { class: "note said" }, make("span", {}, "latency: "), latencyLines(group.latency)) : null);
+
+/** What latency does, a line for who carries and one for each way out. */
+export function latencyLines(text) {
+  const lines = text.replace(/^(.*?\)): /, "$1:\n").replaceAll("; ", ";\n").split("\n");
+  return lines.map((line) => [make("span", { class: "line" }, line), " "]);
+}
 
 /** The 64 slots by neighbour, as a bar with a legend. */
 function shares(group, adjacencies) {
@@ -63,13 +78,16 @@ function shares(group, adjacencies) {
 
 /** Everyone in the group, with what they do now. */
 export function members(group) {
-  const columns = [["peer"], ["next hop"], ["weight", "number"], ["state"], ["why"]];
-  const rows = group.members.map((member) => [link("peers", member.peer), member.next_hop, count(member.weight), state(member), theirs(member.why)]);
-  return table(`Members of group ${group.id}`, columns, rows);
+  const columns = [["peer"], ["next hop"], ["weight", "number"], ["member"]];
+  const rows = group.members.map((member) => [known(member.peer), member.next_hop, count(member.weight), role(member)]);
+  return table("Who carries traffic, and why the others do not", columns, rows);
 }
 
-function state(member) {
+/** A next hop of an override has a name in brackets, which no peer has. */
+const known = (peer) => (peer.startsWith("(") ? peer : link("peers", peer));
+
+function role(member) {
   const backup = member.backup ? "backup, " : "";
-  if (!member.live) return badge(`${backup}dead`, "bad");
-  return member.carries ? badge(`${backup}carries`, member.backup ? "warn" : "good") : badge(`${backup}ready`, "plain");
+  if (member.why) return make("span", {}, badge(`${backup}dead`, "bad"), ": ", theirs(member.why));
+  return member.carries ? badge(`${backup}carries traffic`, member.backup ? "warn" : "good") : badge(`${backup}ready`, "plain");
 }

@@ -67,8 +67,13 @@ function opened(view, body, target) {
 function polled(view, body, target) {
   const gone = new AbortController();
   let timer = 0;
+  let asking = false;
   async function turn() {
-    if (!document.hidden || body.hasAttribute("aria-busy")) await once();
+    clearTimeout(timer);
+    if (asking || (document.hidden && !body.hasAttribute("aria-busy"))) return; // asked when somebody looks again
+    asking = true;
+    await once();
+    asking = false;
     if (!gone.signal.aborted && view.everyMs) timer = setTimeout(turn, view.everyMs);
   }
   async function once() {
@@ -85,6 +90,7 @@ function polled(view, body, target) {
     body.removeAttribute("aria-busy");
   }
   turn();
+  if (view.everyMs) document.addEventListener("visibilitychange", turn, { signal: gone.signal });
   return () => {
     gone.abort();
     clearTimeout(timer);

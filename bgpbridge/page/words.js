@@ -1,24 +1,24 @@
 // Figures as people read them.
 
-const STEPS = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 const OCTETS = ["octets", "KiB", "MiB", "GiB", "TiB"];
 
 export const count = (number) => number.toLocaleString("en");
 
-/** `3 peers`, `1 peer`. */
-export const counted = (number, word) => `${count(number)} ${word}${number === 1 ? "" : "s"}`;
+/** `3 peers`, `1 peer`, `2 prefixes`. */
+export const counted = (number, word, plural = `${word}s`) => `${count(number)} ${number === 1 ? word : plural}`;
 
-/** Seconds as `2 d 3 h`, the two largest units. */
+/** Seconds as the command line has them: `31ms`, `4.2s`, `12s`, `3m12s`, `4h07m`, `3d04h`. */
 export function duration(seconds) {
-  if (seconds < 10) return `${Math.max(0, seconds).toFixed(1)} s`;
-  const parts = [];
-  let left = Math.round(seconds);
-  for (const [size, unit] of STEPS) {
-    if (left >= size) parts.push(`${Math.floor(left / size)} ${unit}`);
-    left %= size;
-  }
-  return parts.slice(0, 2).join(" ");
+  if (seconds < 1) return `${Math.round(Math.max(0, seconds) * 1000)}ms`;
+  if (seconds < 10) return `${seconds.toFixed(1)}s`;
+  const whole = Math.floor(seconds);
+  if (whole < 60) return `${whole}s`;
+  if (whole < 3600) return `${Math.floor(whole / 60)}m${two(whole % 60)}s`;
+  if (whole < 86400) return `${Math.floor(whole / 3600)}h${two(Math.floor((whole % 3600) / 60))}m`;
+  return `${Math.floor(whole / 86400)}d${two(Math.floor((whole % 86400) / 3600))}h`;
 }
+
+const two = (number) => String(number).padStart(2, "0");
 
 /** A time of the bridge (Unix seconds) as the reader's clock shows it, with the day where it is not today. */
 export function moment(seconds) {
@@ -29,7 +29,6 @@ export function moment(seconds) {
 }
 
 function day(at) {
-  const two = (number) => String(number).padStart(2, "0");
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}`;
 }
 

@@ -16,52 +16,25 @@ import dataclasses
 import os
 import pwd
 import socket
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bgpbridge.errors import BridgeError, LaneError, UsageError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.feed.control import Command, Hold, RequestRefresh, Teardown
 from bgpbridge.feed.frames import DownReason, Record, SessionDown, SessionUp, encode
-from bgpbridge.feed.lane import Lane
 from bgpbridge.feed.reader import LaneReader
 from bgpbridge.feed.ways import COMPLAINT, DONE, HEADER, LARGEST, Hello, answer, complaint_of, record_of
+from bgpbridge.pipeline.fed import Fed, Feeder
 from bgpbridge.pipeline.peers import PeerState, PeerTable
 
 __all__ = ["Feeders"]
 
 
 COMPLAINTS = 20  # events of one feeder about what it cannot read
-
-
-@dataclass(slots=True)
-class Fed:
-    """The lane of such a peer, and who feeds it. `held`: nothing is taken before the timer ends; `ending`
-    goes into the lane before anything else, as soon as there is room; `kept`: a replay has left its session up."""
-
-    lane: Lane
-    room: asyncio.Event = field(default_factory=asyncio.Event)
-    feeder: Feeder | None = None
-    number: int = 0
-    held: bool = False
-    kept: bool = False
-    ending: SessionDown | None = None
-    timer: asyncio.TimerHandle | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Feeder:
-    """One connection. `peers` are the indices that its numbers stand for, 0 where it may feed nobody."""
-
-    hello: Hello
-    writer: asyncio.StreamWriter
-    peers: dict[int, int] = field(default_factory=dict)
-    complaints: int = 0
-
-    def say(self, line: bytes) -> None:
-        """Lines are few and short; one that nobody reads is the transport's to keep, or to lose with it."""
-        self.writer.write(line)
+LONGEST = 160  # characters of them in a line of `status`
 
 
 class Feeders:
@@ -69,6 +42,7 @@ class Feeders:
 
     def __init__(self, path: Path, user: str | None, peers: PeerTable, events: EventLog) -> None:
         self._path, self._user, self._peers, self._events = path, user, peers, events
+        self.refused: Counter[tuple[str, str]] = Counter()  # by way, and what it was: a line, a neighbour
         self._fed: dict[int, Fed] = {}
         self._feeders: set[Feeder] = set()
         self._socket: socket.socket | None = None
@@ -115,6 +89,12 @@ class Feeders:
                 reader, writer = await asyncio.open_unix_connection(sock=connection)
                 group.create_task(self._attend(reader, writer), name="feeder")
 
+    def troubles(self) -> Iterator[str]:
+        """A line for each feeder that is there and brought what could not be read."""
+        for feeder in self._feeders:
+            if feeder.unread:
+                yield f"{feeder.hello.way} brings what can't be read: {feeder.unread[:LONGEST]} (`bgpbridge events`)"
+
     # -- peers ------------------------------------------------------------------------------------------
 
     def add(self, peer: PeerState) -> None:
@@ -124,9 +104,9 @@ class Feeders:
 
         def room() -> None:
             fed.room.set()
-            self._flush(fed)
+            fed.flush()
 
-        fed = Fed(self._reader.lanes[peer.index].feed_from_here(room))
+        fed = Fed(self._reader.lanes[peer.index].feed_from_here(room), self._ring)
         self._fed[peer.index] = fed
 
     def remove(self, index: int) -> None:
@@ -137,7 +117,7 @@ class Feeders:
         if fed.timer is not None:
             fed.timer.cancel()
         fed.room.set()
-        self._end(fed, SessionDown(DownReason.REMOVED))
+        fed.end(SessionDown(DownReason.REMOVED))
         self._reader.lanes[index].feed_from_speaker()
 
     def renew(self, peer: PeerState) -> None:
@@ -146,7 +126,7 @@ class Feeders:
         if fed is not None and (fed.feeder is not None or fed.kept):
             fed.feeder, fed.kept = None, False
             fed.room.set()
-            self._end(fed, SessionDown(DownReason.CONFIGURATION))
+            fed.end(SessionDown(DownReason.CONFIGURATION))
 
     def ask_again(self) -> None:
         """Peers are others than before: each feeder says again whom it has."""
@@ -162,38 +142,16 @@ class Feeders:
             return False
         match command:
             case Teardown():
-                self._hold(fed, command.hold_s)
+                fed.hold(command.hold_s)
                 reason = DownReason.NOTIFICATION_SENT
-                self._end(fed, SessionDown(reason, command.code, command.subcode, command.text))
+                fed.end(SessionDown(reason, command.code, command.subcode, command.text))
             case Hold(_, seconds) if seconds:
-                self._hold(fed, seconds)
+                fed.hold(seconds)
             case Hold():
-                self._release(fed)
+                fed.release()
             case RequestRefresh():
-                _again(fed)
+                fed.again()
         return True
-
-    def _hold(self, fed: Fed, seconds: float) -> None:
-        if fed.timer is not None:
-            fed.timer.cancel()
-        fed.held = True
-        fed.room.set()
-        fed.timer = asyncio.get_running_loop().call_later(seconds, self._release, fed)
-
-    def _release(self, fed: Fed) -> None:
-        if fed.timer is not None:
-            fed.timer.cancel()
-        fed.held, fed.timer = False, None
-        _again(fed)
-
-    def _end(self, fed: Fed, down: SessionDown) -> None:
-        fed.ending = down
-        self._flush(fed)
-
-    def _flush(self, fed: Fed) -> None:
-        if fed.ending is not None and fed.lane.put(*encode(fed.ending)):
-            fed.ending = None
-            self._ring()
 
     # -- feeders ----------------------------------------------------------------------------------------
 
@@ -231,6 +189,8 @@ class Feeders:
     def _complained(self, feeder: Feeder, text: str) -> None:
         """Lines that a pipe could not read: it says the first of each kind of fault."""
         feeder.complaints += 1
+        feeder.unread = feeder.unread or text.splitlines()[0]
+        self.refused[feeder.hello.way, "line"] += 1
         if feeder.complaints <= COMPLAINTS:
             self._events.add("feed-line-refused", feeder.hello.way, text, Severity.WARNING)
 
@@ -284,11 +244,12 @@ class Feeders:
             if fed.feeder is None or fed.feeder is feeder:
                 if fed.kept:  # what an earlier replay has left
                     fed.kept = False
-                    self._end(fed, SessionDown(DownReason.REPLACED))
+                    fed.end(SessionDown(DownReason.REPLACED))
                 fed.feeder, fed.number = feeder, number
                 return peer.index
             why = f"another feeder has peer {peer.name}; end one of the two"
         if feeder.peers.get(number, -1) != 0:
+            self.refused[way, "neighbour"] += 1
             self._events.add("feed-neighbour-refused", way, f"{whole}: {why}", Severity.WARNING)
             feeder.say(answer(refused=f"{whole}: {why}", number=number))
         return 0
@@ -302,20 +263,15 @@ class Feeders:
                 continue
             fed.feeder = None
             if pipe:
-                self._end(fed, SessionDown(DownReason.SPEAKER_DIED, text="the pipe ended", graceful=True))
+                fed.end(SessionDown(DownReason.SPEAKER_DIED, text="the pipe ended", graceful=True))
             elif feeder.hello.keep:
                 fed.kept = True
             else:
-                self._end(fed, SessionDown(DownReason.TCP_CLOSED, text="the replay ended"))
+                fed.end(SessionDown(DownReason.TCP_CLOSED, text="the replay ended"))
 
     def _ring(self) -> None:
         assert self._reader is not None
         os.eventfd_write(self._reader.bell, 1)
-
-
-def _again(fed: Fed) -> None:
-    if fed.feeder is not None:
-        fed.feeder.say(answer(resync=[fed.number]))
 
 
 def _uid(name: str) -> int:

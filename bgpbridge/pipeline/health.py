@@ -14,56 +14,33 @@ Nothing here adds a path or an announcement: a withdrawn prefix comes back becau
 from __future__ import annotations
 
 import asyncio
-import json
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.config import Config
-from bgpbridge.config.health import Check, CheckKind
-from bgpbridge.enrich.targets import Exit
-from bgpbridge.errors import BridgeError
+from bgpbridge.config.health import CheckKind
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.kernel_state import KernelState
 from bgpbridge.fib.resolve import Resolver
-from bgpbridge.health.checks import NOT_BEFORE_A_RESTART, Checks, Key, Seat
+from bgpbridge.health.checks import NOT_BEFORE_A_RESTART, Key
 from bgpbridge.health.commands import Commands
-from bgpbridge.health.damping import Health, Rules, Verdict
+from bgpbridge.health.damping import Health, Verdict
 from bgpbridge.health.results import CheckResult, Said
+from bgpbridge.pipeline.asking import Asking
 from bgpbridge.pipeline.bfd import BfdWatch, rules_of
+from bgpbridge.pipeline.checked import Row
 from bgpbridge.pipeline.peers import PeerTable
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.subjects import Subject, SubjectKind, subjects_of
-from bgpbridge.pipeline.ways import way_to
+from bgpbridge.pipeline.withdrawals import Withdrawals
 from bgpbridge.rib.next_hops import NextHopTable
 
-__all__ = ["HealthWatch", "Row"]
+__all__ = ["HealthWatch"]
 
 EVERY_S = 1.0
-
-
-@dataclass(slots=True)
-class Row:
-    """One check at one subject. Times of day are Unix seconds."""
-
-    subject: Subject
-    check: Check
-    health: Health
-    verdict: Verdict = Verdict.UNKNOWN
-    since: float = field(default_factory=time.time)
-    last: CheckResult | None = None
-    last_at: float = 0.0
-    counts: Counter[Said] = field(default_factory=Counter)
-    told: str = ""  # why it is unknown, as last said
-
-    @property
-    def key(self) -> Key:
-        """What it is known by."""
-        return str(self.subject), self.check.name
 
 
 class HealthWatch:
@@ -83,30 +60,30 @@ class HealthWatch:
         memory: Path,
     ) -> None:
         self.peers, self.next_hops, self.committer = peers, next_hops, committer
-        self.state, self.resolver, self.events = state, resolver, events
+        self.events = events
         self.rows: dict[Key, Row] = {}
-        self.withdrawn: frozenset[str] = frozenset()
-        self._recalled: frozenset[str] = frozenset()
-        self.commands: Commands | None = None
+        self.withdrawals = Withdrawals(memory, events, announce)
+        self.asking = Asking(state, resolver, events, self.heard)
+        self.ask: Callable[[], None] | None = None  # for the process of commands, where somebody may give it
+        self._asked = False
         self.bfd = BfdWatch(peers, sessions, state, resolver, events, self._bfd_changed)
-        self._announce, self._memory = announce, memory
-        self._checks: Checks | None = None
-        self._seats: dict[Key, Seat] = {}
         self._subjects: list[Subject] = []
         self._timer: asyncio.TimerHandle | None = None
         self._held: tuple[frozenset[int], frozenset[int]] = (frozenset(), frozenset())
-        self._trouble = ""
-        self._behind = False
         self._named: frozenset[str] = frozenset()  # those of `waiting` that an event has named
+
+    @property
+    def withdrawn(self) -> frozenset[str]:
+        """Prefixes of services that are announced to nobody now."""
+        return self.withdrawals.withdrawn
 
     # -- configuration
 
     def prepare(self, config: Config) -> None:
         """Before privileges are given up: what is needed to run commands. Raises BridgeError."""
-        self.withdrawn = self._recalled = self._remembered()
+        self.withdrawals.start()
         if config.health.checks:
-            self.commands = Commands()
-            self.commands.start()
+            self.asking.prepare()
         self.configure(config)
 
     def configure(self, config: Config) -> None:
@@ -123,31 +100,51 @@ class HealthWatch:
             del self.rows[key]
         for key, (subject, check) in wanted.items():
             row = self.rows.get(key)
-            if row is None or _asks_otherwise(row, subject, check):
-                self.rows[key] = Row(subject, check, Health(_rules(check), now_s))
+            if row is None or row.asks_otherwise(subject, check):
+                self.rows[key] = Row(subject, check, Health(rules_of(check, check.rise, check.fall), now_s))
             else:
                 row.subject, row.check = subject, check
-                row.health.change(_rules(check), now_s)
+                row.health.change(rules_of(check, check.rise, check.fall), now_s)
+        self._ask_for_commands()
         self._name_those_that_wait()
         self.bfd.configure(config)
         self._act("configuration")
 
     @property
     def waiting(self) -> tuple[str, ...]:
-        """Keys of command checks that only a restart begins: the right to change users was given up at the start."""
-        checks = [row.check for row in self.rows.values()] if self.commands is None else []
+        """Keys of command checks that only a restart begins: the right to change users was given up at the start, and
+        nobody gave us the process that has it."""
+        if self.asking.prepared or self._asked:
+            return ()
+        checks = [row.check for row in self.rows.values()]
         return tuple(dict.fromkeys(f"health.checks.{one.name}" for one in checks if one.kind is CheckKind.COMMAND))
 
-    def _name_those_that_wait(self) -> None:
+    def _ask_for_commands(self) -> None:
+        """The first command check has come by a reload: the supervisor can give us what runs it."""
+        if self.waiting and self.ask is not None:
+            self._asked = True
+            self.ask()
+
+    def take_commands(self, commands: Commands) -> None:
+        """The process that runs commands has been given."""
+        self._asked, self._named = False, frozenset()
+        self.asking.take(commands)
+
+    def commands_refused(self, why: str) -> None:
+        """It has not: the next reload asks again, or a restart begins with it."""
+        self._asked = False
+        self._name_those_that_wait(f": {why}")
+
+    def _name_those_that_wait(self, why: str = "") -> None:
         """Once for each check, and at each of its rows from now on."""
         waiting = self.waiting
         for key in waiting:
             if key not in self._named:
-                text = f"{NOT_BEFORE_A_RESTART.text}\n  mend: {NOT_BEFORE_A_RESTART.mend}"
+                text = f"{NOT_BEFORE_A_RESTART.text}{why}\n  mend: {NOT_BEFORE_A_RESTART.mend}"
                 self.events.add("restart-needed", key, text, Severity.WARNING)
         self._named = frozenset(waiting)
-        for row in self.rows.values():
-            if self.commands is None and row.check.kind is CheckKind.COMMAND and row.last is None:
+        for row in self.rows.values() if waiting else ():
+            if row.check.kind is CheckKind.COMMAND and row.last is None:
                 row.last, row.last_at, row.told = NOT_BEFORE_A_RESTART, time.time(), NOT_BEFORE_A_RESTART.text
 
     # -- life
@@ -156,53 +153,26 @@ class HealthWatch:
         """For ever: ways are looked for anew, BFD sessions kept in line, verdicts given that are due."""
         try:
             while True:
-                self._find_ways()
+                self.asking.follow(self._begun())
                 await self.bfd.keep_up()
                 self._on_time()
                 self._act("next hops")
-                if self._behind:
-                    self._tell_speaker()
+                self.withdrawals.keep_up()
                 await asyncio.sleep(EVERY_S)
         finally:
             if self._timer is not None:
                 self._timer.cancel()
 
+    def _begun(self) -> dict[Key, Row]:
+        """All checks, but for commands while the process that runs them has been asked for."""
+        if not self._asked:
+            return self.rows
+        return {key: row for key, row in self.rows.items() if row.check.kind is not CheckKind.COMMAND}
+
     async def close(self) -> None:
         """Stop asking; BFD peers hear AdminDown."""
-        if self._checks is not None:
-            await self._checks.close()
-        if self.commands is not None:
-            await self.commands.stop()
+        await self.asking.close()
         await self.bfd.close()
-
-    def _find_ways(self) -> None:
-        """Where each check leaves now. Only what has changed is told to those who ask."""
-        seats = {key: self._seat(row) for key, row in self.rows.items()}
-        if seats != self._seats:
-            try:
-                if self._checks is None:
-                    self._checks = Checks(self.heard, self.commands)
-                self._checks.set_seats(seats)
-                self._seats, self._trouble = seats, ""
-            except BridgeError as error:  # tried again in a second
-                if self._trouble != error.what:
-                    self._trouble = error.what
-                    self.events.add("check-refused", "health", str(error), Severity.ERROR)
-        for key, seat in seats.items():
-            if seat.why:
-                mend = "`bgpbridge adjacencies` and `ip route get` show the way there"
-                self.heard(key, CheckResult(Said.UNKNOWN, seat.why, mend=mend))
-
-    def _seat(self, row: Row) -> Seat:
-        check, subject = row.check, row.subject
-        if check.kind is CheckKind.COMMAND or (check.kind is CheckKind.HTTP and subject.kind is SubjectKind.SERVICE):
-            return Seat(check, None, None)
-        through = subject.address if subject.kind is not SubjectKind.SERVICE else check.target or subject.address
-        if through is None:
-            return Seat(check, None, None, "there is no address to ask")
-        asked = check.target or subject.address
-        way = way_to(self.state, self.resolver, through, asked if check.kind is not CheckKind.HTTP else None)
-        return Seat(check, way, asked) if isinstance(way, Exit) else Seat(check, None, asked, way)
 
     # -- results
 
@@ -215,8 +185,8 @@ class HealthWatch:
         row.counts[result.said] += 1
         now_s = asyncio.get_running_loop().time()
         if result.said is Said.UNKNOWN:
-            if row.told != result.text:
-                row.told = result.text
+            if row.told != (cause := result.cause or result.text):
+                row.told = cause
                 text = f"{row.check.name}: {result.text}; what was known goes on"
                 mend = f"\n  mend: {result.mend}" if result.mend else ""
                 self.events.add("check-unknown", str(row.subject), text + mend, Severity.WARNING)
@@ -230,7 +200,7 @@ class HealthWatch:
         if verdict is before:
             return
         row.verdict, row.since = verdict, time.time()
-        if verdict.bad != before.bad or row.subject.kind is SubjectKind.SERVICE:
+        if verdict.bad != before.bad or row.is_service:
             self._act(f"{row.subject}: {row.check.name}")
         said = row.last.text if row.last is not None else ""
         severity = Severity.ERROR if verdict is Verdict.UNHEALTHY else Severity.NOTICE
@@ -280,35 +250,8 @@ class HealthWatch:
             self._held = held
             groups = self.committer.paths.hold_down(*held)
             self.committer.groups(groups, Cause(CauseKind.HEALTH, detail=detail))
-        self._withdraw()
-
-    def _withdraw(self) -> None:
-        """Services that are not well are not announced. One that nothing is known of yet stays as an earlier run left
-        it, until the first of its checks has spoken."""
-        rows = [row for row in self.rows.values() if row.subject.kind is SubjectKind.SERVICE]
-        self._recalled -= {row.subject.name for row in rows if row.verdict is not Verdict.UNKNOWN}
-        self._recalled &= {row.subject.name for row in rows}
-        withdrawn = self._recalled | {row.subject.name for row in rows if row.verdict.bad}
-        if withdrawn == self.withdrawn:
-            return
-        gone, back = withdrawn - self.withdrawn, self.withdrawn - withdrawn
-        self.withdrawn = withdrawn
-        self._remember()
-        for prefix in sorted(gone):
-            self.events.add("service-withdrawn", prefix, "announced to no peer until it is well", Severity.ERROR)
-        for prefix in sorted(back):
-            self.events.add("service-announced", prefix, "announced again, as configured", Severity.NOTICE)
-        self._tell_speaker()
-
-    def _tell_speaker(self) -> None:
-        """Tried again each second until the speaker has it."""
-        try:
-            self._announce()
-            self._behind = False
-        except BridgeError as error:
-            if not self._behind:
-                self.events.add("speaker-behind", "speaker", str(error), Severity.ERROR)
-            self._behind = True
+        services = ((row.subject.name, row.verdict) for row in self.rows.values() if row.is_service)
+        self.withdrawals.follow(tuple(services))
 
     def why(self, peer: int, next_hop: int) -> str:
         """Why a member of a group is held down, in words; empty when it is not."""
@@ -330,29 +273,3 @@ class HealthWatch:
             peer = self.peers.named(one.name)
             if one.name == name or (peer is not None and str(peer.config.address) == address):
                 yield f"BFD with {one.name} is {'down' if one.verdict is Verdict.UNHEALTHY else one.verdict}"
-
-    # -- memory
-
-    def _remembered(self) -> frozenset[str]:
-        try:
-            found = json.loads(self._memory.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return frozenset()
-        return frozenset(map(str, found)) if isinstance(found, list) else frozenset()
-
-    def _remember(self) -> None:
-        try:
-            self._memory.write_text(json.dumps(sorted(self.withdrawn)), encoding="utf-8")
-        except OSError as error:
-            self.events.add("state-not-written", str(self._memory), str(error), Severity.WARNING)
-
-
-def _rules(check: Check) -> Rules:
-    return rules_of(check, check.rise, check.fall)
-
-
-def _asks_otherwise(row: Row, subject: Subject, check: Check) -> bool:
-    """True when what is known answers another question: not for other patience alone."""
-    patience = {"rise", "fall", "hold_down_s", "damping", "interval_ms", "timeout_ms"}
-    before, after = (one.model_dump(exclude=patience) for one in (row.check, check))
-    return before != after or row.subject.address != subject.address

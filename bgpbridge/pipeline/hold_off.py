@@ -49,6 +49,12 @@ class HoldOff:
         self.retried = True
         return LATCHED_S if restart_s is None or self.latched else restart_s
 
+    def again(self, why: str, left_s: float | None, now: float) -> None:
+        """As it was before a restart of ours: the timer was used; so many seconds are left, None: latched. `now` by the
+        monotonic clock."""
+        self.why, self.retried, self.latched = why, True, left_s is None
+        self.until = now + (LATCHED_S if left_s is None else left_s)
+
     def left(self, now: float) -> float:
         """Seconds that are left of it, `now` by the monotonic clock; 0 when there is none."""
         return max(0.0, self.until - now)

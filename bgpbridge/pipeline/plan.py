@@ -17,12 +17,13 @@ from bgpbridge.config.limits import Counting
 from bgpbridge.config.load import load_changed
 from bgpbridge.errors import CapacityError
 from bgpbridge.fib.resolve import Resolver
-from bgpbridge.pipeline.bridge import Bridge, decision_options, peer_info
+from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.limits import Level, level_of
 from bgpbridge.pipeline.plan_report import EXAMPLES, OverridesPlan, PeerPlan, Plan
 from bgpbridge.pipeline.plan_routes import RouteTally
 from bgpbridge.pipeline.plan_table import TableTally
 from bgpbridge.pipeline.reload import ready
+from bgpbridge.pipeline.rib_settings import decision_options, peer_info
 from bgpbridge.policy.compile import CompiledPolicy, compile_policy
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import PeerContext

@@ -11,13 +11,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bgpbridge.commits import Cause, CauseKind
-from bgpbridge.config import Config, ConfigDiff, Peer, diff
+from bgpbridge.config import Config, ConfigDiff, diff
 from bgpbridge.errors import UsageError
 from bgpbridge.events import Severity
 from bgpbridge.feed.control import Reload
-from bgpbridge.pipeline.bridge import Bridge, decision_options
+from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.peers import number_peers
-from bgpbridge.speaker.launch import replace_file
+from bgpbridge.pipeline.rib_settings import decision_options
 
 __all__ = ["ReloadReport", "ready", "reload"]
 
@@ -39,12 +39,12 @@ def reload(bridge: Bridge, new: Config) -> ReloadReport:
     numbers, rendered = ready(bridge, new, change)
     # the table first: it holds the old peers as well, so that it fits whether the file after it succeeds or not
     memory.write_peers({**known, **numbers})
-    replace_file(bridge.files.speaker_config, rendered, bridge.config.speaker.user)
+    bridge.orders.write(rendered)
     done = [line for step in STEPS for line in step(bridge, new, change, numbers)]
     bridge.config = _in_force(bridge.config, new, change)
     bridge.health.configure(bridge.config)
     if change.peers_added or change.peers_removed or change.peers_changed:
-        bridge.send(Reload())
+        bridge.orders.send(Reload())
         bridge.feeders.ask_again()
     for item in change.peers_changed:  # last: a reload of the speaker loses what it has queued for a peer
         bridge.limits.changed(bridge.peers_by_name(item.new.name), item.old.max_prefix)
@@ -62,9 +62,9 @@ def ready(bridge: Bridge, new: Config, change: ConfigDiff) -> tuple[dict[str, in
     _refuse_other_source(change)
     known = {peer.name: peer.index for peer in bridge.peers}
     busy = [bridge.peers_by_name(peer.name).index for peer in change.peers_removed]
-    numbers = number_peers(new, known, bridge.lanes, (*busy, *bridge.leaving))
+    numbers = number_peers(new, known, bridge.lanes, (*busy, *bridge.roster.leaving))
     bridge.overrides.check(new.policy_set)
-    return numbers, bridge.speaker_text(new, numbers)
+    return numbers, bridge.orders.text(new, numbers)
 
 
 def _refuse_other_source(change: ConfigDiff) -> None:
@@ -92,28 +92,13 @@ def _policies(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str
 def _removed(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
     del new, numbers
     for peer in change.peers_removed:
-        _remove(bridge, peer)
+        bridge.roster.remove(peer)
     return [f"peer {peer.name} removed" for peer in change.peers_removed]
-
-
-def _remove(bridge: Bridge, peer: Peer) -> None:
-    state = bridge.peers.remove(peer.name)
-    assert state is not None
-    bridge.leaving.add(state.index)
-    bridge.feeders.remove(state.index)
-
-    def gone() -> None:
-        bridge.leaving.discard(state.index)
-        bridge.judge.remove_peer(state.index)
-
-    bridge.sessions.drop(state, gone)
-    if state.hold_off.latched:
-        bridge.sessions.on_latch()
 
 
 def _added(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
     for peer in change.peers_added:
-        bridge.add_peer(peer, numbers[peer.name], new)
+        bridge.roster.add(new, peer, numbers[peer.name])
     return [f"peer {peer.name} added" for peer in change.peers_added]
 
 
@@ -122,8 +107,7 @@ def _changed(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str,
     lines, weights = [], False
     for item in change.peers_changed:
         state = bridge.peers_by_name(item.new.name)
-        state.config, state.local_asn = item.new, new.local_asn(item.new)
-        bridge.tell_rib(state)
+        bridge.roster.change(state, new, item.new)
         if item.resets_session:
             bridge.feeders.renew(state)
         if not state.hold_off.latched or item.resets_session or "max_prefix" in item.keys:

@@ -16,8 +16,8 @@ from collections.abc import Iterable
 
 from bgpbridge.config import Config, Peer
 from bgpbridge.errors import UsageError, WireError
-from bgpbridge.pipeline.bridge import decision_options
 from bgpbridge.pipeline.replay_peers import ReplayPeer, ReplayPeers
+from bgpbridge.pipeline.rib_settings import decision_options
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.policy.model import ACCEPT, PeerContext
 from bgpbridge.rib.changes import Changes

@@ -103,7 +103,7 @@ class Rpki:
 
     def alarms(self) -> list[str]:
         """What an operator has to look at."""
-        return [source.alarm for source in self.sources.values() if source.alarm]
+        return [source.trouble for source in self.sources.values() if source.trouble]
 
     async def ready(self) -> None:
         """Until every source has answered once, or some seconds are over."""

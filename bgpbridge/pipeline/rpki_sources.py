@@ -48,6 +48,16 @@ class FileSource:
         return self._source.alarm
 
     @property
+    def trouble(self) -> str:
+        """What an operator has to look at; empty: nothing."""
+        return self.alarm
+
+    @property
+    def wrong(self) -> bool:
+        """What it offers is not used."""
+        return bool(self.alarm)
+
+    @property
     def age_s(self) -> float:
         """Seconds since it was looked at."""
         return time.monotonic() - self._looked_at
@@ -109,6 +119,20 @@ class ServerSource:
     def name(self) -> str:
         """As configured."""
         return self.settings.name
+
+    @property
+    def trouble(self) -> str:
+        """What an operator has to look at, a cache that does not answer or says nonsense too; empty: nothing."""
+        error = self.client.status().error
+        if self.alarm or not error:
+            return self.alarm
+        kept = f"its {sum(self.counts.values()):,} VRPs stay until they expire" if self.has_data else "it has no VRPs"
+        return f"{self.name} ({self.settings.address} port {self.settings.port}): {error}; {kept}"
+
+    @property
+    def wrong(self) -> bool:
+        """What it offers is not used."""
+        return bool(self.alarm or self.client.nonsense)
 
     @property
     def has_data(self) -> bool:

@@ -25,6 +25,7 @@ from bgpbridge.errors import CapacityError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.feed.control import Command, Hold, Teardown
 from bgpbridge.feed.frames import DownReason, Notice, NoticeKind, Refresh, RefreshKind, SessionDown, SessionUp
+from bgpbridge.pipeline.latches import Latch
 from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.work import Work
@@ -78,11 +79,11 @@ class Sessions:
         session = record.session
         kept = self._kept(peer, record)
         had = {family for (index, family) in self._timers if index == peer.index}
-        was_latched = peer.hold_off.latched
+        was_kept_out = peer.hold_off.retried and peer.hold_off.until > 0
         if peer.phase is not Phase.ESTABLISHED:
             peer.up_s = self.peers.steady()
         peer.session_began(session, self.peers.clock(), resync=record.resync)
-        if was_latched:  # it was up already when the latch was read of an earlier run
+        if was_kept_out:  # its timer is over, or it was up already when the latch was read of an earlier run
             self.on_latch()
         self.rib.session_up(session)
         self.rib.forget_blocked(peer.index)
@@ -267,22 +268,31 @@ class Sessions:
     def end_hold_off(self, peer: PeerState, why: str) -> bool:
         """The reason of a hold-off is gone: the next session may begin now, and a further reset begins with the
         shortest one. False: there was none."""
-        held, latched = peer.hold_off.left(self.peers.steady()) > 0, peer.hold_off.latched
+        held, remembered = peer.hold_off.left(self.peers.steady()) > 0, peer.hold_off.retried
         peer.hold_off.forget()
-        if latched:
+        if remembered:
             self.on_latch()
         if held:
             self.send(Hold(peer.index, 0))
             self.events.add("hold-off-ended", peer.name, why, Severity.NOTICE)
         return held
 
-    def latch_again(self, latches: Mapping[str, str]) -> None:
-        """After a restart of ours: peers (and why) that an operator has not cleared yet. The speaker may be a new one
-        as well."""
+    def latch_again(self, latches: Mapping[str, Latch]) -> None:
+        """After a restart of ours: peers that an operator has not cleared yet, with what is left of their timers. The
+        speaker may be a new one as well."""
         for peer in self.peers:
-            if (why := latches.get(peer.name)) is not None:
-                peer.hold_off.until = self.peers.steady() + peer.hold_off.over_limit(why, None)
+            if (latch := latches.get(peer.name)) is not None:
+                peer.hold_off.again(latch.why, latch.left_s, self.peers.steady())
         self._hold_again()
+
+    def latches(self) -> dict[str, Latch]:
+        """What `latch_again` needs to know: who went beyond its max-prefix, and has not been forgiven."""
+        now = self.peers.steady()
+        return {
+            peer.name: Latch(peer.hold_off.why, None if peer.hold_off.latched else peer.hold_off.left(now))
+            for peer in self.peers
+            if peer.hold_off.retried
+        }
 
     def _hold_again(self) -> None:
         """A new speaker knows of no hold-off."""

@@ -87,6 +87,8 @@ class PathPattern:
     @classmethod
     def parse(cls, text: str, sets: Mapping[str, AsnSet]) -> PathPattern:
         """From text; `sets` are the named ones. Raises ValueError."""
+        if odd := re.search(r"[][^${}\\]", text):
+            raise ValueError(f"{text!r} holds {odd[0]!r}: a pattern describes the whole path, without ^ and $")
         words = re.sub(r"\s*\|\s*", "|", text.replace("(", " (").replace(")", ") ")).replace(") +", ")+").split()
         if not words:
             raise ValueError("an empty pattern matches the empty path only: say `path_length: 0` for that")

@@ -25,6 +25,7 @@ from bgpbridge.types import Family, Prefix
 __all__ = ["EXPECTED", "PrefixRange", "parse_prefixes", "read_prefix_file"]
 
 EXPECTED = "192.0.2.0/24, 10.0.0.0/8 or-longer, 10.0.0.0/8 ge 16 le 24, 192.0.2.0-192.0.2.191, 192.0.2.*"
+EMPTY = "was it cut short while saving? If no prefix is meant, take the file out of the set"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -112,7 +113,7 @@ def read_prefix_file(path: Path, default: str) -> tuple[PrefixRange, ...]:
         mend = "fetch it again; if it is whole, end its last line with a line break"
         errors.append(DocumentError(last, "the last line has no end: the file may be cut short", mend=mend))
     if not entries and not errors:
-        errors.append(DocumentError(Place(str(path)), "holds no prefix", expected="one prefix a line"))
+        errors.append(DocumentError(Place(str(path)), "holds no prefix", expected="one prefix a line", mend=EMPTY))
     if errors:
         raise errors[0] if len(errors) == 1 else DocumentErrors(errors)
     return tuple(entries)

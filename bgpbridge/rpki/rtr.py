@@ -83,7 +83,7 @@ class RtrClient:
         self.data.heed(None)
         self._news = news
         self._up: bool | None = None
-        self._nonsense = ""
+        self.nonsense = ""  # what it said last that is not RTR, until it is synchronised again
         self._changed = changed
         self._clock = clock
         self._pauses_s = pauses_s
@@ -149,9 +149,11 @@ class RtrClient:
         except RtrEnded as end:
             self._error = end.what
             self._version = 0 if end.downgrade else HIGHEST_VERSION
-            if end.last_words and self._nonsense != end.what:  # the same on every try is told once
-                self._nonsense = end.what
-                self._news(RtrNews.NONSENSE, end.what)
+            if end.last_words:
+                if not self.nonsense:  # once: other octets may come on every try
+                    mend = f"is {self.address} port {self.port} an RTR cache, without TLS or SSH? Look at its log"
+                    self._news(RtrNews.NONSENSE, f"{end.what}\n  mend: {mend}")
+                self.nonsense = end.what
             await _send_last(writer, end.last_words)
         except OSError as error:
             self._error = f"the connection broke: {_reason(error)}"
@@ -178,7 +180,7 @@ class RtrClient:
                 self._news(RtrNews.RESET, "it cannot tell what changed: everything is asked for anew")
             self._tell()
             if session.synchronised:
-                self._error = self._nonsense = ""
+                self._error = self.nonsense = ""
                 if not self._up:
                     self._up = True
                     self._news(RtrNews.UP, f"{len(self.data):,} VRPs, {self.address} port {self.port}")

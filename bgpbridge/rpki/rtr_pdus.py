@@ -160,12 +160,14 @@ def _check(version: int, kind: int, length: int, header: bytes) -> Kind:
     if shapes is None:
         if kind == Kind.ERROR_REPORT and _BOTH[Kind.ERROR_REPORT].least <= length <= MAX_OCTETS:
             return Kind.ERROR_REPORT  # it tells which versions it is that the cache would rather have
-        raise RtrError(Code.UNSUPPORTED_VERSION, f"the cache speaks RTR version {version}, we 0 and 1", header)
+        raise RtrError(Code.UNSUPPORTED_VERSION, f"the cache speaks RTR version {version}, expected 0 or 1", header)
     shape = shapes.get(kind)
     if shape is None:
         raise RtrError(Code.UNSUPPORTED_PDU, f"a cache sends no PDU of type {kind} in version {version}", header)
     if not shape.least <= length <= shape.most:
-        raise RtrError(Code.CORRUPT_DATA, f"a {Kind(kind).name} PDU says it has {length} octets", header)
+        due = f"{shape.least}" if shape.least == shape.most else f"{shape.least} to {shape.most}"
+        problem = f"a PDU of type {Kind(kind).name} says it has {length} octets, expected {due}"
+        raise RtrError(Code.CORRUPT_DATA, problem, header)
     return Kind(kind)
 
 

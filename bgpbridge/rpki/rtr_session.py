@@ -33,6 +33,7 @@ from bgpbridge.types import Family
 __all__ = ["Phase", "RtrEnded", "RtrSession"]
 
 ANSWER_LIMIT_S = 60.0  # silence in the midst of an answer; RFC 8210 names no time
+WHOLE_LIMIT_S = 600.0  # for all of an answer; the internet's VRPs take seconds
 MAX_VRPS = 4_000_000  # seven times what the internet had in 2025
 
 
@@ -64,6 +65,7 @@ class RtrSession:
         self.synchronised = False
         self.resets = 0  # how often the cache could not tell what changed
         self._at = now_s  # WAITING: when to ask; else when the cache last said something
+        self._asked_at = now_s
         self._reader = PduReader()
         self._reset = True
         self._session = 0
@@ -73,13 +75,17 @@ class RtrSession:
     @property
     def deadline(self) -> float:
         """When `tick` has something to do."""
-        return self._at if self.phase is Phase.WAITING else self._at + ANSWER_LIMIT_S
+        if self.phase is Phase.WAITING:
+            return self._at
+        return min(self._at + ANSWER_LIMIT_S, self._asked_at + WHOLE_LIMIT_S)
 
     def tick(self, now_s: float) -> bytes:
         """What to send because time has passed. Raises RtrEnded for an answer that does not come."""
         if now_s < self.deadline:
             return b""
         if self.phase is not Phase.WAITING:
+            if now_s >= self._asked_at + WHOLE_LIMIT_S:
+                raise RtrEnded(f"the cache has not ended its answer within {WHOLE_LIMIT_S:.0f} s")
             raise RtrEnded(f"the cache has been silent for {ANSWER_LIMIT_S:.0f} s in the midst of an answer")
         return self._ask(now_s)
 
@@ -118,7 +124,7 @@ class RtrSession:
 
     def _ask(self, now_s: float) -> bytes:
         key = self.data.key
-        self.phase, self._at, self._notified = Phase.ASKED, now_s, False
+        self.phase, self._at, self._asked_at, self._notified = Phase.ASKED, now_s, now_s, False
         self._staged = {family: {} for family in Family}
         self._reset = key is None or key[0] != self.version
         if key is None or self._reset:

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bgpbridge.commits import HistoryEntry
+from bgpbridge.config.latency import LatencyMode
 from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.peers import OVERRIDE_NAME
 from bgpbridge.rib import lookups
 from bgpbridge.rib.decision import Candidate, Decision
 from bgpbridge.rib.groups import BLACKHOLE
@@ -146,7 +148,8 @@ def _verdict(bridge: Bridge, decision: Decision, seen: FibView, paths: tuple[Rou
     ways = ", ".join(
         f"{member.next_hop} (from {member.peer}{', backup' if member.backup else ''})" for member in carries
     )
-    return "; ".join([f"forwarded to {ways}", *_unhealthy(seen.detail.members)])
+    chosen = ["as latency chose"] if seen.detail.latency and bridge.latency.mode is LatencyMode.ACT else []
+    return "; ".join([f"forwarded to {ways}", *chosen, *_unhealthy(seen.detail.members)])
 
 
 def _unhealthy(members: tuple[MemberView, ...]) -> Iterator[str]:
@@ -179,6 +182,8 @@ def _losses(bridge: Bridge, decision: Decision) -> list[LossView]:
 
 def _who(bridge: Bridge, candidate: Candidate) -> str:
     name = bridge.peers.name(candidate.peer)
+    if name == OVERRIDE_NAME:  # a next hop that no path has
+        return f"next hop {bridge.rib.next_hops[candidate.next_hop].address}"
     return f"{name} path {candidate.path_id}" if candidate.path_id else name
 
 

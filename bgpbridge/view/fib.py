@@ -43,7 +43,8 @@ def protocol_name(number: int) -> str:
 @dataclass(frozen=True, slots=True)
 class KernelRouteView:
     """The kernel's own entry for the address. `ours`: it carries our protocol number. `gateway` and `link` are
-    where a packet to the address goes now, empty where it goes nowhere."""
+    where a packet to the address goes now, empty where it goes nowhere. Of a route that drops packets the kernel tells
+    the `type` alone (blackhole, prohibit)."""
 
     prefix: str
     ours: bool
@@ -100,6 +101,10 @@ def _kernel_route(bridge: Bridge, answer: KernelAnswer | None) -> KernelRouteVie
     if answer is None:
         return None
     entry, hop = answer.entry, answer.hop
+    if entry is None:
+        return KernelRouteView(
+            "", ours=False, type=answer.drops, protocol="", metric=0, nexthop_id=0, gateway="", link=""
+        )
     link = bridge.watcher.state.links.get(hop.ifindex) if hop is not None else None
     return KernelRouteView(
         prefix=str(entry.prefix),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bgpbridge.errors import BridgeError
@@ -10,9 +11,11 @@ from bgpbridge.health.bfd_words import BfdStatus
 from bgpbridge.health.results import Said
 from bgpbridge.pipeline.bfd import Watched
 from bgpbridge.pipeline.bridge import Bridge
-from bgpbridge.pipeline.health import Row
+from bgpbridge.pipeline.checked import Row
 
-__all__ = ["BfdView", "CheckView", "HealthView", "checks", "health", "unhealthy"]
+__all__ = ["BfdView", "CheckView", "HealthView", "checks", "health", "unasked", "unhealthy"]
+
+LONGEST = 100  # characters of what a check said, in a line of `status`
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +104,13 @@ def unhealthy(bridge: Bridge) -> tuple[str, ...]:
         f"{row.subject}: {row.check.name} is {row.verdict}" for row in bridge.health.rows.values() if row.verdict.bad
     ]
     return (*found, *(f"peer {one.name}: BFD is {one.verdict}" for one in bridge.health.bfd.bad()))
+
+
+def unasked(bridge: Bridge) -> Iterator[str]:
+    """A line for each check whose last run could say nothing."""
+    for row in bridge.health.rows.values():
+        if row.last is not None and row.last.said is Said.UNKNOWN:
+            yield f"{row.subject}: {row.check.name} can tell nothing: {row.last.text[:LONGEST]} (`bgpbridge health`)"
 
 
 def _check(row: Row) -> CheckView:

@@ -121,7 +121,14 @@ def paths(bridge: Bridge, peer: str | None = None) -> PathsView:
         peers = _peers(bridge, next_hops)
         if index is None or index in peers:
             exits.append(_exit(bridge, seen, peers, len(next_hops)))
-    return PathsView(room.mode, room.trouble, room.picked.left_out, bridge.handshakes.one_in, room.counts, tuple(exits))
+    return PathsView(
+        room.mode,
+        room.measured.trouble,
+        room.measured.picked.left_out,
+        bridge.handshakes.one_in,
+        room.counts,
+        tuple(exits),
+    )
 
 
 def _index_of(bridge: Bridge, name: str) -> int:
@@ -147,10 +154,10 @@ def _peers(bridge: Bridge, next_hops: Iterable[int]) -> set[int]:
 
 def _exit(bridge: Bridge, seen: Adjacency, peers: set[int], next_hops: int) -> ExitView:
     room = bridge.latency
-    probed = seen.id in room.picked.exits
+    probed = seen.id in room.measured.picked.exits
     off = room.mode is LatencyMode.OFF
     state = seen.reason if not seen.up else "not probed" if off else "probed" if probed else "left out"
-    figure = room.figures.get(seen.id)
+    figure = room.measured.figures.get(seen.id)
     return ExitView(
         seen.id,
         str(seen.gateway) if seen.gateway is not None else "unclaimed",
@@ -167,8 +174,8 @@ def _exit(bridge: Bridge, seen: Adjacency, peers: set[int], next_hops: int) -> E
 
 def _ways(bridge: Bridge, seen: Adjacency) -> Iterable[WayView]:
     room = bridge.latency
-    for target, facts in room.facts_of(seen.id, room.now_s):
-        trouble = room.refused.get(Way(exit_name(seen), target.name), "")
+    for target, facts in room.measured.facts_of(seen.id, room.measured.now_s):
+        trouble = room.measured.refused.get(Way(exit_name(seen), target.name), "")
         yield WayView(target.name, str(target.address), target.method.value, target.port, _facts(facts), trouble)
 
 

@@ -16,7 +16,8 @@ __all__ = ["RpkiSourceView", "RpkiView", "ValidityView", "rpki", "validity"]
 class RpkiSourceView:
     """One source. `where` is its path or address and port; `state` of a file is read or refused, of a server
     connecting, synchronising, synchronised, no-data or down. `age_s`: since the file was looked at, since the server's
-    last End of Data. `error`: why the last connection ended; `alarm`: why less counts than is offered."""
+    last End of Data. `error`: why the last connection ended; `alarm`: why less counts than is offered; `wrong`: what it
+    offers is not used."""
 
     name: str
     kind: str
@@ -31,6 +32,7 @@ class RpkiSourceView:
     serial: int | None
     error: str
     alarm: str
+    wrong: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,20 @@ def _source(source: Source, in_use: bool) -> RpkiSourceView:
         age_s = round(source.age_s, 1) if source.asked else None
         where = str(source.settings.path)
         return RpkiSourceView(
-            source.name, "file", where, None, state, in_use, source.counts, age_s, None, None, None, "", source.alarm
+            name=source.name,
+            kind="file",
+            where=where,
+            preference=None,
+            state=state,
+            in_use=in_use,
+            vrps=source.counts,
+            age_s=age_s,
+            version=None,
+            session=None,
+            serial=None,
+            error="",
+            alarm=source.alarm,
+            wrong=source.wrong,
         )
     status, settings = source.client.status(), source.settings
     return RpkiSourceView(
@@ -93,4 +108,5 @@ def _source(source: Source, in_use: bool) -> RpkiSourceView:
         serial=status.serial,
         error=status.error,
         alarm=source.alarm,
+        wrong=source.wrong,
     )

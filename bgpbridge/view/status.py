@@ -18,7 +18,7 @@ from bgpbridge.pipeline.limits import Level
 from bgpbridge.pipeline.peers import Phase
 from bgpbridge.rib.lookups import next_hops_in_use
 from bgpbridge.types import Family
-from bgpbridge.view.health import unhealthy
+from bgpbridge.view.health import unasked, unhealthy
 from bgpbridge.view.peers import STATES, limits_of, state_of, why_not_up
 
 __all__ = ["AlarmView", "InterfaceView", "MemoryView", "StatusView", "WaitingView", "status"]
@@ -85,6 +85,7 @@ class StatusView:
     limits: tuple[AlarmView, ...]
     rpki: tuple[str, ...]
     unhealthy: tuple[str, ...]
+    troubles: tuple[str, ...]
     routes: dict[Family, int]
     groups: int
     next_hops: int
@@ -115,7 +116,7 @@ def status(bridge: Bridge) -> StatusView:
         asn=bridge.config.router.asn,
         router_id=str(bridge.config.router.router_id),
         process=os.getpid(),
-        uptime_s=round(time.time() - bridge.started_at, 1),
+        uptime_s=round(time.monotonic() - bridge.began_s, 1),
         forwarding=xdp.enabled if xdp is not None else False,
         loader=program.loader.value if program is not None else "none",
         loader_note=program.note if program is not None else "",
@@ -125,6 +126,7 @@ def status(bridge: Bridge) -> StatusView:
         limits=tuple(_alarms(bridge)),
         rpki=tuple(bridge.rpki.alarms()),
         unhealthy=unhealthy(bridge),
+        troubles=(*unasked(bridge), *bridge.feeders.troubles()),
         routes={family: tables.routes for family, tables in bridge.rib.families.items()},
         groups=len(bridge.rib.groups),
         next_hops=len(bridge.rib.next_hops),

@@ -37,6 +37,8 @@ __all__ = [
 LARGEST_RECORD = 16 << 20  # octets; a RIB record of a thousand peers has about one million
 RECORDS_A_STEP = 256
 _TABLE_DUMP_V2, _BGP4MP, _BGP4MP_ET = 13, 16, 17
+TYPES = frozenset({*range(14), 16, 17, 32, 33, 48, 49})  # RFC 6396 s4 and s5, IANA
+UNPACKED_BY = {b"\xfd7zXZ": "xz", b"\x28\xb5\x2f\xfd": "zstd", b"PK": "unzip"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,8 @@ def read_mrt(path: Path, progress: Callable[[int], None] | None = None) -> Itera
     with path.open("rb") as file, _unpacked(file) as stream:
         try:
             while header := _exactly(stream, 12, at_end=True):
+                if not number and int.from_bytes(header[4:6], "big") not in TYPES:
+                    raise _AnotherFormatError(file)
                 body = _exactly(stream, int.from_bytes(header[8:12], "big"))
                 yield _record(header, body)
                 place += 12 + len(body)
@@ -157,9 +161,12 @@ def read_mrt(path: Path, progress: Callable[[int], None] | None = None) -> Itera
         except (WireError, EOFError, zlib.error, OSError) as wrong:
             if isinstance(wrong, OSError) and wrong.errno:  # the disk, not what is on it
                 raise
+            if isinstance(wrong, _AnotherFormatError):
+                raise WireError(f"{path}: {wrong}", mend=wrong.mend) from wrong
+            mend = "the records before it are good; fetch or write the file again for the rest"
             raise WireError(
                 f"{path}: record {number + 1}, at octet {place} of the records: {wrong}",
-                mend="the records before it are good; fetch or write the file again for the rest",
+                mend=mend if number else "nothing of it can be used; fetch or write the file again",
             ) from wrong
 
 
@@ -170,6 +177,20 @@ def _unpacked(file: BinaryIO) -> BinaryIO:
     if magic[:2] == b"\x1f\x8b":
         return cast("BinaryIO", gzip.open(file))
     return cast("BinaryIO", bz2.open(file)) if magic == b"BZh" else file
+
+
+class _AnotherFormatError(WireError):
+    """A file that does not begin with a record; packed otherwise, perhaps."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        file.seek(0)
+        start = file.read(6)
+        tool = next((tool for magic, tool in UNPACKED_BY.items() if start.startswith(magic)), "")
+        mend = f"unpack it with {tool} first" if tool else "name what a collector or `bgpbridge record` has written"
+        super().__init__("it is no MRT file; expected: MRT (RFC 6396), plain, gzip or bzip2", mend=mend)
+
+    def __str__(self) -> str:
+        return self.what
 
 
 def _exactly(stream: BinaryIO, octets: int, *, at_end: bool = False) -> bytes:

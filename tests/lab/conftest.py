@@ -6,6 +6,7 @@ Every name is used once, and what a test has left in its namespaces ends with it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ctypes
 import itertools
 import os
@@ -84,15 +85,28 @@ class Pair:
             subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
 
 
-@pytest.fixture
-def pair() -> Iterator[Pair]:
-    """Two joined namespaces of this test's own."""
+@contextlib.contextmanager
+def joined() -> Iterator[Pair]:
     made = Pair()
     try:
         made.build()
         yield made
     finally:
         made.remove()
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two joined namespaces of this test's own."""
+    with joined() as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lasting_pair() -> Iterator[Pair]:
+    """Two joined namespaces that several tests of a file use."""
+    with joined() as made:
+        yield made
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from bgpbridge.health.bfd_words import BfdStatus
 
 from .conftest import Pair, enter
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 QUICK = BfdTimers(50_000, 50_000, 3)
 V4 = BfdPeer("near0", ip_address("192.0.2.1"), ip_address("192.0.2.2"), QUICK)

@@ -19,7 +19,7 @@ import pytest
 from bgpbridge.errors import BridgeError
 from bgpbridge.health.commands import Command, CommandResult, Commands
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 # Each process forks, and ends: a killer that walks through /proc comes late to every one of them.
 CHAIN = """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -96,15 +97,39 @@ class Daemon:
         assert "Traceback" not in text
 
 
-@pytest.fixture
-def daemon(pair: Any, tmp_path: Path) -> Iterator[Daemon]:
-    (tmp_path / "bpf").mkdir()
-    subprocess.run(["mount", "-t", "bpf", "bpf", str(tmp_path / "bpf")], check=True)
-    made = Daemon(pair, tmp_path)
+@contextlib.contextmanager
+def installed(pair: Any, folder: Path) -> Iterator[Daemon]:
+    (folder / "bpf").mkdir()
+    subprocess.run(["mount", "-t", "bpf", "bpf", str(folder / "bpf")], check=True)
+    made = Daemon(pair, folder)
     try:
         yield made
     finally:
         made.close()
+
+
+@pytest.fixture
+def daemon(pair: Any, tmp_path: Path) -> Iterator[Daemon]:
+    """One that is not started yet."""
+    with installed(pair, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def lasting(lasting_pair: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """One that runs, beside pins of a layout that is not ours, for those who try to disturb it."""
+    with installed(lasting_pair, tmp_path_factory.mktemp("lasting")) as made:
+        (made.folder / "bpf" / "bb" / "v4711").mkdir(parents=True)
+        made.start()
+        yield made
+
+
+@pytest.fixture
+def running(lasting: Daemon) -> Iterator[Daemon]:
+    """The lasting daemon, with its own configuration; still the same process at the end."""
+    yield lasting
+    lasting.write()
+    assert lasting.status(lasting.processes[0])
 
 
 def below(pid: int) -> list[int]:
@@ -121,52 +146,71 @@ def alive(pid: int) -> bool:
         return False
 
 
-def test_a_stopped_daemon_leaves_the_datapath_and_the_next_one_adopts_it(daemon: Daemon) -> None:
+def test_what_a_stopped_daemon_leaves_is_adopted_or_the_next_one_says_why_not(daemon: Daemon) -> None:
     process = daemon.start()
     children = below(process.pid)
     assert daemon.stop(process) == 0
     assert not any(map(alive, children))
     assert daemon.xdp()
-    assert layout_folder(daemon.folder / "bpf" / "bb").is_dir()
-    daemon.start()
+    pins = layout_folder(daemon.folder / "bpf" / "bb")
+    assert pins.is_dir()
+
+    daemon.write(size=4096)
+    said = daemon.refused(1)
+    assert "lpm4 is not laid out as ours" in said
+    assert "mend: set datapath.max_ipv4 back, or stop bgpbridge and run `bgpbridge clear`" in said
+    assert daemon.xdp()
+
+    daemon.write()
+    process = daemon.start()
     assert "adopted" in daemon.events("xdp-attached")[0]
+    assert daemon.stop(process) == 0
+
+    (pins / "groups").unlink()
+    said = daemon.refused(1)
+    assert "groups is missing beside its sisters" in said
+    assert "bgpbridge clear" in said
 
 
-def test_a_second_daemon_is_refused_and_the_first_goes_on(daemon: Daemon) -> None:
-    process = daemon.start()
-    said = daemon.refused(2)
+def test_a_second_daemon_is_refused_and_the_first_goes_on(running: Daemon) -> None:
+    process = running.processes[0]
+    said = running.refused(2)
     assert f"another bgpbridge (process {process.pid}) already runs" in said
-    assert daemon.status(process)
+    assert running.status(process)
 
 
-def test_a_second_daemon_with_other_folders_but_the_same_protocol_is_refused(daemon: Daemon, tmp_path: Path) -> None:
-    process = daemon.start()
-    text = daemon.path.read_text().replace(f"{tmp_path}/run", f"{tmp_path}/other").replace("/bpf/bb", "/bpf/other")
-    daemon.path.write_text(text, encoding="utf-8")
-    said = daemon.refused(2)
+def test_a_second_daemon_with_other_folders_but_the_same_protocol_is_refused(running: Daemon) -> None:
+    process, folder = running.processes[0], running.folder
+    text = running.path.read_text().replace(f"{folder}/run", f"{folder}/other").replace("/bpf/bb", "/bpf/other")
+    running.path.write_text(text, encoding="utf-8")
+    said = running.refused(2)
     assert f"another bgpbridge (process {process.pid}) holds the kernel's routes of protocol 203" in said
     assert "kernel.nexthop_id_base" in said
-    cleared = subprocess.run(
-        [*daemon.words()[:-3], "clear", "-c", str(daemon.path)], capture_output=True, text=True, check=False, timeout=60
-    )
+    clear = [*running.words()[:-3], "clear", "-c", str(running.path)]
+    cleared = subprocess.run(clear, capture_output=True, text=True, check=False, timeout=60)
     assert cleared.returncode == 2, cleared.stderr
     assert "holds the kernel's routes" in cleared.stderr
-    assert daemon.status(process)
+    assert running.status(process)
 
 
-def test_a_reload_of_a_broken_file_keeps_the_old_state(daemon: Daemon) -> None:
-    process = daemon.start()
-    before = daemon.status(process)["process"]
+def test_a_reload_of_a_broken_file_keeps_the_old_state(running: Daemon) -> None:
+    process = running.processes[0]
+    before = running.status(process)["process"]
     for text in ("", "router: {asn: 65000", "router: {asn: 65000, router_id: 192.0.2.1, colour: red}"):
-        daemon.path.write_text(text, encoding="utf-8")
-        count = len(daemon.events("reload-refused"))
+        running.path.write_text(text, encoding="utf-8")
+        count = len(running.events("reload-refused"))
         process.send_signal(signal.SIGHUP)
-        daemon.until(lambda count=count: len(daemon.events("reload-refused")) > count)
-    assert daemon.status(process)["process"] == before
-    assert [peer["name"] for peer in daemon.client.get("/v1/peers")] == ["far"]
-    daemon.write()
+        running.until(lambda count=count: len(running.events("reload-refused")) > count)
+    assert running.status(process)["process"] == before
+    assert [peer["name"] for peer in running.client.get("/v1/peers")] == ["far"]
+    running.write()
     process.send_signal(signal.SIGHUP)
-    daemon.until(lambda: daemon.events("reloaded"))
+    running.until(lambda: running.events("reloaded"))
+
+
+def test_pins_of_another_layout_are_left_alone_and_told_of(running: Daemon) -> None:
+    assert running.events("other-layout")
+    assert (running.folder / "bpf" / "bb" / "v4711").is_dir()
 
 
 def test_a_killed_supervisor_leaves_no_orphans_and_no_lock(daemon: Daemon) -> None:
@@ -178,33 +222,6 @@ def test_a_killed_supervisor_leaves_no_orphans_and_no_lock(daemon: Daemon) -> No
     daemon.until(lambda: not any(map(alive, children)))
     assert daemon.xdp()
     daemon.start()
-
-
-def test_pins_of_another_size_say_what_to_do_and_go_on_forwarding(daemon: Daemon) -> None:
-    daemon.stop(daemon.start())
-    daemon.write(size=4096)
-    said = daemon.refused(1)
-    assert "lpm4 is not laid out as ours" in said
-    assert "mend: set datapath.max_ipv4 back, or stop bgpbridge and run `bgpbridge clear`" in said
-    assert daemon.xdp()
-    daemon.write()
-    daemon.start()
-
-
-def test_half_a_set_of_pins_says_what_to_do(daemon: Daemon) -> None:
-    daemon.stop(daemon.start())
-    (layout_folder(daemon.folder / "bpf" / "bb") / "groups").unlink()
-    said = daemon.refused(1)
-    assert "groups is missing beside its sisters" in said
-    assert "bgpbridge clear" in said
-
-
-def test_pins_of_another_layout_are_left_alone_and_told_of(daemon: Daemon) -> None:
-    other = daemon.folder / "bpf" / "bb" / "v4711"
-    other.mkdir(parents=True)
-    daemon.start()
-    assert daemon.events("other-layout")
-    assert other.is_dir()
 
 
 def test_an_http_port_that_is_taken_is_said(daemon: Daemon) -> None:

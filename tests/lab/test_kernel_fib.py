@@ -206,6 +206,7 @@ def test_a_blackhole_group_drops_in_both_families(fib: KernelFib) -> None:
 # -- groups -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.alone
 def test_a_group_replace_moves_all_its_routes_and_writes_none(fib: KernelFib, router: tuple[int, int]) -> None:
     fib.apply(many(V4, 18))
     settle(fib)

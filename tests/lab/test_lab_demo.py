@@ -49,6 +49,7 @@ def figure(pattern: str, text: str) -> float:
     return float(found[1].replace(",", ""))
 
 
+@pytest.mark.alone
 def test_the_demo_tells_its_story_and_leaves_nothing(started, lab_name: str) -> None:
     told = started().communicate(timeout=180)[0]
     assert "Taken down again" in told, told

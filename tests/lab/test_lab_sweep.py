@@ -14,7 +14,7 @@ import pytest
 from bgpbridge.lab import namespaces, processes
 from bgpbridge.lab.sweep import sweep
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 NUMBERS = itertools.count()
 DEAF = "trap '' TERM HUP INT; echo ready; while :; do sleep 1; done"

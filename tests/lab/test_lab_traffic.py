@@ -32,6 +32,7 @@ def test_every_packet_of_both_families_arrives_and_its_way_is_known(lab: Lab) ->
     assert report.ways == {"eth1": report.received}
 
 
+@pytest.mark.alone
 def test_a_cable_that_is_out_for_a_while_costs_as_many_packets(lab: Lab) -> None:
     stream = Stream.start(lab, StreamSpec("source", "far", ("10.0.1.2",), rate_pps=1000))
     time.sleep(0.3)

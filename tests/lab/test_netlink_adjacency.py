@@ -134,6 +134,7 @@ def test_a_flushed_neighbour_table_interrupts_nothing_for_long(pair):
     pair.inside(scenario)
 
 
+@pytest.mark.alone
 def test_link_loss_takes_the_adjacency_down_within_ten_milliseconds(pair):
     delays = []
 

@@ -133,6 +133,7 @@ def test_the_first_dump_is_complete(pair):
     pair.inside(scenario)
 
 
+@pytest.mark.alone
 def test_loss_of_carrier_is_heard_within_ten_milliseconds(pair):
     delays = []
 

@@ -161,6 +161,7 @@ def test_all_problems_are_raised_together_in_the_order_of_lines() -> None:
         loads("by_name: {a: {hue: x}}\nnome: 1\ninner: {hue: -1}\n", "f.yml", Outer)
     assert [error.place.line for error in caught.value.errors] == [1, 2, 3]
     assert str(caught.value).endswith("3 errors in all")
+    assert caught.value.what == str(caught.value)  # what the API passes on leaves none out
 
 
 def test_at_most_twenty_are_written_out() -> None:

@@ -38,7 +38,8 @@ def _peers(plan: Json) -> Iterator[str]:
         yield warn("~ decision") + ": the whole table is decided again"
     for key in plan["live"]:
         yield warn(f"~ {key}")
-    yield ""
+    if plan["peers"] or plan["decision"] or plan["live"]:
+        yield ""
 
 
 def _what(peer: Json) -> str:

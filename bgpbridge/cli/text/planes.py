@@ -113,6 +113,8 @@ def _planes(fib: Json) -> Iterator[tuple[str, str]]:
 def _kernel(route: Json | None) -> str:
     if route is None:
         return "no route"
+    if not route["prefix"]:
+        return f"{route['type']}: dropped"
     kind = "" if route["type"] == "unicast" else f"{route['type']} "
     owner = "ours" if route["ours"] else f"protocol {route['protocol']}"
     metric = f", metric {route['metric']}" if route["metric"] else ""

@@ -82,6 +82,7 @@ def _attention(seen: Json) -> Iterator[str]:
     for alarm in seen["rpki"]:
         yield f"{alarm.splitlines()[0]} (`bgpbridge rpki`)"
     yield from _unhealthy(seen["unhealthy"])
+    yield from _troubles(seen["troubles"])
     if seen["next_hops_unreachable"]:
         yield f"{counted(seen['next_hops_unreachable'], 'next hop')} unreachable (`bgpbridge groups`)"
     if seen["adjacencies_down"]:
@@ -116,6 +117,13 @@ def _unhealthy(lines: Sequence[str]) -> Iterator[str]:
     yield from (f"{line} (`bgpbridge health`)" for line in lines[:PEERS])
     if len(lines) > PEERS:
         yield f"{len(lines) - PEERS:,} more unhealthy (`bgpbridge health`)"
+
+
+def _troubles(lines: Sequence[str]) -> Iterator[str]:
+    """The first few things that cannot be asked or read."""
+    yield from lines[:PEERS]
+    if (more := len(lines) - PEERS) > 0:
+        yield f"{more:,} more that can't be asked or read (`bgpbridge health`, `bgpbridge events`)"
 
 
 def _limit(alarm: Json) -> str:

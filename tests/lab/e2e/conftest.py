@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from bgpbridge.errors import UnreachableError
 from bgpbridge.lab.topology import Daemon
 from bgpbridge.lab.traffic import Stream, StreamSpec
 from bgpbridge.types import Family
+from tests.lab.e2e.browser import chromium, page  # noqa: F401
 
 WAIT_S = 40.0
 
@@ -44,6 +46,15 @@ class Edge:
 
     def stop(self) -> None:
         self.rig.stop(self.name)
+
+    def end(self) -> None:
+        """Testers and bridge, and what they leave; no test passes that made the bridge write a traceback."""
+        for tester in self.testers:
+            tester.stop()
+        self.stop()
+        self.assert_no_traceback()
+        self.wipe()
+        (self.folder / "bgpbridge.log").unlink()
 
     @property
     def supervisor(self) -> int:
@@ -85,6 +96,20 @@ class Edge:
                 return found
             assert time.monotonic() < deadline, f"not within {wait_s:.0f} s: {what}\n{self.log()}"
             time.sleep(0.05)
+
+    @contextlib.contextmanager
+    def fed(self, configuration: str, tables: dict[str, bytes], prefixes: int) -> Iterator[None]:
+        """The bridge runs and the providers `tables` are up: so many IPv4 prefixes in both planes. Ended afterwards."""
+        self.start(configuration)
+        try:
+            for letter, table in tables.items():
+                self.tester(letter, table=table)
+            for tester in self.testers:
+                tester.until_up()
+            self.settled({"ipv4": prefixes, "ipv6": 0})
+            yield
+        finally:
+            self.end()
 
     def settled(self, routes: dict[str, int], wait_s: float = WAIT_S) -> Any:
         """Wait until exactly so many routes stand in both planes and nothing is left to do; the status."""
@@ -140,9 +165,9 @@ class Edge:
 
     def wipe(self) -> None:
         """What a stopped bridge leaves in the kernel on purpose."""
+        self.ip("nexthop", "flush")  # with their routes: `ip route flush` refuses one by a blackhole object
         for family in ("-4", "-6"):
             self.ip(family, "route", "flush", "protocol", "203")
-        self.ip("nexthop", "flush")
         pins = self.folder / "bpf" / "bgpbridge"
         if pins.exists():
             shutil.rmtree(pins)
@@ -162,14 +187,9 @@ def edge(place: Rig) -> Iterator[Edge]:
     try:
         yield made_edge
     finally:
-        for tester in made_edge.testers:
-            tester.stop()
-        made_edge.stop()
         for letter in "ab":
             place.set_uplink(letter, up=True)
-        made_edge.assert_no_traceback()
-        made_edge.wipe()
-        (made_edge.folder / "bgpbridge.log").unlink()
+        made_edge.end()
 
 
 @pytest.fixture(scope="module")

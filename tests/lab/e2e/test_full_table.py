@@ -31,7 +31,7 @@ from bgpbridge.datapath.syscalls import program_by_id
 from bgpbridge.datapath.testrun import run_raw
 from bgpbridge.lab import namespaces
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 ASN = 3856  # of both ends of the recorded session
 PREFIXES = 577_703

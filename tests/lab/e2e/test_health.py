@@ -17,7 +17,7 @@ import yaml
 from bgpbridge.bench.feeds import Feed
 from bgpbridge.bench.rig import Rig, bridge_config, uplink
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.alone]
 
 SERVICE = "192.0.2.80/32"
 HOLE = """
@@ -81,19 +81,10 @@ def checked(place: Rig, edge_on: Callable[[Rig], Any], feeds: dict[str, Feed]) -
     edge.folder.mkdir(exist_ok=True)
     edge.folder.chmod(0o755)
     (edge.folder / "well").touch()
-    edge.start(configuration(edge.folder, bfd={"interval_ms": 50, "multiplier": 3, "hold_down_s": 1}))
-    try:
-        for letter in "ab":
-            edge.tester(letter, table=feeds[letter].octets)
-        for tester in edge.testers:
-            tester.until_up()
-        edge.settled({"ipv4": 3000, "ipv6": 0})
+    bfd = {"interval_ms": 50, "multiplier": 3, "hold_down_s": 1}
+    tables = {letter: feed.octets for letter, feed in feeds.items()}
+    with edge.fed(configuration(edge.folder, bfd=bfd), tables, 3000):
         yield edge
-    finally:
-        for tester in edge.testers:
-            tester.stop()
-        edge.stop()
-        edge.assert_no_traceback()
 
 
 def carries(edge: Any) -> set[str]:
@@ -163,6 +154,28 @@ def test_a_silent_blackhole_is_left_and_come_back_to(checked: Any, feeds: dict[s
     assert state(edge, "hangs") == "unknown"
     assert any("killed after 100 ms" in event["text"] for event in edge.events("check-unknown"))
     edge.assert_clean()
+
+
+def test_the_first_command_check_begins_by_a_reload(place: Rig, edge_on: Callable[[Rig], Any]) -> None:
+    edge = edge_on(place)
+    edge.start()
+    try:
+        edge.folder.chmod(0o755)
+        (edge.folder / "well").touch()
+        before = edge.status()["process"]
+        file = edge.folder / "bgpbridge.yaml"
+        more = yaml.safe_load(configuration(edge.folder))
+        more = yaml.safe_load(file.read_text()) | {key: more[key] for key in ("peers", "health")}
+        file.write_text(yaml.safe_dump(more))
+        assert edge.client.post("/v1/reload")["restart"] == []
+        edge.until(lambda: state(edge, "alive") == "healthy", "the check runs")
+        runs = edge.child("bgpbridge.health.command_child")  # beside the bridge
+        assert (edge.status()["process"], edge.events("restart-needed")) == (before, [])
+        assert not edge.events("check-unknown") or "killed" in edge.events("check-unknown")[0]["text"]
+    finally:
+        edge.stop()
+        edge.assert_no_traceback()
+    assert not Path(f"/proc/{runs}").exists()
 
 
 def announced(edge: Any) -> str:

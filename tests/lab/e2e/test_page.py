@@ -11,17 +11,16 @@ from typing import Any
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
+from playwright.sync_api import Page, expect
 
 from bgpbridge.bench.feeds import Feed, update
 from bgpbridge.bench.rig import Rig, bridge_config, uplink
 from bgpbridge.types import Family
 from bgpbridge.wire.message import build_notification
+from tests.lab.e2e.browser import DESK, PHONE, PICTURES, URL, show
 
 pytestmark = pytest.mark.root
 
-PICTURES = Path(__file__).parents[3] / "build" / "page"
-URL = "http://127.0.0.1:9479/"
 HOSTILE = '<img src=x onerror="document.title=1"><script>document.title=1</script>'
 REFUSED = "198.18.0.0/24"
 POLICY = """
@@ -37,8 +36,11 @@ policies:
 overrides:
   - {prefix: 203.0.113.0/24, blackhole: true, owner: noc, reason: attack}
 """
+SEEN = """hidden => {
+  Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
 VIEWS = ("", "peers", "peers/up-a", "groups", "paths", "health", "rejected", "overrides", "events", "explain/{prefix}")
-DESK, PHONE = {"width": 1280, "height": 800}, {"width": 390, "height": 844}
 
 
 def configuration(folder: Path) -> str:
@@ -58,58 +60,15 @@ def configuration(folder: Path) -> str:
 @pytest.fixture(scope="module")
 def edge(place: Rig, edge_on: Callable[[Rig], Any], feeds: dict[str, Feed], tmp_path_factory: Any) -> Iterator[Any]:
     """A bridge with both providers up: a table each, and a route that policy refuses."""
+    refused = bytes([24]) + ipaddress.ip_network(REFUSED).network_address.packed[:3]
+    tables = {letter: feed.octets + announced(letter, refused) for letter, feed in feeds.items()}
     made = edge_on(place)
-    made.start(configuration(tmp_path_factory.mktemp("page")))
-    try:
-        for letter in "ab":
-            nlri = bytes([24]) + ipaddress.ip_network(REFUSED).network_address.packed[:3]
-            refused = update(Family.IPV4, nlri, uplink(letter).origin(), (64500,))
-            made.tester(letter, table=feeds[letter].octets + refused)
-        for tester in made.testers:
-            tester.until_up()
-        made.settled({"ipv4": 3000, "ipv6": 0})
+    with made.fed(configuration(tmp_path_factory.mktemp("page")), tables, 3000):
         yield made
-    finally:
-        for tester in made.testers:
-            tester.stop()
-        made.stop()
-        made.assert_no_traceback()
-        made.wipe()
 
 
-@pytest.fixture(scope="module")
-def chromium(edge: Any, tmp_path_factory: Any) -> Iterator[Browser]:
-    """Debian's, in the network of the edge."""
-    inside = tmp_path_factory.mktemp("chromium") / "chromium"
-    inside.write_text(f'#!/bin/sh\nexec nsenter --net=/run/netns/{edge.namespace} -- /usr/bin/chromium "$@"\n')
-    inside.chmod(0o755)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=inside, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    """A tab in which nothing may go wrong: no error, no violation of the policy for content."""
-    with chromium.new_context(viewport=DESK, color_scheme="light") as context:
-        context.set_default_timeout(8000)
-        tab, wrong = context.new_page(), []
-        tab.on("pageerror", lambda error: wrong.append(f"{error}"))
-        tab.on("console", lambda line: wrong.append(line.text) if is_wrong(line) else None)
-        yield tab
-        assert not wrong
-
-
-def is_wrong(line: ConsoleMessage) -> bool:
-    """Anything but a refusal of the bridge, which the page shows."""
-    return line.type in {"error", "warning"} and not line.text.startswith("Failed to load resource")
-
-
-def show(page: Page, view: str) -> None:
-    """A view by its address, with the answer of the bridge in it."""
-    page.goto(f"{URL}#/{view}")
-    expect(page.locator(".view")).not_to_have_attribute("aria-busy", "true")
+def announced(letter: str, nlri: bytes) -> bytes:
+    return update(Family.IPV4, nlri, uplink(letter).origin(), (64500,))
 
 
 def test_search_shows_the_way_of_a_packet_and_back_goes_back(page: Page, edge: Any) -> None:
@@ -124,7 +83,9 @@ def test_search_shows_the_way_of_a_packet_and_back_goes_back(page: Page, edge: A
     expect(xdp).to_have_text([re.compile(text) for text in ("packet to", prefix, "group", "10.0.1.2.*eth1")])
     kernel = page.get_by_role("group", name="the way through kernel")
     expect(kernel).to_contain_text("10.0.1.2")
-    expect(page.locator("main")).to_contain_text("term rest accepts the path from up-a")
+    expect(page.locator("main")).to_contain_text(
+        re.compile(r"term rest, \S+policy.yaml:\S+ accepts the path from up-a")
+    )
     expect(
         page.get_by_role("cell", name="lost at step 3, shorter AS path (RFC 4271 s9.1.2.2 a), to up-a")
     ).to_be_visible()
@@ -169,6 +130,24 @@ def test_a_bridge_that_does_not_answer_is_told_and_its_return_seen(page: Page, e
     page.clock.fast_forward(5000)
     expect(banner).to_be_hidden()
     expect(page.locator("main")).to_have_css("filter", "none")
+
+
+def test_groups_are_asked_in_part_and_a_hidden_page_asks_nothing(page: Page, edge: Any) -> None:
+    del edge
+    page.clock.install()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    show(page, "groups")
+    assert f"{URL}api/v1/groups?limit=100" in asked
+    page.get_by_role("heading", level=2).get_by_role("link").first.click()
+    expect(page.get_by_role("heading", name="Slots")).to_be_visible()
+    assert re.search(r"groups/\d+$", "\n".join(asked), re.MULTILINE)
+    page.evaluate(SEEN, True)
+    asked.clear()
+    page.clock.fast_forward(60_000)
+    assert not asked
+    with page.expect_request("**/api/v1/groups/*"):
+        page.evaluate(SEEN, False)
 
 
 def test_words_of_a_peer_stay_words(page: Page, edge: Any) -> None:

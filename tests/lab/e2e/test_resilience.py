@@ -207,6 +207,7 @@ def heard_ns(edge: Any, kind: str) -> float:
     return (edge.events(kind)[-1]["at"] + to_monotonic) * 1e9
 
 
+@pytest.mark.alone
 def test_a_lost_uplink_moves_traffic_and_comes_back(both: Any, feeds: dict[str, Feed]) -> None:
     # The far end stops taking packets first, and the kernel tells of it when it has waited for readers (RCU): the
     # event is what counts, and how long the kernel takes to tell is its own affair.
@@ -249,6 +250,7 @@ def test_both_uplinks_lost_come_back_by_themselves(both: Any, feeds: dict[str, F
     assert (report.lost, report.ways) == (0, {"eth1": report.received})
 
 
+@pytest.mark.alone
 def test_a_lost_session_moves_traffic(both: Any, feeds: dict[str, Feed]) -> None:
     report = during(both, feeds, both.testers[0].drop)
     assert_moved(report, heard_ns(both, "session-down"))

@@ -307,3 +307,17 @@ def rig() -> Iterator[Rig]:
         yield made
     finally:
         made.remove()
+
+
+@pytest.fixture(scope="module")
+def make_rig() -> Iterator[Callable[[], Rig]]:
+    """Makes rigs that stay until the tests of a file are over."""
+    with contextlib.ExitStack() as last:
+
+        def make() -> Rig:
+            made = Rig()
+            last.callback(made.remove)
+            namespaces.create(made.here)
+            return made
+
+        yield make

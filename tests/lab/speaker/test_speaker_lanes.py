@@ -96,6 +96,7 @@ def test_a_reader_killed_in_mid_load_is_followed_by_one_that_goes_on_from_the_ta
     assert rig.events(f"p{n}", SessionDown) == []
 
 
+@pytest.mark.alone
 def test_a_reader_stopped_for_longer_than_the_hold_time_costs_no_session_and_no_other_peer(rig: Any) -> None:
     first, a = rig.router()
     second, b = rig.router()

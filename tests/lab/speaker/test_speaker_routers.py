@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -45,30 +46,38 @@ def test_frr_with_md5_gtsm_four_octet_as_and_extended_message(rig: Any) -> None:
     assert '"state":"Established"' in vtysh("show bgp summary json").replace(" ", "").replace("\n", "")
 
 
+@pytest.fixture(scope="module")
+def strangers(make_rig: Callable[[], Any]) -> dict[str, Any]:
+    """Speakers whose FRR has a password that they have not, a rig each. It takes tens of seconds until that can be
+    told, so they wait beside each other."""
+    found = {}
+    for kind, ours, passive in (("another", "mine", False), ("none", None, False), ("passive", "mine", True)):
+        rig = found[kind] = make_rig()
+        name, n = rig.router()
+        session = f" neighbor 10.9.{n}.1 password other\n neighbor 10.9.{n}.1 timers connect 1"
+        rig.frr(name, FRR_BASE.format(asn=65001, n=n, peer=f"10.9.{n}.1", session=session, ipv4=""))
+        peer = {"name": "frr", "address": f"10.9.{n}.2", "asn": 65001, "passive": passive}
+        rig.speaker({"peers": [peer]}, {"frr": ours} if ours else {})
+    return found
+
+
 @pytest.mark.parametrize(
-    ("ours", "theirs", "words"),
+    ("kind", "words"),
     [
-        ("mine", "other", "a password: has the other side the same one? The kernel dropped"),
-        (None, "other", "an MD5 signature that nobody here has a password for: does the other side have one for us?"),
+        ("another", "a password: has the other side the same one? The kernel dropped"),
+        ("none", "an MD5 signature that nobody here has a password for: does the other side have one for us?"),
     ],
 )
 def test_frr_with_another_password_never_comes_up_and_the_operator_is_told(
-    rig: Any, ours: str | None, theirs: str, words: str
+    strangers: dict[str, Any], kind: str, words: str
 ) -> None:
-    name, n = rig.router()
-    session = f" neighbor 10.9.{n}.1 password {theirs}\n neighbor 10.9.{n}.1 timers connect 1"
-    rig.frr(name, FRR_BASE.format(asn=65001, n=n, peer=f"10.9.{n}.1", session=session, ipv4=""))
-    passwords = {"frr": ours} if ours else {}
-    rig.speaker({"peers": [{"name": "frr", "address": f"10.9.{n}.2", "asn": 65001}]}, passwords)
+    rig = strangers[kind]
     rig.until(lambda: [x for x in rig.notices() if x.kind is NoticeKind.CONNECT_FAILED and words in x.text], 60)
     assert rig.events("frr", SessionUp) == []
 
 
-def test_a_passive_peer_with_another_password_is_told_of_as_well(rig: Any) -> None:
-    name, n = rig.router()
-    session = f" neighbor 10.9.{n}.1 password other\n neighbor 10.9.{n}.1 timers connect 1"
-    rig.frr(name, FRR_BASE.format(asn=65001, n=n, peer=f"10.9.{n}.1", session=session, ipv4=""))
-    rig.speaker({"peers": [{"name": "frr", "address": f"10.9.{n}.2", "asn": 65001, "passive": True}]}, {"frr": "mine"})
+def test_a_passive_peer_with_another_password_is_told_of_as_well(strangers: dict[str, Any]) -> None:
+    rig = strangers["passive"]
     notice = rig.until(lambda: [x for x in rig.notices() if x.kind is NoticeKind.SIGNATURE_REFUSED], 60)[0]
     assert notice.peer == 1
     assert "with a wrong MD5 signature meanwhile" in notice.text

@@ -40,6 +40,7 @@ def session(rig: Any) -> Any:
     return rig, router, name, n
 
 
+@pytest.mark.alone
 def test_closing_tcp_is_told_at_once_and_lets_routes_be_kept(session: Any) -> None:
     rig, router, _, n = session
     started = time.monotonic()

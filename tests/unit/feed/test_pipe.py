@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import pwd
 import socket
 import threading
 import time
@@ -12,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from bgpbridge.feed.exabgp_json import ExabgpLines, LineError
 from bgpbridge.feed.frames import Record, SessionDown, SessionUp, Updates
-from bgpbridge.feed.pipe import LONGEST_LINE, Pipe
+from bgpbridge.feed.pipe import LONGEST_LINE, Pipe, why_no_bridge
 from bgpbridge.feed.ways import COMPLAINT, HEADER, Hello, answer, complaint_of, record_of
 from tests.unit.feed.test_exabgp_json import ANNOUNCE, NEGOTIATED, line
 
@@ -212,7 +215,22 @@ def test_lines_that_cannot_be_are_told_and_those_behind_are_read(ends: Ends) -> 
     assert isinstance(bridge.record()[1], SessionUp)
     assert "127.0.0.1 up" in first
     assert "expected: an object with the key `exabgp`\n  mend: `encoder json`" in first
+    assert "a line of ExaBGP's text encoder" in first
     assert "version 6.0.0" in other
-    assert "16 MiB" in long
+    assert "mend: run ExaBGP 4.2 or 5.0" in other
+    assert "16 MiB is left out (line: 'xxx" in long
     assert [text.partition(":")[0] for text in ends.told] == [f"refused ({number})" for number in range(1, 5)]
     bridge.close()
+
+
+def test_a_socket_that_another_user_may_open_is_told_with_the_key_to_set(tmp_path: Path) -> None:
+    told = why_no_bridge(tmp_path / "feed.sock", PermissionError(errno.EACCES, "Permission denied"))
+    user = pwd.getpwuid(os.geteuid()).pw_name
+    assert f"Permission denied for user {user}" in told
+    assert f"mend: `runtime: {{feed_user: {user}}}`" in told
+
+
+def test_what_is_wrong_with_a_line_is_said_without_the_words_of_python() -> None:
+    said = '{"exabgp": "5.0.0", "type": "update", "neighbor": {}}'
+    with pytest.raises(LineError, match="that cannot be read: it has no key `address`"):
+        list(ExabgpLines().read(said))

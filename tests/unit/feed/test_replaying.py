@@ -13,7 +13,7 @@ from bgpbridge.errors import UnreachableError, UsageError, WireError
 from bgpbridge.feed.frames import Record, Refresh, SessionDown, SessionUp, Updates
 from bgpbridge.feed.replaying import Replaying, update_of
 from bgpbridge.feed.sending import Sending
-from bgpbridge.feed.ways import DONE, HEADER, Hello, answer, record_of
+from bgpbridge.feed.ways import COMPLAINT, DONE, HEADER, Hello, answer, complaint_of, record_of
 from bgpbridge.types import Family, Prefix, Session
 from bgpbridge.wire.attributes import Code, encode_attribute
 from bgpbridge.wire.message import build_notification, build_update
@@ -114,6 +114,7 @@ def test_what_is_refused_is_not_sent_and_the_end_waits(tmp_path: Path) -> None:
     with pytest.raises(UnreachableError, match="no bridge on"):
         Sending(path, keep=False)
     kinds: list[tuple[int, int]] = []
+    complaints: list[str] = []
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(path))
         listening.listen()
@@ -128,6 +129,9 @@ def test_what_is_refused_is_not_sent_and_the_end_waits(tmp_path: Path) -> None:
                     if kind == DONE:
                         end.sendall(answer(done=True))
                         return
+                    if kind == COMPLAINT:
+                        complaints.append(complaint_of(payload))
+                        continue
                     kinds.append((number, kind))
                     record_of(kind, payload)
                     if number == 2:
@@ -139,8 +143,10 @@ def test_what_is_refused_is_not_sent_and_the_end_waits(tmp_path: Path) -> None:
         for record in (message(UPDATE), message(UPDATE), message(UPDATE, OTHER)):
             for source, one in replaying.take(record):
                 sending.say(source.number, one)
+        sending.damaged("x.mrt: record 4: it ends\n  mend: fetch it again")
         sending.finish()
         thread.join(10)
+        assert complaints == ["x.mrt: record 4: it ends\n  mend: fetch it again"]
         with pytest.raises(UnreachableError, match="the bridge has ended"):
             sending.stay()
         assert sending.refused == {2: "no such peer"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import pytest
 
 from bgpbridge.fib import kernel_lookup as module
@@ -21,8 +23,15 @@ def test_the_loopback_s_own_address_is_local():
 
 
 def test_what_no_route_matches_is_none(monkeypatch):
-    monkeypatch.setattr(module, "_ask", lambda asker, address, flags: None)
+    monkeypatch.setattr(module, "_ask", lambda asker, address, flags: errno.ENETUNREACH)
     assert kernel_lookup(parse_address("127.0.0.1")) is None
+
+
+@pytest.mark.parametrize(("error", "drops"), [(errno.EINVAL, "blackhole"), (errno.EACCES, "prohibit")])
+def test_what_is_dropped_is_told_by_the_kernel_s_error(monkeypatch, error, drops):
+    monkeypatch.setattr(module, "_ask", lambda asker, address, flags: error)
+    answer = kernel_lookup(parse_address("127.0.0.1"))
+    assert (answer.entry, answer.hop, answer.drops) == (None, None, drops)
 
 
 @pytest.mark.parametrize("address", ["192.0.2.1", "2001:db8::1"])

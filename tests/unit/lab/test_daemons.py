@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from bgpbridge.errors import LabError
+from bgpbridge.lab import daemons
 from bgpbridge.lab.daemons import frr_daemons, localised, plan
 from bgpbridge.lab.topology import Bind, Daemon, Node
 
@@ -61,6 +62,17 @@ def test_an_exabgp_of_either_version_feeds_the_bridge_beside_it(tmp_path: Path, 
     assert started.env["BGPBRIDGE_FEED"] == str(FOLDER.parent / "edge" / "feed.sock")
 
 
+def test_debians_exabgp_does_not_find_the_one_that_we_are_installed_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the image: PyPI's 5.0 and bgpbridge stand in one site-packages."""
+    binds = (Bind(tmp_path / "exabgp.conf", "/etc/exabgp/exabgp.conf"),)
+    old = Node("n", 1, Daemon.EXABGP, binds=binds, env={"BGPBRIDGE_EXABGP": "4.2"})
+    assert "PYTHONPATH" in plan(old, FOLDER).programs[0].env
+    monkeypatch.setitem(daemons.OURS, "PYTHONPATH", "/opt/bgpbridge/lib/python3.11/site-packages")
+    assert "PYTHONPATH" not in plan(old, FOLDER).programs[0].env
+
+
 def test_a_host_runs_nothing() -> None:
     assert plan(Node("n", 1, Daemon.HOST), FOLDER).programs == ()
 
@@ -75,11 +87,13 @@ def test_the_bridge_gets_its_own_paths_and_keeps_the_rest(tmp_path: Path) -> Non
     source.write_text(
         "router: {asn: 65000, router_id: 192.0.2.1}\npolicies: [policy.yaml, /etc/else.yaml]\n"
         "datapath: {interfaces: [eth1]}\npeers:\n  - {name: a, password: {file: secret}, med: '65000:10'}\n"
+        "rpki: {files: [{name: v, path: vrps.json}]}\n"
     )
     copy = yaml.safe_load(localised(source, FOLDER, FOLDER / "bpf"))
     assert copy["runtime"] == {"directory": str(FOLDER)}
     assert copy["datapath"] == {"interfaces": ["eth1"], "pin_path": str(FOLDER / "bpf/bgpbridge")}
     assert copy["policies"] == [str(tmp_path / "policy.yaml"), "/etc/else.yaml"]
+    assert copy["rpki"] == {"files": [{"name": "v", "path": str(tmp_path / "vrps.json")}]}
     assert copy["peers"] == [{"name": "a", "password": {"file": str(tmp_path / "secret")}, "med": "65000:10"}]
 
 

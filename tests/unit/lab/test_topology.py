@@ -74,6 +74,16 @@ def test_mac_addresses_are_the_same_in_every_run_and_differ_between_ends(inherit
     assert all(int(mac[:2], 16) & 3 == 2 for mac in macs), "locally administered, not a group"
 
 
+@pytest.mark.parametrize("file", LABS, ids=[file.stem for file in LABS])
+def test_an_exabgp_in_a_container_reaches_the_socket_of_the_bridge_whose_network_it_shares(file: Path) -> None:
+    nodes = {node.name: node for node in load(file).nodes}
+    for node in nodes.values():
+        if node.daemon is Daemon.EXABGP and node.host in nodes:
+            shared = node.bound("/run/bgpbridge")
+            assert shared is not None
+            assert shared == nodes[node.host].bound("/run/bgpbridge")
+
+
 def test_a_real_topology_of_containerlab(shared_data: Path) -> None:
     topology = load(shared_data / "topologies/clab-frr01/frr01.clab.yml")
     assert [node.daemon for node in topology.nodes] == [Daemon.FRR] * 3 + [Daemon.HOST] * 3

@@ -22,8 +22,9 @@ from bgpbridge.feed.control import Command, decode_command
 from bgpbridge.feed.frames import DownReason, Refresh, RefreshKind, SessionDown, SessionUp, Updates
 from bgpbridge.feed.lane import Layout
 from bgpbridge.fib.observed import TABLE_MAIN, Address, ForeignRoute, Link, Neighbour, NeighbourState, RouteType
-from bgpbridge.pipeline import bridge as room
-from bgpbridge.pipeline.bridge import Bridge, Files
+from bgpbridge.pipeline import rooms as room
+from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.files import Files
 from bgpbridge.pipeline.peers import PeerState, lanes_for
 from bgpbridge.pipeline.reload import ReloadReport, reload
 from bgpbridge.rib.changes import Changes, FewChanges
@@ -260,14 +261,13 @@ class World:
 
     def _make(self) -> None:
         bridge = self.bridge
-        bridge._make_rib()
-        bridge._make_fib()
+        bridge.make()
         planes: Any = bridge.planes
         planes.xdp, planes.kernel = self.xdp, self.kernel
         bridge.kernel_events.kernel = planes.kernel
         bridge.peers.clock = bridge.peers.steady = self.loop.time
-        bridge._reader, bridge._sender = self.process.handles.reader(), self.process.handles.sender()
-        bridge._add_peers()
+        bridge._reader, bridge.orders.sender = self.process.handles.reader(), self.process.handles.sender()
+        bridge.roster.start(self.config, bridge._reader)
         self._lay_cables()
         bridge.kernel_events.missed = False
         bridge.kernel_events.go_live()
@@ -298,9 +298,9 @@ class World:
 
     def close(self) -> None:
         assert self.bridge._reader is not None
-        assert self.bridge._sender is not None
+        assert self.bridge.orders.sender is not None
         self.bridge._reader.close()
-        self.bridge._sender.close()
+        self.bridge.orders.sender.close()
         self.process.close()
 
     # -- what peers do

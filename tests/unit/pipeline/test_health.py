@@ -10,6 +10,7 @@ from bgpbridge.config import loads_config
 from bgpbridge.feed.control import Reload, Teardown
 from bgpbridge.health.bfd_words import BfdStatus
 from bgpbridge.health.checks import NOT_BEFORE_A_RESTART
+from bgpbridge.health.commands import Commands
 from bgpbridge.health.damping import Verdict
 from bgpbridge.health.results import CheckResult, Said
 from bgpbridge.pipeline.reload import reload
@@ -171,6 +172,27 @@ def test_a_command_check_that_waits_for_a_restart_says_so_while_it_does(world):
     assert len(world.events("restart-needed")) == 2
 
 
+def test_the_first_command_check_is_asked_for_and_begins_when_the_answer_comes(world):
+    health, asked = world.bridge.health, []
+    health.ask = lambda: asked.append(health.waiting)
+    with world.running():
+        report = reload(world.bridge, loads_config(text_of(PEERS) + HEALTH, world.folder / "bgpbridge.yaml"))
+    assert (report.restart, asked) == ((), [()])
+    take_over(world, PEERS, HEALTH)
+    assert len(asked) == 1, "one question at a time"
+    with world.running():
+        health.commands_refused("no process to be had")
+    assert health.waiting == ("health.checks.web",)
+    assert "no process to be had" in world.events("restart-needed")[0]
+    take_over(world, PEERS, HEALTH)
+    assert (len(asked), health.waiting) == (2, ())
+    with world.running():
+        health.take_commands(Commands())
+    assert health.waiting == ()
+    take_over(world, PEERS, HEALTH)
+    assert len(asked) == 2
+
+
 def test_a_service_is_withdrawn_and_announced_as_configured_and_remembered(checked):
     conf = checked.folder / "exabgp.conf"
     before = conf.read_text()
@@ -182,7 +204,7 @@ def test_a_service_is_withdrawn_and_announced_as_configured_and_remembered(check
     take_over(checked, PEERS, HEALTH)
     assert "192.0.2.80" not in conf.read_text(), "a reload announces nothing that is not well"
     watch = checked.bridge.health
-    assert watch._remembered() == {"192.0.2.80/32"}
+    assert watch.withdrawals._remembered() == {"192.0.2.80/32"}
     with checked.running():
         watch.heard(WEB, GOOD)
     assert conf.read_text() == before

@@ -15,7 +15,8 @@ from bgpbridge.enrich.facts import Way
 from bgpbridge.enrich.targets import How, Outcome
 from bgpbridge.errors import BridgeError
 from bgpbridge.fib.observed import Link
-from bgpbridge.pipeline.latency import Latency, Probing
+from bgpbridge.pipeline.latency import Latency
+from bgpbridge.pipeline.measuring import Probing
 from bgpbridge.pipeline.planes import Committer, Planes
 from bgpbridge.rib.groups import Group, Member
 
@@ -70,7 +71,7 @@ class Place:
             self.now += 1
             for name, rtt in rtts_ms.items():
                 how = How.LOST if rtt is None else How.ANSWERED
-                self.latency.heard(Outcome(VIA[name], self.now, how, None if rtt is None else rtt / 1000))
+                self.latency.measured.heard(Outcome(VIA[name], self.now, how, None if rtt is None else rtt / 1000))
             for groups, cause in self.latency.turn(self.now):
                 self.latency.committer.groups(groups, cause)
 
@@ -157,7 +158,7 @@ def test_exits_beyond_the_bound_are_left_out_and_told_and_stay_with_bgp() -> Non
     place = Place(exits=1)
     place.probe(20, a=70, b=20)
     assert place.carries() == "a"
-    assert place.latency.picked.left_out == 1
+    assert place.latency.measured.picked.left_out == 1
     assert place.kinds() == ["latency-left-out"]
 
 
@@ -167,14 +168,14 @@ def test_a_socket_that_cannot_be_opened_is_told_once_and_tried_again() -> None:
     def refused(heard: object, settings: object) -> Probing:
         raise BridgeError("no socket for probes: Operation not permitted")
 
-    place.latency._opened = refused
+    place.latency.measured._opened = refused
     place.probe(5)
     assert place.kinds() == ["latency-cannot-probe"]
-    assert place.latency.trouble
-    place.latency._opened = lambda heard, settings: place.prober
+    assert place.latency.measured.trouble
+    place.latency.measured._opened = lambda heard, settings: place.prober
     place.probe(80, a=70, b=20)
     assert place.carries() == "b"
-    assert not place.latency.trouble
+    assert not place.latency.measured.trouble
 
 
 def test_a_target_that_nobody_reaches_says_nothing_about_exits() -> None:
@@ -184,10 +185,10 @@ def test_a_target_that_nobody_reaches_says_nothing_about_exits() -> None:
     for _ in range(20):
         place.now += 1
         for exit_, rtt in (("203.0.113.2%eth1", 0.07), ("203.0.113.6%eth2", 0.02)):
-            place.latency.heard(Outcome(Way(exit_, "up"), place.now, How.ANSWERED, rtt))
-            place.latency.heard(Outcome(Way(exit_, "down"), place.now, How.LOST))
+            place.latency.measured.heard(Outcome(Way(exit_, "up"), place.now, How.ANSWERED, rtt))
+            place.latency.measured.heard(Outcome(Way(exit_, "down"), place.now, How.LOST))
         place.latency.turn(place.now)
-    figures = list(place.latency.figures.values())
+    figures = list(place.latency.measured.figures.values())
     assert [figure.loss for figure in figures if figure is not None] == [0, 0]
     (choice,) = place.latency.choices
     assert choice.carriers() == (("203.0.113.6%eth2", 1),)

@@ -9,7 +9,7 @@ import pytest
 from bgpbridge.feed.control import Hold, RequestRefresh, Teardown
 from bgpbridge.feed.frames import DownReason, Notice, NoticeKind
 from bgpbridge.pipeline.hold_off import LATCHED_S
-from bgpbridge.pipeline.latches import read_latches
+from bgpbridge.pipeline.latches import Latch, read_latches, write_latches
 from bgpbridge.types import Family
 from bgpbridge.view.peers import limits_of, why_not_up
 from bgpbridge.view.peers import peer as view_of
@@ -224,11 +224,11 @@ def test_it_is_latched_until_an_operator_clears_it(make_world):
     shown = view_of(world.bridge, "a")
     assert (shown.state, shown.hold_off.left_s) == ("idle", None)
     assert why_not_up(world.bridge, world.peer("a")).startswith("held off until an operator clears it")
-    assert read_latches(world.folder / "latches.json") == {"a": "ipv4: more than 3 prefixes received"}
+    assert read_latches(world.folder / "latches.json", 0) == {"a": Latch("ipv4: more than 3 prefixes received")}
     with world.running():
         assert world.bridge.sessions.end_hold_off(world.peer("a"), "by an operator")
     assert [order.seconds for order in orders(world, Hold)] == [0]
-    assert read_latches(world.folder / "latches.json") == {}
+    assert read_latches(world.folder / "latches.json", 0) == {}
     world.up("a")
     send(world, *nets(3))
     assert len(there(world)) == 3
@@ -255,15 +255,77 @@ def test_a_new_speaker_and_a_new_bridge_are_told_of_the_latch(make_world):
     assert [order.seconds > LATCHED_S - 100 for order in orders(world, Hold)] == [True]
     other = make_world(limited(limit=3))
     with other.running():
-        other.bridge.sessions.latch_again(read_latches(world.folder / "latches.json") | {"gone": "x"})
+        other.bridge.sessions.latch_again(read_latches(world.folder / "latches.json", 0) | {"gone": Latch("x")})
     assert [order.peer for order in orders(other, Hold)] == [other.peer("a").index]
     assert view_of(other.bridge, "a").hold_off.left_s is None
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"version": 1}', '{"version": 1, "latched": 7}', '{"version": 2}'])
+def after_a_restart(make_world, world, wall_s):
+    """Another bridge with the same file, started when the wall clock shows so much more."""
+    now = world.bridge.peers.clock() + wall_s
+    other = make_world(limited(limit=3, restart_s=60))
+    with other.running():
+        other.bridge.sessions.latch_again(read_latches(world.folder / "latches.json", now))
+    return other
+
+
+# The clock went on, stood, went back, and went beyond the end.
+@pytest.mark.parametrize(("wall_s", "left_s"), [(20, 40), (0, 60), (-86_400, 60), (59, 1)])
+def test_a_new_bridge_grants_what_is_left_of_the_timer(make_world, wall_s, left_s):
+    world = make_world(limited(limit=3, restart_s=60))
+    trip(world)
+    other = after_a_restart(make_world, world, wall_s)
+    assert [order.seconds for order in orders(other, Hold)] == [left_s]
+    assert view_of(other.bridge, "a").hold_off.left_s == left_s
+    other.wait(left_s + 1)
+    assert view_of(other.bridge, "a").state == "down"
+    assert [order.hold_s for order in trip(other)] == [LATCHED_S]
+
+
+def test_a_new_bridge_knows_that_the_one_timer_was_used(make_world):
+    world = make_world(limited(limit=3, restart_s=60))
+    trip(world)
+    other = after_a_restart(make_world, world, 7_200)
+    assert (orders(other, Hold), view_of(other.bridge, "a").state) == ([], "down")
+    assert [order.hold_s for order in trip(other)] == [LATCHED_S]
+
+
+def test_a_peer_that_came_back_is_not_held_again_by_a_new_bridge(make_world):
+    world = make_world(limited(limit=3, restart_s=60))
+    trip(world)
+    world.wait(61)
+    world.up("a")
+    other = after_a_restart(make_world, world, -86_400)
+    assert orders(other, Hold) == []
+
+
+def test_forgiven_is_forgotten(make_world):
+    world = make_world(limited(limit=3, restart_s=60))
+    trip(world)
+    with world.running():
+        world.bridge.sessions.end_hold_off(world.peer("a"), "by an operator")
+    assert read_latches(world.folder / "latches.json", 0) == {}
+
+
+def test_latches_are_read_as_written(tmp_path):
+    latches = {"a": Latch("x"), "b": Latch("y", 7.5), "c": Latch("z", 0.0)}
+    write_latches(tmp_path / "x", latches, 1e9)
+    assert read_latches(tmp_path / "x", 1e9) == latches
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "{", "[]", '{"version": 1}', '{"version": 1, "latched": 7}', '{"version": 2}'),
+        *(
+            f'{{"version": 1, "latched": {{}}, "timed": {timed}}}'
+            for timed in ("7", '{"a": 7}', '{"a": {"why": "x", "left_s": NaN, "ends": 1}}', '{"a": {"left_s": 1}}')
+        ),
+    ],
+)
 def test_a_file_of_latches_that_makes_no_sense_is_none(tmp_path, text):
     (tmp_path / "x").write_text(text)
-    assert read_latches(tmp_path / "x") == {}
+    assert read_latches(tmp_path / "x", 0) == {}
 
 
 # -- reload -----------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from bgpbridge.pipeline.overrides import CLOCK_SETTLES_S, Overrides
 from bgpbridge.policy.override_schema import OverrideText
 from bgpbridge.rib import loc_rib
 from bgpbridge.rib.groups import BLACKHOLE
+from bgpbridge.rib.lookups import group_of
 from bgpbridge.types import Prefix
 from bgpbridge.view.overrides import override_of
 from tests.unit.pipeline.conftest import ETH1, ETH2, HOPS, World, withdraw
@@ -97,7 +98,7 @@ def test_a_pin_moves_one_prefix_or_all_under_it_and_back(world: World) -> None:
 def test_a_lost_target_falls_back_at_once_and_says_so(world: World) -> None:
     add(world, NET, pin={"peer": "b"})
     look(world)
-    group = world.bridge.group_of(Prefix.parse(NET))
+    group = group_of(world.bridge.rib, Prefix.parse(NET))
     before = dict(world.xdp.routes)
     world.bridge.committer.groups(world.bridge.paths.peer_lost(world.peer("b").index), Cause(CauseKind.HEALTH))
     assert world.ways()[NET] == {A}

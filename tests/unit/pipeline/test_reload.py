@@ -39,7 +39,7 @@ def everything(world):
         dict(world.xdp.routes),
         len(world.bridge.work),
         world.bridge.judge.policies,
-        set(world.bridge.leaving),
+        set(world.bridge.roster.leaving),
     )
 
 
@@ -67,10 +67,10 @@ def test_a_new_peer_gets_a_lane_and_the_speaker_hears_of_it(make_world):
 def test_a_removed_peers_routes_go_at_once_by_their_groups_then_one_by_one(both):
     both.reload({"b": "", "c": ""})
     assert both.ways() == {NET: {B}}
-    assert both.bridge.leaving == {1}
+    assert both.bridge.roster.leaving == {1}
     both.finish()
     both.assert_in_step()
-    assert both.bridge.leaving == set()
+    assert both.bridge.roster.leaving == set()
     assert [peer.info.name for peer in both.bridge.rib.peers()] == ["b", "c"]
 
 
@@ -94,7 +94,7 @@ def test_a_peer_that_is_removed_in_the_middle_of_its_bulk_run_leaves_nothing(bot
     both.finish()
     assert both.ways() == {NET: {B}}
     both.assert_in_step()
-    assert both.bridge.leaving == set()
+    assert both.bridge.roster.leaving == set()
 
 
 def test_a_peer_that_comes_back_while_its_routes_are_leaving_gets_another_lane(both):
@@ -212,7 +212,7 @@ def test_a_disk_that_is_full_refuses_all_of_it(both, monkeypatch):
     def full(*_: object) -> None:
         raise SpeakerError("the speaker's configuration cannot be written: No space left on device")
 
-    monkeypatch.setattr(room, "replace_file", full)
+    monkeypatch.setattr("bgpbridge.pipeline.orders.replace_file", full)
     with pytest.raises(BridgeError, match="No space left"):
         both.reload({"b": ", weight: 9"})
     assert everything(both) == before
@@ -249,7 +249,7 @@ def test_the_stale_time_is_taken_over_at_once(both):
 
 def test_a_new_bridge_puts_the_speaker_in_step_with_the_file_that_it_read(world):
     with world.running():
-        world.bridge._put_speaker_in_step()
+        world.bridge.orders.put_in_step()
         assert world.commands() == [Reload(token=1)]
-        world.bridge._put_speaker_in_step()
+        world.bridge.orders.put_in_step()
     assert world.commands() == []

@@ -182,6 +182,11 @@ def test_a_server_that_talks_nonsense_and_a_file_count_apart(rig: Validated) -> 
         by_name = {source.name: source for source in rpki(bridge).sources}
         assert (by_name["v"].in_use, by_name["s"].in_use) == (True, False)
         assert by_name["s"].error
+        assert [one.wrong for one in by_name.values()] == [False, True]
+        text = f"s (127.0.0.1 port {port}): the cache speaks RTR version 50, expected 0 or 1; it has no VRPs"
+        assert bridge.rpki.alarms() == [text]
+        told = next(event.text for event in bridge.events.tail() if event.kind == "rpki-nonsense")
+        assert f"mend: is 127.0.0.1 port {port} an RTR cache" in told
         server.close()
 
     rig.run(case)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -57,10 +58,19 @@ async def nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
     await reader.read()
 
 
+async def other_nonsense(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Other octets on every try."""
+    writer.write(bytes((next(OTHERS),)) * 16)
+    await reader.read()
+
+
 async def old(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Version 0 only, and says so."""
     writer.write(struct.pack("!BBHIII", 0, 10, 4, 16, 0, 0))
     await reader.read()
+
+
+OTHERS = itertools.count(2)
 
 
 class Changes:
@@ -164,5 +174,17 @@ def test_nobody_there_is_said() -> None:
             client.port = 1  # tcpmux: nobody listens
             await until(lambda: client.status().error == "no connection: connection refused")
             assert client.status().state in {RtrState.DOWN, RtrState.CONNECTING}
+
+    asyncio.run(case())
+
+
+def test_other_nonsense_on_every_try_is_told_once() -> None:
+    async def case() -> None:
+        news: list[str] = []
+        changes = Changes()
+        async with running(Cache(other_nonsense), changes) as client:
+            client._news = lambda kind, text: news.append(f"{kind}: {text}")
+            await until(lambda: "version 6" in client.nonsense)
+        assert len([one for one in news if one.startswith("rpki-nonsense")]) == 1
 
     asyncio.run(case())

@@ -229,6 +229,16 @@ def test_an_answer_that_stops_ends_the_connection() -> None:
         session.tick(90.0)
 
 
+def test_an_answer_that_never_ends_ends_the_connection() -> None:
+    session = begun()
+    session.receive(cache_response(7), 30.0)
+    for second in range(31, 600):
+        session.receive(b"\1" if second == 31 else b"", float(second))  # an octet now and then is no silence
+        assert session.tick(float(second)) == b""
+    with pytest.raises(RtrEnded, match="not ended its answer within 600 s"):
+        session.tick(600.0)
+
+
 @pytest.mark.parametrize(
     ("octets", "code", "says"),
     [

@@ -12,7 +12,8 @@ import pytest
 from bgpbridge.config import loads_config
 from bgpbridge.feed.frames import Record, SessionUp, Updates
 from bgpbridge.fib.observed import TABLE_MAIN, Address, ForeignRoute, Link, Neighbour, NeighbourState, RouteType
-from bgpbridge.pipeline.bridge import Bridge, Files
+from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.pipeline.files import Files
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, Prefix, Session
 from bgpbridge.wire.message import build_update
@@ -50,15 +51,14 @@ class Rig:
         (folder / "policy.yaml").write_text(POLICY)
         config = loads_config(CONFIG, folder / "bgpbridge.yaml")
         self.bridge = Bridge(config, None, Files(folder / "groups.json", folder / "exabgp.conf"))  # type: ignore[arg-type]
-        self.bridge.send = self.commands = [].append  # type: ignore[assignment,method-assign]
+        self.bridge.orders.send = self.commands = [].append  # type: ignore[assignment,method-assign]
         self.bridge.peers.clock = self.bridge.log.clock = self.bridge.events.clock = lambda: NOW
 
     async def build(self) -> None:
         bridge = self.bridge
-        bridge._make_rib()
-        bridge._make_fib()
+        bridge.make()
         for number, peer in enumerate(bridge.config.peers, 1):
-            bridge.add_peer(peer, number)
+            bridge.roster.add(bridge.config, peer, number)
         state = bridge.watcher.state
         for name, ifindex, ours, length, theirs in UPLINKS:
             state.link(Link(ifindex, name, bytes([2, 0, 0, 0, 0, ifindex]), 1500, up=True))

@@ -11,6 +11,7 @@ import pytest
 from bgpbridge.api.client import Client
 from bgpbridge.api.server import ControlApi
 from bgpbridge.errors import BridgeError, UsageError
+from bgpbridge.events import Severity
 
 
 @pytest.fixture
@@ -52,6 +53,7 @@ def test_the_socket_is_for_its_owner_alone(ask, tmp_path):
         "/v1/explain/2001:db8::/32",
         "/v1/fib/100.64.7.1",
         "/v1/groups",
+        "/v1/groups/1",
         "/v1/adjacencies",
         "/v1/paths",
         "/v1/paths/would",
@@ -73,9 +75,22 @@ def test_listings_longer_than_a_slice_are_whole(ask):
     assert refused["prefix"] == "10.1.0.0/16"
 
 
+def test_groups_come_most_used_first_as_many_as_asked_and_one_alone(ask):
+    found = ask(lambda client: client.get("/v1/groups"))
+    counts = [group["prefixes"] for group in found]
+    assert counts == sorted(counts, reverse=True)
+    assert counts[0] == 200
+    assert ask(lambda client: client.get("/v1/groups", {"limit": "1"})) == found[:1]
+    assert ask(lambda client: client.get(f"/v1/groups/{found[0]['id']}")) == found[0]
+    assert ask(lambda client: client.get("/v1/groups/2"))["flags"] == "blackhole: dropped"
+
+
 @pytest.mark.parametrize(
     ("path", "query", "said"),
     [
+        ("/v1/groups/99999", {}, "there is no group 99999"),
+        ("/v1/groups/many", {}, "`many` is not the id of a group"),
+        ("/v1/groups", {"limit": "-1"}, "is not a number"),
         ("/v1/peers/nobody", {}, "there is no peer nobody"),
         ("/v1/route/300.1.1.1", {}, "`300.1.1.1` is not an IP address"),
         ("/v1/route/192.0.2.0/24", {}, "`192.0.2.0/24` is not an IP address"),
@@ -84,7 +99,8 @@ def test_listings_longer_than_a_slice_are_whole(ask):
         ("/v1/routes", {"peer": "nobody"}, "there is no peer nobody"),
         ("/v1/routes", {"family": "ipx"}, "is not an address family"),
         ("/v1/routes", {"limit": "many"}, "is not a number"),
-        ("/v1/routes", {"limit": "9" * 30}, "is not a number"),
+        ("/v1/routes", {"limit": "-1"}, "limit=-1 is not a number from 0 on; expected a whole number from 0 to"),
+        ("/v1/routes", {"limit": "9" * 30}, "is too large; expected a whole number from 0 to"),
         ("/v1/routes", {"best": "perhaps"}, "neither yes nor no"),
         ("/v1/routes", {"pear": "isp-a"}, "unknown parameter `pear`"),
         ("/v1/status", {"verbose": "1"}, "unknown parameter `verbose`"),
@@ -113,6 +129,9 @@ def test_a_wrong_file_changes_nothing(ask, rig):
     with pytest.raises(BridgeError, match="unknown key `routr`"):
         ask(lambda client: client.post("/v1/reload"))
     assert rig.bridge.config.router.asn == 64700
+    told = rig.bridge.events.tail()[-1]
+    assert (told.kind, told.severity) == ("reload-refused", Severity.ERROR)
+    assert "did you mean `router`?" in told.text
 
 
 def test_a_second_start_takes_over_a_socket_that_was_left(ask, tmp_path):

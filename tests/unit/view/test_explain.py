@@ -6,7 +6,7 @@ import ipaddress
 
 from bgpbridge.config.health import Check, CheckKind
 from bgpbridge.health.damping import Health, Rules, Verdict
-from bgpbridge.pipeline.health import Row
+from bgpbridge.pipeline.checked import Row
 from bgpbridge.pipeline.subjects import Subject, SubjectKind
 from bgpbridge.types import Prefix
 from bgpbridge.view.explain import explain

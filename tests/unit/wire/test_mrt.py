@@ -165,6 +165,21 @@ def test_packed_files(pack: Callable[[bytes], bytes], read: Read) -> None:
         read(pack(octets)[:-6])
 
 
+@pytest.mark.parametrize(
+    ("octets", "mend"),
+    [
+        (b"root:x:0:0:root:/root:/bin/bash", "a collector"),
+        (b"\xfd7zXZ\0\0\4abcdefgh", "unpack it with xz"),
+        (b"\x28\xb5\x2f\xfdabcdefghi", "unpack it with zstd"),
+        (gzip.compress(b"root:x:0:0:root:/root:/bin/bash"), "a collector"),
+    ],
+)
+def test_a_file_that_is_something_else_is_told_as_such(read: Read, octets: bytes, mend: str) -> None:
+    with pytest.raises(WireError, match=r"it is no MRT file; expected: MRT \(RFC 6396\)") as told:
+        read(octets)
+    assert mend in told.value.mend
+
+
 def test_an_empty_file_has_no_records_and_a_missing_one_is_an_oserror(read: Read, tmp_path: Path) -> None:
     assert read(b"") == []
     with pytest.raises(FileNotFoundError):
