@@ -16,7 +16,7 @@
 
 #define LAYOUT 3
 
-#define GROUP_SLOTS     64
+#define GROUP_SLOTS     64    /* unless control.slot_bits says more, up to 512 */
 #define MAX_GROUPS      32768 /* 15 bits: an index entry of u16 keeps its top bit for itself */
 #define MAX_ADJACENCIES 4096
 #define MAX_INTERFACES  256
@@ -75,12 +75,16 @@ struct index4_line {
 	u16 slots[4];
 };
 
-/* generation, flags and reserved are one 8-octet word. A slot holds an adjacency id; 0 is empty. */
+/* One 8-octet word. The group's slots stand in group_slots, from id << control.slot_bits on. */
 struct group {
 	u32 generation;
 	u16 flags;
 	u16 reserved;
-	u16 slots[GROUP_SLOTS];
+};
+
+/* Four slots, for the same reason as above. A slot holds an adjacency id; 0 is empty. */
+struct slot_line {
+	u16 slots[4];
 };
 
 enum adjacency_state { ADJACENCY_DOWN = 0, ADJACENCY_UP = 1 };
@@ -106,8 +110,10 @@ struct control {
 	u32 layout;
 	u64 hash_seed;
 	u32 flags;
-	u32 rtt_mask; /* flows whose hash has none of these bits are measured */
-	u64 reserved[5];
+	u32 rtt_mask;  /* flows whose hash has none of these bits are measured */
+	u32 slot_bits; /* 6 to 9: how many bits of a flow's hash choose its slot */
+	u32 spare;
+	u64 reserved[4];
 };
 
 /* An ingress that we accept: `word` is { u8 mac[6]; u16 flags } in memory order. */
@@ -136,8 +142,8 @@ struct counter {
 _Static_assert(sizeof(struct lpm4_key) == 8, "lpm4_key");
 _Static_assert(sizeof(struct lpm6_key) == 20, "lpm6_key");
 _Static_assert(sizeof(struct index4_line) == 8, "index4_line");
-_Static_assert(sizeof(struct group) == 8 + 2 * GROUP_SLOTS, "group");
-_Static_assert(sizeof(struct group) % 8 == 0, "an ARRAY rounds its values up to 8 octets");
+_Static_assert(sizeof(struct group) == 8, "group");
+_Static_assert(sizeof(struct slot_line) == 8, "slot_line");
 _Static_assert(sizeof(struct adjacency) == 32, "adjacency");
 _Static_assert(sizeof(struct control) == 64, "control");
 _Static_assert(sizeof(struct interface) == 8, "interface");

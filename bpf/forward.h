@@ -36,11 +36,6 @@ inlined u64 mix(u64 hash, u64 word)
 	return hash ^ (hash >> 32);
 }
 
-inlined u32 slot_of(u64 hash)
-{
-	return hash >> 58;
-}
-
 inlined u64 hash_ipv4(u64 seed, const struct iphdr *ip, u32 ports)
 {
 	u64 hash = mix(seed, (u64)ip->daddr << 32 | ip->saddr);
@@ -86,8 +81,20 @@ inlined u64 answer_ipv6(u64 seed, const struct ipv6hdr *ip, u32 ports)
 	return mix(hash, (u64)ip->nexthdr << 32 | swapped(ports));
 }
 
+/* The adjacency id in the slot that the flow's hash chooses: the upper bits of the hash, of which a mixed word has the
+ * best. */
+inlined u32 read_slot(const struct control *settings, const struct flow *flow)
+{
+	u32 bits = READ_ONCE(settings->slot_bits) & 15;
+	u32 slot = flow->group << bits | (u32)(flow->hash >> (64 - bits));
+	u32 line = slot >> 2;
+	const struct slot_line *slots = LOOKUP(group_slots, &line);
+
+	return slots ? READ_ONCE(slots->slots[slot & 3]) : 0;
+}
+
 /* The adjacency of this flow's slot, 0 with the reason in *reason. */
-inlined u32 choose_adjacency(const struct flow *flow, int *reason)
+inlined u32 choose_adjacency(const struct control *settings, const struct flow *flow, int *reason)
 {
 	const struct group *group;
 	u32 flags, id = flow->group;
@@ -109,7 +116,7 @@ inlined u32 choose_adjacency(const struct flow *flow, int *reason)
 	if (flags & GROUP_F_PUNT)
 		return 0;
 	*reason = PASS_NO_ADJACENCY;
-	return READ_ONCE(group->slots[slot_of(flow->hash)]);
+	return read_slot(settings, flow);
 }
 
 /* MACs by words: octets 0-7 are dmac and the head of smac, 8-11 its rest. The ethertype stays. */
@@ -121,12 +128,12 @@ inlined void write_macs(struct ethhdr *eth, u64 word0, u64 word1)
 
 /* FORWARDED, with the frame's MACs written and the redirect set up, or the reason with the frame untouched.
  * The caller takes the TTL down after, and only after, FORWARDED. */
-inlined int send_out(struct ethhdr *eth, struct flow *flow)
+inlined int send_out(const struct control *settings, struct ethhdr *eth, struct flow *flow)
 {
 	const struct adjacency *adjacency;
 	u64 word0, word1;
 	int reason;
-	u32 id = choose_adjacency(flow, &reason);
+	u32 id = choose_adjacency(settings, flow, &reason);
 
 	if (!id)
 		return reason;
@@ -184,7 +191,7 @@ inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, const struct
 	flow.group = route_ipv4(settings, ip->daddr);
 	if (tcp)
 		end_handshake(settings, tcp, flow.hash);
-	reason = send_out(eth, &flow);
+	reason = send_out(settings, eth, &flow);
 	if (likely(reason == FORWARDED))
 		decrease_ttl(ip);
 	if (tcp && tcp->flags & TCP_SYN && reason == FORWARDED)
@@ -217,7 +224,7 @@ inlined int forward_ipv6(struct cursor *cursor, struct ethhdr *eth, const struct
 	flow.group = route_ipv6(&ip->daddr);
 	if (tcp)
 		end_handshake(settings, tcp, flow.hash);
-	reason = send_out(eth, &flow);
+	reason = send_out(settings, eth, &flow);
 	if (likely(reason == FORWARDED))
 		ip->hop_limit--;
 	if (tcp && tcp->flags & TCP_SYN && reason == FORWARDED)

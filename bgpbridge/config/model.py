@@ -127,6 +127,8 @@ class Datapath(Strict):
     routes on (auto)."""
     pin_path: FilePath = Path("/sys/fs/bpf/bgpbridge")
     """A folder on a bpffs that keeps maps and links while no daemon runs."""
+    group_slots: Literal[64, 128, 256, 512] = 64
+    """Slots of a next-hop group: more of them keep finer weights, and cost 64 KiB each for all groups."""
     max_ipv4: int = Field(default=1_200_000, ge=1024, le=16_000_000)
     """Room for IPv4 prefixes."""
     max_ipv6: int = Field(default=400_000, ge=1024, le=16_000_000)

@@ -41,6 +41,7 @@ __all__ = [
     "RTT_SHIFT",
     "RTT_START",
     "RTT_STARTS",
+    "SLOT_LINE",
     "Adjacency",
     "AdjacencyState",
     "ControlFlag",
@@ -68,7 +69,8 @@ GROUP_NONE, GROUP_PUNT, GROUP_BLACKHOLE, GROUP_FIRST_FREE = 0, 1, 2, 16
 LPM4_KEY = np.dtype([("plen", "<u4"), ("addr", "u1", 4)])
 LPM6_KEY = np.dtype([("plen", "<u4"), ("addr", "u1", 16)])
 INDEX4_LINE = np.dtype([("slots", "<u2", 4)])
-GROUP = np.dtype([("generation", "<u4"), ("flags", "<u2"), ("reserved", "<u2"), ("slots", "<u2", GROUP_SLOTS)])
+GROUP = np.dtype([("generation", "<u4"), ("flags", "<u2"), ("reserved", "<u2")])
+SLOT_LINE = np.dtype([("slots", "<u2", 4)])
 ADJACENCY = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("ifindex", "<u4"), ("flags", "<u4"), ("reserved", "<u8")])
 CONTROL = np.dtype(
     [
@@ -77,7 +79,9 @@ CONTROL = np.dtype(
         ("hash_seed", "<u8"),
         ("flags", "<u4"),
         ("rtt_mask", "<u4"),
-        ("reserved", "<u8", 5),
+        ("slot_bits", "<u4"),
+        ("spare", "<u4"),
+        ("reserved", "<u8", 4),
     ]
 )
 INTERFACE = np.dtype([("word", "<u8")])

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Maps", "Sizes"]
 
+GROUP_SIZES = (64, 128, 256, 512)
 INDEX_FLAGS = {Family.IPV4: abi.ControlFlag.INDEX4}
 
 
@@ -55,12 +56,12 @@ class Maps:
 
     by_name: Mapping[str, BpfMap]
     groups: npt.NDArray[Any] = field(init=False, repr=False)
+    slots: npt.NDArray[np.uint16] = field(init=False, repr=False)
     adjacencies: npt.NDArray[Any] = field(init=False, repr=False)
     control: npt.NDArray[Any] = field(init=False, repr=False)
     index4: npt.NDArray[np.uint16] | None = field(init=False, repr=False)
     rtt_rings: npt.NDArray[Any] = field(init=False, repr=False)
     _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
-    _slots: npt.NDArray[np.uint16] = field(init=False, repr=False)
     _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word1: npt.NDArray[np.uint64] = field(init=False, repr=False)
 
@@ -71,9 +72,9 @@ class Maps:
         self.rtt_rings = _mapped(self.by_name["rtt_rings"])
         lines = _mapped(self.by_name["index4"])
         self.index4 = lines.view(np.uint16) if len(lines) == abi.INDEX4_LINES else None
-        words = self.groups.view(np.uint64).reshape(len(self.groups), -1)
+        self.slots = _mapped(self.by_name["group_slots"]).view(np.uint16).reshape(len(self.groups), -1)
         # columns, so that a store under traffic is one indexing and no more
-        self._group_heads, self._slots = words[:, 0], self.groups["slots"]
+        self._group_heads = self.groups.view(np.uint64)
         self._word0, self._word1 = self.adjacencies["word0"], self.adjacencies["word1"]
 
     @classmethod
@@ -93,6 +94,7 @@ class Maps:
         maps = cls(made)
         maps.control["hash_seed"] = np.uint64(secrets.randbits(64))
         maps.control["layout"] = abi.LAYOUT
+        maps.control["slot_bits"] = sizes.group_slots.bit_length() - 1
         maps.store_group(abi.GROUP_PUNT, flags=abi.GroupFlag.VALID | abi.GroupFlag.PUNT)
         maps.store_group(abi.GROUP_BLACKHOLE, flags=abi.GroupFlag.VALID | abi.GroupFlag.BLACKHOLE)
         return maps
@@ -118,7 +120,7 @@ class Maps:
         """Adopt what is pinned, else create and pin. The flag says whether it was adopted."""
         folder = pins.layout_folder(pin_path)
         if folder.is_dir():
-            return cls.adopt(pin_path, replace(sizes, indexed=_has_indexes(folder))), True
+            return cls.adopt(pin_path, _as_made(sizes, folder)), True
         maps = cls.create(sizes)
         maps.pin(pin_path)
         return maps, False
@@ -193,14 +195,14 @@ class Maps:
     def store_group(self, group: int, slots: npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID) -> None:
         """Fill a group or change it under traffic: slots first (each packet sees a slot old or new), then
         generation and flags in one store. Adjacencies that the slots name must stand already."""
-        self._slots[group] = slots
+        self.slots[group] = slots
         generation = (int(self._group_heads[group]) + 1) & 0xFFFFFFFF
         self._group_heads[group] = np.uint64(generation | int(flags) << 32)
 
     def clear_group(self, group: int) -> None:
         """Make a group invalid: its packets pass. Only then may its id be used for something else."""
         self._group_heads[group] = np.uint64((int(self._group_heads[group]) + 1) & 0xFFFFFFFF)
-        self._slots[group] = 0
+        self.slots[group] = 0
 
     def store_adjacency(self, index: int, adjacency: abi.Adjacency) -> None:
         """Fill an adjacency: egress first, then the MACs, the word with the state last. One that is named
@@ -240,14 +242,21 @@ def _clear(pin_path: Path) -> str:
     return f"stop bgpbridge and run `bgpbridge clear`, which removes {pin_path} and detaches; then start again"
 
 
-def _has_indexes(folder: Path) -> bool:
-    """Whether the maps there were made with indexes: an earlier run's `datapath.engine` decided that."""
-    path = folder / "index4"
+def _as_made(sizes: Sizes, folder: Path) -> Sizes:
+    """With the indexes and slots that the maps there have: the configuration of an earlier run chose them, and only
+    other maps can change it."""
+    index, slots = _entries(folder / "index4"), _entries(folder / "group_slots")
+    indexed = sizes.indexed if index is None else index == abi.INDEX4_LINES
+    each = (slots or 0) * 4 // abi.MAX_GROUPS
+    return replace(sizes, indexed=indexed, group_slots=each if each in GROUP_SIZES else sizes.group_slots)
+
+
+def _entries(path: Path) -> int | None:
     if not path.exists():
-        return True
+        return None
     fd = object_get(path)
     try:
-        return map_info(fd).max_entries == abi.INDEX4_LINES
+        return map_info(fd).max_entries
     finally:
         os.close(fd)
 

@@ -29,12 +29,13 @@ SET_BY_KERNEL = 1 << 7
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Room for prefixes, from configuration: datapath.max_ipv4 and datapath.max_ipv6; and whether there is room for
-    indexes in front of the tries."""
+    """Room, from the configuration: prefixes (datapath.max_ipv4 and max_ipv6), whether there are indexes in front of
+    the tries (engine), slots of a group (group_slots, a power of two from 64 to 512)."""
 
     max_ipv4: int = 1_200_000
     max_ipv6: int = 400_000
     indexed: bool = True
+    group_slots: int = abi.GROUP_SLOTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
         MapSpec("lpm6", MapType.LPM_TRIE, abi.LPM6_KEY, U32, sizes.max_ipv6, trie),
         MapSpec("index4", MapType.ARRAY, U32, abi.INDEX4_LINE, abi.INDEX4_LINES if sizes.indexed else 1, mapped),
         MapSpec("groups", MapType.ARRAY, U32, abi.GROUP, abi.MAX_GROUPS, mapped),
+        MapSpec("group_slots", MapType.ARRAY, U32, abi.SLOT_LINE, abi.MAX_GROUPS * sizes.group_slots // 4, mapped),
         MapSpec("adjacencies", MapType.ARRAY, U32, abi.ADJACENCY, abi.MAX_ADJACENCIES, mapped),
         MapSpec("control", MapType.ARRAY, U32, abi.CONTROL, 1, mapped),
         MapSpec("interfaces", MapType.HASH, U32, abi.INTERFACE, abi.MAX_INTERFACES),

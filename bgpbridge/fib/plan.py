@@ -1,9 +1,9 @@
 """From the members of a next-hop group to what the two planes store. Pure.
 
-XDP picks one of 64 slots by the flow's hash; a slot holds an adjacency id. What must hold when members
-change: a flow keeps its adjacency unless that adjacency was lost, or its slot is needed to give another
-member its share ("resilient hashing"). The kernel takes members with weights instead of slots; both
-planes get the same shares, so a packet that XDP passes up is still spread the same way.
+XDP picks one of 64 slots (to 512: `datapath.group_slots`) by the flow's hash; a slot holds an adjacency id. What must
+hold when members change: a flow keeps its adjacency unless that adjacency was lost, or its slot is needed to give
+another member its share ("resilient hashing"). The kernel takes members with weights instead of slots; both planes get
+the same shares, so a packet that XDP passes up is still spread the same way.
 
 Called by `xdp.XdpFib` and `kernel.KernelFib` through the pipeline, for each group that changes.
 """
@@ -25,38 +25,38 @@ MAX_KERNEL_WEIGHT = 256
 Slots = npt.NDArray[np.uint16]
 
 
-def merge_members(members: Iterable[tuple[int, int]]) -> dict[int, int]:
+def merge_members(members: Iterable[tuple[int, int]], most: int = SLOTS) -> dict[int, int]:
     """(id, weight) pairs as one weight per id: weights of the same id add up, ids without a positive
-    weight fall out. At most 64 stay, the heaviest (lowest id first among equals): slots are 64."""
+    weight fall out. At most as many stay as there are slots, the heaviest (lowest id first among equals)."""
     total: dict[int, int] = {}
     for member, weight in members:
         if member and weight > 0:
             total[member] = total.get(member, 0) + weight
-    if len(total) > SLOTS:
-        heaviest = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:SLOTS]
+    if len(total) > most:
+        heaviest = sorted(total.items(), key=lambda item: (-item[1], item[0]))[:most]
         total = dict(heaviest)
     return dict(sorted(total.items()))
 
 
-def fill_slots(members: Iterable[tuple[int, int]], previous: Slots | None = None) -> Slots:
-    """64 slots of adjacency ids, each member holding its share rounded down or up.
+def fill_slots(members: Iterable[tuple[int, int]], previous: Slots | None = None, size: int = SLOTS) -> Slots:
+    """`size` slots of adjacency ids, each member holding its share rounded down or up.
 
     `previous` is what stands now: a slot moves only if its member is gone, or holds more than its share
     rounded up, or if another member would otherwise stay under its share rounded down. No members gives
-    64 zeros (no adjacency: the packet is passed to the kernel). The same input gives the same output.
+    zeros (no adjacency: the packet is passed to the kernel). The same input gives the same output.
     """
-    weights = merge_members(members)
+    weights = merge_members(members, size)
     if not weights:
-        return np.zeros(SLOTS, np.uint16)
+        return np.zeros(size, np.uint16)
     if len(weights) == 1:
-        return np.full(SLOTS, next(iter(weights)), np.uint16)
-    slots = previous.tolist() if previous is not None else [0] * SLOTS
+        return np.full(size, next(iter(weights)), np.uint16)
+    slots = previous.tolist() if previous is not None else [0] * size
     total = sum(weights.values())
-    floor = {member: weight * SLOTS // total for member, weight in weights.items()}
-    ceiling = {member: -(-weight * SLOTS // total) for member, weight in weights.items()}
+    floor = {member: weight * size // total for member, weight in weights.items()}
+    ceiling = {member: -(-weight * size // total) for member, weight in weights.items()}
     count, free = _keep(slots, ceiling)
     # Everything below compares count against share; scaled by `total` all of it is integers.
-    ahead = {member: count[member] * total - weight * SLOTS for member, weight in weights.items()}
+    ahead = {member: count[member] * total - weight * size for member, weight in weights.items()}
     for slot in free:
         needy = min(ahead, key=ahead.__getitem__)
         slots[slot] = needy
@@ -71,7 +71,7 @@ def _keep(slots: Sequence[int], ceiling: dict[int, int]) -> tuple[dict[int, int]
     count = dict.fromkeys(ceiling, 0)
     free: list[int] = []
     for slot, member in enumerate(slots):
-        if count.get(member, SLOTS) < ceiling.get(member, 0):
+        if member in count and count[member] < ceiling[member]:
             count[member] += 1
         else:
             free.append(slot)
@@ -86,7 +86,7 @@ def _even_out(
     for member, least in floor.items():
         while count[member] < least:
             donor = max(ahead, key=ahead.__getitem__)
-            slot = SLOTS - 1 - slots[::-1].index(donor)
+            slot = len(slots) - 1 - slots[::-1].index(donor)
             slots[slot] = member
             for changed, step in ((donor, -1), (member, 1)):
                 count[changed] += step

@@ -22,7 +22,7 @@ from bgpbridge.datapath import abi
 from bgpbridge.datapath.abi import GroupFlag
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.fib.keys import U32, Keys
-from bgpbridge.fib.plan import SLOTS, Slots, fill_slots
+from bgpbridge.fib.plan import Slots, fill_slots
 from bgpbridge.fib.refusals import RouteState
 from bgpbridge.fib.table import tables
 from bgpbridge.fib.xdp_trie import Trie
@@ -76,8 +76,8 @@ class XdpFib:
     # -- groups -------------------------------------------------------------------------------------
 
     def slots(self, group: int) -> Slots:
-        """The 64 adjacency ids of a group as they stand."""
-        found: Slots = self.maps.groups["slots"][group].copy()
+        """The adjacency ids of a group's slots as they stand."""
+        found: Slots = self.maps.slots[group].copy()
         return found
 
     def flags(self, group: int) -> GroupFlag:
@@ -88,11 +88,11 @@ class XdpFib:
         """Let (adjacency id, weight) pairs share a group; slots move only where they must. No members: its
         packets pass. True when something had to be stored."""
         previous = self.slots(group) if self.flags(group) & GroupFlag.VALID else None
-        return self.write_group(group, fill_slots(members, previous))
+        return self.write_group(group, fill_slots(members, previous, self.maps.slots.shape[1]))
 
     def write_group(self, group: int, slots: Slots, flags: GroupFlag = GroupFlag.VALID) -> bool:
         """Store slots and flags, unless they stand so already. True when something had to be stored."""
-        if self.flags(group) == flags and np.array_equal(self.maps.groups["slots"][group], slots):
+        if self.flags(group) == flags and np.array_equal(self.maps.slots[group], slots):
             return False
         self.maps.store_group(group, slots, flags=flags)
         return True
@@ -100,7 +100,7 @@ class XdpFib:
     def write_blackhole(self, group: int) -> bool:
         """Let a group drop its packets."""
         flags = GroupFlag.VALID | GroupFlag.BLACKHOLE
-        return self.write_group(group, np.zeros(SLOTS, np.uint16), flags)
+        return self.write_group(group, np.zeros(self.maps.slots.shape[1], np.uint16), flags)
 
     def free_group(self, group: int) -> None:
         """The group goes: call it when no prefix points at it any more."""

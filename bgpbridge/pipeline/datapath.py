@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,11 +51,11 @@ class Datapath:
         for folder in other_layouts(settings.pin_path):
             text = "maps of another version are pinned there; `bgpbridge clear` of that version removes them"
             events.add("other-layout", str(folder), text, Severity.WARNING)
-        wanted = settings.engine is not Engine.LPM
-        maps, adopted = Maps.open(settings.pin_path, Sizes(settings.max_ipv4, settings.max_ipv6, wanted))
-        if wanted and not maps.indexed:
-            text = "the pinned maps were made for `lpm`, which goes on; mend: `bgpbridge datapath upgrade`"
-            events.add("engine-kept", "xdp", text, Severity.WARNING)
+        wanted = Sizes(settings.max_ipv4, settings.max_ipv6, settings.engine is not Engine.LPM, settings.group_slots)
+        maps, adopted = Maps.open(settings.pin_path, wanted)
+        for what in _kept(maps, wanted):
+            text = f"{what}, which stay; mend: `bgpbridge datapath upgrade`"
+            events.add("maps-kept", "xdp", text, Severity.WARNING)
         return cls(settings, events, maps, adopted)
 
     @property
@@ -167,3 +167,11 @@ class Datapath:
         if self.program is not None:
             self.program.close()
         self.maps.close()
+
+
+def _kept(maps: Maps, wanted: Sizes) -> Iterator[str]:
+    """What of pinned maps is otherwise than the configuration has it by now."""
+    if wanted.indexed and not maps.indexed:
+        yield "the pinned maps were made for the engine `lpm`"
+    if (slots := maps.slots.shape[1]) != wanted.group_slots:
+        yield f"the pinned maps have groups of {slots} slots, not {wanted.group_slots}"

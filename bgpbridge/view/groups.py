@@ -36,7 +36,7 @@ class MemberView:
 
 @dataclass(frozen=True, slots=True)
 class GroupView:
-    """A next-hop group. `slots` counts the 64 slots by adjacency id, as they stand in the map. `latency` says what that
+    """A next-hop group. `slots` counts its slots by adjacency id, as they stand in the map. `latency` says what that
     does, or would do, where it is not what BGP has."""
 
     id: int

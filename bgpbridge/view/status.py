@@ -149,7 +149,7 @@ def _memory(bridge: Bridge) -> MemoryView:
     if bridge.datapath is None:
         return MemoryView(_resident(), 0, 0)
     settings = bridge.config.datapath
-    sizes = Sizes(settings.max_ipv4, settings.max_ipv6, bridge.datapath.maps.indexed)
+    sizes = Sizes(settings.max_ipv4, settings.max_ipv6, bridge.datapath.maps.indexed, settings.group_slots)
     return MemoryView(_resident(), memory_estimate(sizes), memory_of_indexes(sizes))
 
 

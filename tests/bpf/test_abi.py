@@ -18,6 +18,7 @@ STRUCTS = {
     "lpm4_key": abi.LPM4_KEY,
     "lpm6_key": abi.LPM6_KEY,
     "group": abi.GROUP,
+    "slot_line": abi.SLOT_LINE,
     "adjacency": abi.ADJACENCY,
     "control": abi.CONTROL,
     "index4_line": abi.INDEX4_LINE,

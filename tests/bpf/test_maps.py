@@ -50,7 +50,7 @@ def test_what_is_pinned_is_adopted_with_all_that_is_in_it(pin_path: Path) -> Non
     second, adopted = Maps.open(pin_path / "bb", SIZES)
     assert adopted
     assert second.enabled
-    assert second.groups["slots"][16].tolist() == list(range(64))
+    assert second.slots[16].tolist() == list(range(64))
     assert Adjacency.of(second.adjacencies[3]).ifindex == 9
     assert second.lpm4.dump()[1].tolist() == [16]
     second.close()

@@ -8,8 +8,6 @@ from bgpbridge.cli.text.words import Json, bad, columns, counted, facts, good, l
 
 __all__ = ["adjacencies_text", "adjacency_line", "fib_facts", "fib_text", "group_lines", "groups_text"]
 
-SLOTS = 64
-
 
 def groups_text(groups: Sequence[Json]) -> list[str]:
     """The answer of /v1/groups: a line for each member."""
@@ -82,7 +80,7 @@ def adjacency_line(adjacency: Json, slots: Json) -> str:
     """One adjacency with its share of a group."""
     share = slots.get(str(adjacency["id"]), 0)
     where = f"{adjacency['gateway']}, MAC {adjacency['mac'] or 'unknown'}, out by {adjacency['link']}"
-    return f"{share} of {SLOTS} slots to {where}, MTU {adjacency['mtu']}, {_up(adjacency)}"
+    return f"{share} of {sum(slots.values())} slots to {where}, MTU {adjacency['mtu']}, {_up(adjacency)}"
 
 
 def fib_facts(fib: Json) -> list[str]:
@@ -95,8 +93,9 @@ def fib_facts(fib: Json) -> list[str]:
         prefixes = f"{counted(group['prefixes'], 'prefix', 'prefixes')} {points} to it"
         lines += labelled(label, [prefixes, *group_lines(group)])
         lines += labelled("adjacency", [adjacency_line(one, group["slots"]) for one in fib["adjacencies"]])
-        empty = group["slots"].get("0", 0)
-        lines += labelled("", [warn(f"{empty} of {SLOTS} slots are empty: left to the kernel")] if empty else [])
+        empty, all_of_them = group["slots"].get("0", 0), sum(group["slots"].values())
+        words = warn(f"{empty} of {all_of_them} slots are empty: left to the kernel")
+        lines += labelled("", [words] if empty else [])
     return [*lines, *facts(_planes(fib))]
 
 
