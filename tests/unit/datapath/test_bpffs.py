@@ -23,12 +23,12 @@ def test_nothing_is_mounted_over_files(tmp_path: Path) -> None:
 
 
 def test_the_layout_is_part_of_the_path_of_maps_and_not_of_links(tmp_path: Path) -> None:
-    assert pins.layout_folder(tmp_path).name == "v2"
+    assert pins.layout_folder(tmp_path).name == "v3"
     assert pins.link_pin(tmp_path, 7) == tmp_path / "links" / "7"
 
 
 def test_pins_of_other_layouts_are_seen(tmp_path: Path) -> None:
-    for name in ("v0", "v2", "v12", "links", "new2"):
+    for name in ("v0", "v3", "v12", "links", "new2"):
         (tmp_path / name).mkdir()
     assert [path.name for path in pins.other_layouts(tmp_path)] == ["v0", "v12"]
     assert pins.other_layouts(tmp_path / "absent") == []
