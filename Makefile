@@ -12,16 +12,16 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 # Files that root's Python would leave in the tree of somebody else are not written.
 ROOT := $(if $(filter 0,$(shell id -u)),,$(if $(shell command -v sudo),sudo PYTHONDONTWRITEBYTECODE=1))
-BPF_FILES := $(wildcard bpf/*.c bpf/*.h)
+BPF_FILES := $(wildcard bpf/*.c bpf/*.h bpf/bench/*.c bpf/bench/*.h)
 PYTEST := $(PYTHON) -m pytest
 PARALLEL := -n auto --dist loadfile
 # In the order of the files: the short ones are last.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install dev demo test unit lint format bench clean distclean
+.PHONY: help install dev demo test unit lint format bench bench-datapath clean distclean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: ## what is missing to run bgpbridge and its lab: Debian packages, virtual environment, package
 	@.ci/install lab
@@ -63,6 +63,9 @@ format: dev ## put every file in the house's form
 
 bench: dev ## benchmarks beside FRR and BIRD, measured on this machine
 	@$(ROOT) $(PYTHON) -m bgpbridge.bench
+
+bench-datapath: dev ## lookups and forwarding with whole tables beside the kernel's; under 15 minutes
+	@$(ROOT) $(PYTHON) -m bgpbridge.bench datapath --runs 5
 
 clean: ## what tools have left: build/, caches
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

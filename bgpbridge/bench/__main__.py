@@ -1,7 +1,8 @@
 """`python -m bgpbridge.bench`: measures, keeps the records, shows them, and writes the page.
 
 decode | policy | load | update | failover | enrichment | idle    one suite
-all (or nothing)                                                  every suite, then the page
+all (or nothing)                                                  all of these, then the page
+datapath                                                          packets: lookups and forwarding, whole tables
 page                                                              docs/benchmarks.md and README.md from the records
 """
 
@@ -18,6 +19,7 @@ from typing import Any
 from rich.console import Console
 
 from bgpbridge.bench import decode, enrichment, failover, idle, load, machine, policy, records, update
+from bgpbridge.bench.datapath import suite as datapath
 from bgpbridge.bench.driver import Bench, measure
 from bgpbridge.bench.page import write_pages
 from bgpbridge.bench.plan import Plan, Tell
@@ -33,6 +35,8 @@ BENCHES: tuple[Bench[Any], ...] = (load.BENCH, update.BENCH, failover.BENCH, enr
 ON_RIG = {bench.name: bench for bench in BENCHES}
 ALONE = {"decode": (decode.measure, decode.NOTE), "policy": (policy.measure, policy.NOTE)}
 NAMES = (*ON_RIG, *ALONE)
+DATAPATH = "datapath"
+RECORDED = (*NAMES, DATAPATH)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -65,7 +69,7 @@ def main(words: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bgpbridge.bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("what", nargs="?", default="all", choices=[*NAMES, "all", "page"])
+    parser.add_argument("what", nargs="?", default="all", choices=[*RECORDED, "all", "page"])
     parser.add_argument("--quick", action="store_true", help="one run, under 5 minutes for all; shown, not kept")
     parser.add_argument("--runs", type=int, default=0, help="how often each subject takes its turn (3)")
     parser.add_argument("--subjects", default="bgpbridge,bird,frr", help="who is measured, in this order")
@@ -79,16 +83,18 @@ def _measured(name: str, plan: Plan, tell: Tell) -> Suite:
         with rig(wired=ON_RIG[name].wired) as place:
             rows = measure(ON_RIG[name], place, plan, tell)
         note = ON_RIG[name].note(plan)
+    elif name == DATAPATH:
+        rows, note = datapath.measure(plan, tell), datapath.NOTE
     else:
         work, note = ALONE[name]
         rows = work(plan, tell)
     when = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")
-    return Suite(name, when, machine.describe(), (before, machine.load_average()), rows, note)
+    return Suite(name, when, machine.describe(), (before, machine.load_average()), rows, note, name == DATAPATH)
 
 
 def _kept() -> list[Suite]:
     """All suites that have been measured."""
-    found = [records.FOLDER / f"{name}.json" for name in NAMES]
+    found = [records.FOLDER / f"{name}.json" for name in RECORDED]
     suites = [records.read(path) for path in found if path.exists()]
     if not suites:
         raise LabError(f"there are no records in {records.FOLDER}", mend="make bench measures")

@@ -22,7 +22,7 @@ from bgpbridge.wire.message import MessageType, build_update
 from bgpbridge.wire.mrt import MessageRecord, read_mrt
 from bgpbridge.wire.nlri import encode_nlri
 
-__all__ = ["Feed", "Origin", "made", "replayed", "update", "withdrawal"]
+__all__ = ["Feed", "Origin", "made", "prefixes", "replayed", "update", "withdrawal"]
 
 Values = NDArray[np.uint64]
 
@@ -105,7 +105,7 @@ def made(
     """A table of `count` prefixes, so many of them `together` in an UPDATE (bounds, both included). Two feeds of one
     seed and family announce the same prefixes in the same UPDATEs, whoever their origins are."""
     random = np.random.default_rng([seed, int(family)])
-    value, length = _prefixes(count, family, random)
+    value, length = prefixes(count, family, random)
     cuts = _cuts(count, together, random)
     paths = random.integers(1000, 60000, (len(cuts) - 1, 5), dtype=np.int64)
     hops = random.integers(2, 6, len(cuts) - 1)
@@ -125,7 +125,7 @@ def _cuts(count: int, together: tuple[int, int], random: np.random.Generator) ->
     return [0, *inner, count]
 
 
-def _prefixes(count: int, family: Family, random: np.random.Generator) -> tuple[Values, NDArray[np.uint8]]:
+def prefixes(count: int, family: Family, random: np.random.Generator) -> tuple[Values, NDArray[np.uint8]]:
     """Distinct prefixes in random order, by the shares of the family's table of lengths."""
     shares = IPV4_LENGTHS if family is Family.IPV4 else IPV6_LENGTHS
     total = sum(shares.values())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bgpbridge.bench.records import OURS, Row, Suite
-from bgpbridge.bench.terminal import digits, subjects_of, table_of
+from bgpbridge.bench.terminal import digits, subjects_of, tables_of
 from bgpbridge.errors import LabError
 
 __all__ = ["BEGIN", "CHOSEN", "END", "block", "page", "replaced", "write_pages"]
@@ -25,6 +25,15 @@ CHOSEN = (
     ("latency +50 ms: last", "latency +50 ms on the better uplink (ours: probes)"),
     ("brown-out, 20% loss: last", "20% loss on the better uplink (ours: probes)"),
 )
+DATAPATH = {OURS: OURS, "fib_lookup": "XDP, bpf_fib_lookup", "kernel": "kernel"}
+CHOSEN_DATAPATH = (
+    ("forward_10_random", "forwarding, 10 routes"),
+    ("forward_1m_random", "forwarding, 1,000,000 IPv4 routes, random destinations"),
+    ("forward_1m_zipf", "the same, Zipf"),
+    ("forward_v6_220k_random", "forwarding, 220,000 IPv6 routes, random destinations"),
+    ("latency_p50", "a packet's way at half load, p50"),
+    ("latency_p99", "the same, p99"),
+)
 TITLES = {
     "load": "A whole table",
     "update": "One UPDATE",
@@ -33,15 +42,16 @@ TITLES = {
     "idle": "At rest",
     "decode": "Decode",
     "policy": "Import policy",
+    "datapath": "The datapath",
 }
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` (`python -m bgpbridge.bench page` writes it again from the records in `build/bench`); no figure
-here was typed by hand. bgpbridge, BIRD and FRR take turns run by run: the same namespaces, the same two BGP testers,
-the same octets, one clock (CLOCK_MONOTONIC). A router between a source of packets and two uplinks learns a made table
-with the prefix lengths of a real one; whether it forwards is told by packets that arrive. Each figure is the median of
-the runs, with the least and the most in parentheses; less is better unless the section says otherwise. The last
-column says how many times as much the best of the peers took: under 1, the peer was better.
+Written by `make bench` and `make bench-datapath` (`python -m bgpbridge.bench page` writes it again from the records in
+`build/bench`); no figure here was typed by hand. bgpbridge, BIRD and FRR take turns run by run: the same namespaces,
+the same two BGP testers, the same octets, one clock (CLOCK_MONOTONIC). A router between a source of packets and two
+uplinks learns a made table with the prefix lengths of a real one; whether it forwards is told by packets that arrive.
+Each figure is the median of the runs, with the least and the most in parentheses; less is better unless the section
+says otherwise. The last column says how many times as much the best of the peers took: under 1, the peer was better.
 """
 
 
@@ -59,10 +69,12 @@ def _machine(one: Suite, suites: Sequence[Suite]) -> str:
 
 
 def _section(suite: Suite) -> str:
-    head, lines = table_of(suite)
-    rule = ["---", "---", *["---:"] * (len(head) - 2)]
     title = TITLES.get(suite.name, suite.name)
-    return "\n".join([f"## {title}", "", suite.note, "", *map(_line, [head, rule, *lines]), ""])
+    parts = [f"## {title}", "", suite.note, ""]
+    for head, lines in tables_of(suite):
+        rule = ["---", "---", *["---:"] * (len(head) - 2)]
+        parts += [*map(_line, [head, rule, *lines]), ""]
+    return "\n".join(parts)
 
 
 def _busiest(suites: Sequence[Suite]) -> str:
@@ -71,7 +83,27 @@ def _busiest(suites: Sequence[Suite]) -> str:
 
 
 def block(suites: Sequence[Suite]) -> str:
-    """The chosen rows, medians only."""
+    """The chosen rows, medians only: ours beside other daemons, then our datapath beside the kernel's."""
+    compared = [suite for suite in suites if not suite.grouped]
+    others = [_datapath(suite) for suite in suites if suite.grouped]
+    where = f"{suites[0].machine.get('processors', '')}; load average up to {_busiest(suites)} while it was measured"
+    last = f"({where}; more in [docs/benchmarks.md](docs/benchmarks.md))"
+    return "\n\n".join([*([_beside(compared)] if compared else []), *others, last])
+
+
+def _datapath(suite: Suite) -> str:
+    """Packets with a whole table."""
+    known = {(row.metric, row.subject): row for row in suite.rows}
+    lines = [
+        _line([words, *[_cell(known[metric, subject]) if (metric, subject) in known else "" for subject in DATAPATH]])
+        for metric, words in CHOSEN_DATAPATH
+        if (metric, OURS) in known
+    ]
+    head = _line(["measured by `make bench-datapath`, one core", *DATAPATH.values()])
+    return "\n".join([head, _line(["---", *["---:"] * len(DATAPATH)]), *lines])
+
+
+def _beside(suites: Sequence[Suite]) -> str:
     rows = [row for suite in suites for row in suite.rows]
     peers = [subject for subject in subjects_of(tuple(rows)) if subject != OURS]
     lines = []
@@ -85,9 +117,8 @@ def block(suites: Sequence[Suite]) -> str:
             lines.append(_line([words, *cells]))
     names = {"bird": "BIRD", "frr": "FRR"}
     head = _line(["measured by `make bench`", OURS, *[names.get(peer, peer) for peer in peers]])
-    where = f"{suites[0].machine.get('processors', '')}; load average up to {_busiest(suites)} while it was measured"
     rule = _line(["---", *["---:"] * (len(peers) + 1)])
-    return "\n".join([head, rule, *lines, "", f"({where}; more in [docs/benchmarks.md](docs/benchmarks.md))"])
+    return "\n".join([head, rule, *lines])
 
 
 def _cell(row: Row | None) -> str:

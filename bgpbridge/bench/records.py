@@ -36,7 +36,8 @@ class Row:
 @dataclass(frozen=True, slots=True)
 class Suite:
     """The rows of one subcommand, and where and when they were measured. `load` is the machine's load average
-    before and after: others may have used it too."""
+    before and after: others may have used it too. `grouped`: its metrics have subjects of their own, so that metrics
+    with the same subjects make a table."""
 
     name: str
     when: str
@@ -44,6 +45,7 @@ class Suite:
     load: tuple[float, float]
     rows: tuple[Row, ...]
     note: str = ""
+    grouped: bool = False
 
 
 def summarise(

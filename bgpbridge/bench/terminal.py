@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
+from bgpbridge.bench.datapath.aims import Reached, reached
 from bgpbridge.bench.records import OURS, Row, Suite, ratio_to_best_peer
 
-__all__ = ["digits", "figure", "show", "subjects_of", "table_of"]
+__all__ = ["digits", "figure", "show", "subjects_of", "tables_of"]
 
 
 def figure(row: Row | None) -> str:
@@ -33,8 +34,33 @@ def subjects_of(rows: tuple[Row, ...]) -> list[str]:
     return [OURS, *[subject for subject in found if subject != OURS]]
 
 
-def table_of(suite: Suite) -> tuple[list[str], list[list[str]]]:
-    """The head and the lines, a metric each; the last column compares where there are peers."""
+def tables_of(suite: Suite) -> list[tuple[list[str], list[list[str]]]]:
+    """The head and the lines, a metric each; the last column compares where there are peers. What each aim came to,
+    where there are any, is the last table."""
+    if not suite.grouped:
+        return [_compared(suite)]
+    groups: dict[tuple[str, ...], list[str]] = {}
+    for metric in dict.fromkeys(row.metric for row in suite.rows):
+        groups.setdefault(tuple(row.subject for row in suite.rows if row.metric == metric), []).append(metric)
+    tables = [_group(suite, subjects, metrics) for subjects, metrics in groups.items()]
+    aims = [[one.aim.words, _wanted(one), digits(one.value), "yes" if one.met else "no"] for one in reached(suite.rows)]
+    return [*tables, (["aim", "wanted", "reached", "met"], aims)] if aims else tables
+
+
+def _group(suite: Suite, subjects: tuple[str, ...], metrics: list[str]) -> tuple[list[str], list[list[str]]]:
+    lines = []
+    for metric in metrics:
+        rows = [row for row in suite.rows if row.metric == metric]
+        lines.append([metric, rows[0].unit, *map(figure, rows)])
+    return ["metric", "unit", *subjects], lines
+
+
+def _wanted(one: Reached) -> str:
+    aim = one.aim
+    return f"< {digits(aim.under)}" if aim.under is not None else f">= {digits(aim.at_least)}"
+
+
+def _compared(suite: Suite) -> tuple[list[str], list[list[str]]]:
     subjects = subjects_of(suite.rows)
     compared = len(subjects) > 1
     lines = []
@@ -49,10 +75,12 @@ def table_of(suite: Suite) -> tuple[list[str], list[list[str]]]:
 
 def show(console: Console, suite: Suite) -> None:
     """One suite."""
-    head, lines = table_of(suite)
-    table = Table(title=f"{suite.name}: median (least to most of the runs)", title_justify="left")
-    for number, name in enumerate(head):
-        table.add_column(name, justify="left" if number < 2 else "right")
-    for line in lines:
-        table.add_row(*line)
-    console.print(table)
+    title = f"{suite.name}: median (least to most of the runs)"
+    for head, lines in tables_of(suite):
+        table = Table(title=title, title_justify="left")
+        for number, name in enumerate(head):
+            table.add_column(name, justify="left" if number < 2 else "right")
+        for line in lines:
+            table.add_row(*line)
+        console.print(table)
+        title = ""

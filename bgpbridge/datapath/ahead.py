@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bgpbridge.datapath.sources import PROGRAM
 from bgpbridge.errors import DatapathError
 
 if TYPE_CHECKING:
@@ -37,8 +36,8 @@ def cache_folder() -> Path:
 
 def object_file(sources: Sources, cache: Path | None = None) -> Path:
     """The compiled object of these sources; compiles when there is none. Raises DatapathError."""
-    name = f"{PROGRAM}-{sources.source_hash}.o"
-    shipped = sources.folder / name
+    name = f"{sources.main.stem}-{sources.source_hash}.o"
+    shipped = sources.main.parent / name
     if shipped.is_file():
         return shipped
     cached = (cache or cache_folder()) / name

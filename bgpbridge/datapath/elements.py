@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import enum
 import errno
+import mmap
 import os
 import struct
 from dataclasses import dataclass
@@ -141,6 +142,13 @@ class BpfMap:
             if code:
                 raise error_of(Command.MAP_GET_NEXT_KEY, code)
             found.append(into)
+
+    def mapped(self) -> Rows:
+        """All values of an ARRAY that is mmapable, to be read and stored in place."""
+        octets = self.value.itemsize * self.max_entries
+        # the kernel rounds the length up to pages; the mapping lives as long as an array looks at it
+        memory = mmap.mmap(self.fd, octets, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        return np.frombuffer(memory, self.value, self.max_entries)
 
     def close(self) -> None:
         """Give the fd back; pins and attached programs keep the map alive."""

@@ -15,10 +15,10 @@ from bgpbridge.datapath.sources import PROGRAM
 from bgpbridge.errors import DatapathError, VerifierError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["load"]
+__all__ = ["load", "load_all"]
 
 LOG_OCTETS = 1 << 20
 MEND = "install libbpf1, or set datapath.loader: bcc"
@@ -54,22 +54,29 @@ def _libbpf() -> ctypes.CDLL:
 
 def load(path: Path, fds: Mapping[str, int]) -> int:
     """The program of the object at `path`, over the given maps, as an fd. Raises DatapathError, VerifierError."""
+    return load_all(path, fds, (PROGRAM,))[PROGRAM]
+
+
+def load_all(path: Path, fds: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
+    """The same for an object of several programs, by name."""
     library = _libbpf()
     opened = library.bpf_object__open_file(os.fsencode(path), None)
     if not opened:
         raise DatapathError(f"{path} is not a BPF object: {os.strerror(ctypes.get_errno())}", mend="remove the file")
     try:
         _reuse_maps(library, opened, fds, path)
-        program = library.bpf_object__find_program_by_name(opened, PROGRAM.encode())
-        if not program:
-            raise DatapathError(f"{path} holds no program {PROGRAM}", mend="remove the file")
-        log = ctypes.create_string_buffer(LOG_OCTETS)
-        library.bpf_program__set_log_buf(program, log, LOG_OCTETS)
+        programs = {name: library.bpf_object__find_program_by_name(opened, name.encode()) for name in names}
+        if missing := [name for name, program in programs.items() if not program]:
+            raise DatapathError(f"{path} holds no program {missing[0]}", mend="remove the file")
+        logs = {name: ctypes.create_string_buffer(LOG_OCTETS) for name in names}
+        for name, program in programs.items():
+            library.bpf_program__set_log_buf(program, logs[name], LOG_OCTETS)
         if code := library.bpf_object__load(opened):
-            said = log.value.decode(errors="replace") or os.strerror(-code)
-            raise VerifierError(PROGRAM, said, mend="run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")
+            refused = next((name for name, log in logs.items() if log.value), names[0])
+            said = logs[refused].value.decode(errors="replace") or os.strerror(-code)
+            raise VerifierError(refused, said, mend="run as root or with CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN")
         # closing the object closes its fds: keep our own
-        return os.dup(library.bpf_program__fd(program))
+        return {name: os.dup(library.bpf_program__fd(program)) for name, program in programs.items()}
     finally:
         library.bpf_object__close(opened)
 

@@ -11,7 +11,6 @@ order that never shows a reader something half written (DESIGN section 7). bpf/a
 from __future__ import annotations
 
 import errno
-import mmap
 import os
 import secrets
 import socket
@@ -44,10 +43,7 @@ def _as_map(fd: int, spec: MapSpec) -> BpfMap:
 
 
 def _mapped(bpf_map: BpfMap) -> npt.NDArray[Any]:
-    octets = bpf_map.value.itemsize * bpf_map.max_entries
-    # the kernel rounds the length up to pages; the mapping lives as long as an array looks at it
-    memory = mmap.mmap(bpf_map.fd, octets, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-    return np.frombuffer(memory, bpf_map.value, bpf_map.max_entries)
+    return bpf_map.mapped()
 
 
 @dataclass(slots=True)

@@ -28,9 +28,11 @@ def bpf_folder() -> Path:
 
 @dataclass(frozen=True)
 class Sources:
-    """One set of BPF sources."""
+    """One set of BPF sources, and the file of it that is compiled (`unit`, without `.c`): the datapath, or a program of
+    the benches."""
 
     folder: Path
+    unit: str = PROGRAM
 
     @classmethod
     def ours(cls) -> Sources:
@@ -45,7 +47,7 @@ class Sources:
     @property
     def main(self) -> Path:
         """The file with the entry point."""
-        return self.folder / "bgpbridge.c"
+        return self.folder / f"{self.unit}.c"
 
     @property
     def shim(self) -> Path:
@@ -64,8 +66,9 @@ class Sources:
 
     @cached_property
     def source_hash(self) -> str:
-        """Twelve hex digits over our files and flags."""
+        """Twelve hex digits over our files and flags. A unit in a folder below may include the datapath itself."""
         digest = hashlib.sha256(repr(AHEAD_FLAGS).encode())
-        for path in sorted((*self.folder.glob("*.h"), self.main)):
+        headers = {*self.folder.glob("*.h"), *self.main.parent.glob("*.h")}
+        for path in sorted({*headers, self.folder / f"{PROGRAM}.c", self.main}):
             digest.update(path.name.encode() + b"\0" + path.read_bytes())
         return digest.hexdigest()[:12]

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from bgpbridge.bench import enrichment
-from bgpbridge.bench.__main__ import NAMES, ON_RIG, _parser
+from bgpbridge.bench.__main__ import NAMES, ON_RIG, RECORDED, _parser
 from bgpbridge.bench.guards import Guard, guarded
 from bgpbridge.bench.plan import Plan
 from bgpbridge.bench.results import Figure, Results, spread
@@ -93,6 +93,7 @@ def test_every_scenario_is_met_once() -> None:
 def test_everything_is_measured_by_default() -> None:
     assert _parser().parse_args([]).what == "all"
     assert set(NAMES) == {"decode", "policy", "load", "update", "failover", "enrichment", "idle"}
+    assert set(RECORDED) == {*NAMES, "datapath"}
 
 
 def test_the_page_names_whatever_of_ours_is_quicker_than_by_default() -> None:

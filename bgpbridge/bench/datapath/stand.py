@@ -1,0 +1,151 @@
+"""What every part of the datapath benches works with: a place, programs, planes, and senders on CPUs of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import struct
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from bgpbridge.bench.datapath.place import PORTS, Place, mac, place, usual_cpus
+from bgpbridge.bench.datapath.planes import Planes
+from bgpbridge.bench.datapath.programs import Programs, programs
+from bgpbridge.bench.datapath.table import Addresses, Table, made_table
+from bgpbridge.bench.plan import Plan
+from bgpbridge.datapath.frames import checksum
+from bgpbridge.datapath.maps import Maps
+from bgpbridge.datapath.specs import Sizes
+from bgpbridge.datapath.syscalls import Command, bpf
+from bgpbridge.datapath.testrun import XDP_MD
+from bgpbridge.errors import LabError
+from bgpbridge.types import Family
+
+__all__ = ["BATCH", "OCTETS", "Stand", "stand"]
+
+LIVE_FRAMES: Final = 1 << 1  # BPF_F_TEST_XDP_LIVE_FRAMES of linux/bpf.h
+OCTETS: Final = {Family.IPV4: 60, Family.IPV6: 78}  # the shortest frames that there are with a time in them
+BATCH: Final = 64  # frames that a driver hands on at once (NAPI_POLL_WEIGHT)
+CALLS: Final = 1 << 17  # at most to one run of the sender: between two, it looks whether it is to end
+CALLS_A_SECOND: Final = 1 << 18  # of `turn_s`
+WARM_UP_S: Final = 0.05
+LATE_NS: Final = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stand:
+    """Everything, for the time of a suite. `cpus` are those that may send, the first choice last."""
+
+    plan: Plan
+    place: Place
+    maps: Maps
+    programs: Programs
+    planes: Planes
+    cpus: Sequence[int]
+
+    def table(self, family: Family) -> Table:
+        """The whole table of a family."""
+        return self.planes.tables[family]
+
+    def aim(self, addresses: Addresses, family: Family) -> None:
+        """What is looked up and sent to from now on."""
+        self.programs.list_destinations(addresses, family)
+
+    @contextlib.contextmanager
+    def sending(self, family: Family, cpus: Sequence[int], batch: int = BATCH) -> Iterator[None]:
+        """Senders on these CPUs, as quick as they can or as `stream` says, from some time before the block on. What
+        one of them raises is raised."""
+        self._frame_head()
+        self.programs.start_from(time.monotonic_ns())
+        ended, errors = threading.Event(), list[BaseException]()
+        repeat = min(CALLS, round(CALLS_A_SECOND * self.plan.turn_s))
+        program = self.programs.fds[f"send_{family.label}"]
+        work = partial(self._send, program, bytes(OCTETS[family]), (repeat, batch), ended)
+        threads = [threading.Thread(target=self._guarded, args=(work, cpu, errors)) for cpu in cpus]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(WARM_UP_S)
+            yield
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+        if errors:
+            raise errors[0]
+
+    def rate(self, family: Family, seconds: float, cpus: Sequence[int] | None = None, batch: int = BATCH) -> float:
+        """Millions of frames a second that the sinks count, while senders send as `stream` says."""
+        with self.sending(family, self.cpus[-1:] if cpus is None else cpus, batch):
+            return self.counted(seconds)
+
+    def counted(self, seconds: float) -> float:
+        """Millions of frames a second over the next `seconds`. Raises LabError when none comes for long: where others
+        compute as well, a sender may have to wait."""
+        began, before = time.monotonic_ns(), self.programs.sunk()
+        time.sleep(seconds)
+        while not (packets := self.programs.sunk() - before):
+            if time.monotonic_ns() - began > LATE_NS:
+                raise LabError("no packet reached the sink", mend="see the counters of the programs with bpftool")
+            time.sleep(seconds)
+        return packets * 1e3 / (time.monotonic_ns() - began)
+
+    def _guarded(self, work: partial[None], cpu: int, errors: list[BaseException]) -> None:
+        """A sender's thread: one CPU, the sender's namespace."""
+        try:
+            self.place.at("g0", partial(_on_cpu, cpu, work))
+        except BaseException as error:  # noqa: BLE001 -- raised again by who waits for the thread
+            errors.append(error)
+
+    @staticmethod
+    def _send(program: int, frame: bytes, sizes: tuple[int, int], ended: threading.Event) -> None:
+        """Runs of live frames, out by g0, until `ended`; `sizes` of a run, and of what it hands on at once."""
+        repeat, batch = sizes
+        data = ctypes.create_string_buffer(frame, len(frame))
+        context = ctypes.create_string_buffer(XDP_MD.pack(0, len(frame), 0, PORTS["g0"], 0, 0), XDP_MD.size)
+        attr = struct.pack(
+            "=IIIIQQIIIIQQIII",
+            *(program, 0, len(frame), 0, ctypes.addressof(data), 0, repeat, 0),
+            *(XDP_MD.size, 0, ctypes.addressof(context), 0, LIVE_FRAMES, 0, batch),
+        )
+        while not ended.is_set():
+            bpf(Command.PROG_TEST_RUN, attr)
+
+    def _frame_head(self) -> None:
+        """MACs, and what of the IPv4 header's sum does not depend on the destination."""
+        head = mac("r0") + mac("g0")
+        self.programs.stream["macs0"] = int.from_bytes(head[:8], "little")
+        self.programs.stream["macs1"] = int.from_bytes(head[8:], "little")
+        octets = OCTETS[Family.IPV4] - 14
+        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, octets, 0, 0, 64, 17, 0, bytes((198, 18, 0, 2)), bytes(4))
+        self.programs.stream["check"] = int.from_bytes((~checksum(ip) & 0xFFFF).to_bytes(2, "big"), "little")
+
+
+def _on_cpu(cpu: int, work: partial[None]) -> None:
+    os.sched_setaffinity(0, {cpu})
+    work()
+
+
+@contextlib.contextmanager
+def stand(plan: Plan) -> Iterator[Stand]:
+    """The place with both planes, no routes in them yet. This thread leaves the last CPU to the senders."""
+    cpus = usual_cpus()
+    tables = {Family.IPV4: made_table(Family.IPV4, plan.ipv4), Family.IPV6: made_table(Family.IPV6, plan.ipv6)}
+    maps = Maps.create(Sizes(plan.ipv4 + 1000, plan.ipv6 + 1000))
+    try:
+        with place() as made, programs(maps, plan.walked) as loaded:
+            planes = Planes(made, maps, tables)
+            made.at("r0", planes.start)
+            os.sched_setaffinity(0, set(cpus[:-1] or cpus))
+            try:
+                yield Stand(plan, made, maps, loaded, planes, cpus)
+            finally:
+                os.sched_setaffinity(0, set(cpus))
+                planes.stop()
+    finally:
+        maps.close()
