@@ -19,8 +19,8 @@ V6_ENGINES = {"index", "lpm"} if "INDEX6" in ControlFlag.__members__ else {"lpm"
 V6_ROUTERS = ROUTERS if len(V6_ENGINES) == 2 else ROUTERS - {"bgpbridge"}
 CHURN = {"bgpbridge at 0/s", "bgpbridge at 100/s", "bgpbridge at 1,000/s", "bgpbridge at 10,000/s"}
 EXPECTED = {
-    **{f"lookup_v4_{size}_random": V4_ENGINES for size in ("10", "100", "1k")},
-    **{f"lookup_v6_{size}_random": V6_ENGINES for size in ("10", "100", "1k")},
+    **{f"lookup_v4_{size}_random": V4_ENGINES for size in ("1", "10", "100", "1k")},
+    **{f"lookup_v6_{size}_random": V6_ENGINES for size in ("1", "10", "100", "1k")},
     **{f"lookup_v4_3k_{draw}": V4_ENGINES | {"fib_lookup"} for draw in ("random", "zipf")},
     **{f"lookup_v6_2k_{draw}": V6_ENGINES | {"fib_lookup"} for draw in ("random", "zipf")},
     "forward_nothing": {"sender and sink"},

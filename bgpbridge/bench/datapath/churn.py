@@ -13,7 +13,7 @@ import numpy as np
 
 from bgpbridge.bench.datapath.lookups import words
 from bgpbridge.bench.datapath.routers import routing, sinking
-from bgpbridge.bench.datapath.stand import Stand
+from bgpbridge.bench.datapath.stand import Stand, undisturbed
 from bgpbridge.bench.datapath.table import GROUPS, first_group
 from bgpbridge.bench.records import OURS
 from bgpbridge.bench.results import Figure
@@ -81,7 +81,7 @@ def under_churn(stand: Stand, family: Family = Family.IPV4) -> Iterator[tuple[st
 
 def _rate(churn: Churn, rate: int) -> float | None:
     stand = churn.stand
-    with stand.sending(churn.family, stand.cpus[-1:]):
+    with stand.sending(churn.family, stand.cpus[-1:]), undisturbed():
         before, began = stand.programs.sunk(), time.monotonic_ns()
         kept = churn.keep(rate, stand.plan.turn_s)
         packets, took_ns = stand.programs.sunk() - before, time.monotonic_ns() - began

@@ -11,7 +11,7 @@ from typing import Final
 from bgpbridge.bench.datapath.place import PORTS
 from bgpbridge.bench.datapath.planes import DETOUR
 from bgpbridge.bench.datapath.routers import routing, sinking
-from bgpbridge.bench.datapath.stand import Stand
+from bgpbridge.bench.datapath.stand import Stand, undisturbed
 from bgpbridge.bench.datapath.table import first_group
 from bgpbridge.bench.records import OURS, percentile
 from bgpbridge.bench.results import Figure
@@ -36,7 +36,7 @@ def group_stores(stand: Stand, family: Family = Family.IPV4) -> Iterator[tuple[s
     with sinking(stand), routing(stand, OURS, family):
         for _ in range(stand.plan.runs):
             for name, move in ways.items():
-                with stand.sending(family, stand.cpus[-1:]):
+                with stand.sending(family, stand.cpus[-1:]), undisturbed():
                     took = [_trial(stand, move, home) for _ in range(stand.plan.trials)]
                 for what, share in (("p50", 0.5), ("p99", 0.99)):
                     yield OURS, Figure(f"{name}_{what}", "us", percentile(took, share))

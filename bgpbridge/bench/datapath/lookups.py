@@ -11,7 +11,7 @@ from typing import Final
 
 from bgpbridge.bench.datapath.place import PORTS
 from bgpbridge.bench.datapath.routers import FIB_LOOKUP, INDEX, LPM
-from bgpbridge.bench.datapath.stand import Stand
+from bgpbridge.bench.datapath.stand import Stand, undisturbed
 from bgpbridge.bench.datapath.table import DRAWS
 from bgpbridge.bench.results import Figure
 from bgpbridge.datapath.testrun import run_raw
@@ -21,7 +21,7 @@ from bgpbridge.types import Family
 __all__ = ["SIZES", "engines", "engines_of", "lookups", "words"]
 
 SLICE: Final = 1 << 16  # lookups to one run of a program: the CPU is not kept from others for long
-SIZES: Final = (10, 100, 1_000, 10_000, 100_000)
+SIZES: Final = (1, 10, 100, 1_000, 10_000, 100_000)
 FRAME: Final = bytes(60)
 
 
@@ -44,10 +44,11 @@ def lookups(stand: Stand, family: Family) -> Iterator[tuple[str, Figure]]:
                 yield subject, Figure(metric, "ns", lookup_ns(stand, family, subject))
 
 
-def engines(stand: Stand, family: Family) -> Iterator[tuple[str, Figure]]:
-    """Both engines over small tables: where `auto` changes from one to the other. Adds routes to XDP."""
+def engines(stand: Stand, family: Family, *, below: int = 1 << 20) -> Iterator[tuple[str, Figure]]:
+    """Both engines over small tables: where `auto` changes from one to the other. Adds routes to XDP, and measures no
+    size that it has grown past."""
     table = stand.table(family)
-    for size in (size for size in SIZES if size < len(table)):
+    for size in (size for size in SIZES if stand.planes.in_xdp[family] <= size < min(below, len(table))):
         stand.planes.fill_xdp(family, size)
         stand.aim(table.destinations(stand.plan.walked, "random", among=size), family)
         for _ in range(stand.plan.runs):
@@ -79,7 +80,8 @@ def _walk(stand: Stand, program: str) -> float:
     job["count"], job["ifindex"] = min(SLICE, stand.plan.walked), PORTS["r0"]
     for first in range(0, stand.plan.walked, SLICE):
         job["first"] = first
-        run_raw(stand.programs.fds[program], FRAME, ifindex=PORTS["r0"])
+        with undisturbed():
+            run_raw(stand.programs.fds[program], FRAME, ifindex=PORTS["r0"])
         took += int(job["ns"][0])
         found += int(job["found"][0])
     if found < stand.plan.walked and not program.endswith("none"):

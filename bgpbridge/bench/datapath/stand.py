@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
+import signal
 import struct
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -21,19 +24,21 @@ from bgpbridge.bench.plan import Plan
 from bgpbridge.datapath.frames import checksum
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
-from bgpbridge.datapath.syscalls import Command, bpf
+from bgpbridge.datapath.syscalls import Command, error_of, try_bpf
 from bgpbridge.datapath.testrun import XDP_MD
 from bgpbridge.errors import LabError
 from bgpbridge.types import Family
 
-__all__ = ["BATCH", "OCTETS", "Stand", "stand"]
+LIBC = ctypes.CDLL(None)
+__all__ = ["BATCH", "OCTETS", "Stand", "stand", "undisturbed"]
 
 LIVE_FRAMES: Final = 1 << 1  # BPF_F_TEST_XDP_LIVE_FRAMES of linux/bpf.h
 OCTETS: Final = {Family.IPV4: 60, Family.IPV6: 78}  # the shortest frames that there are with a time in them
 BATCH: Final = 64  # frames that a driver hands on at once (NAPI_POLL_WEIGHT)
-CALLS: Final = 1 << 17  # at most to one run of the sender: between two, it looks whether it is to end
-CALLS_A_SECOND: Final = 1 << 18  # of `turn_s`
+CALLS: Final = 1 << 24  # of a sender, unless it is stopped before: half a minute for the slowest router
+STOP: Final = signal.SIGUSR1
 WARM_UP_S: Final = 0.05
+JOIN_S: Final = 0.01
 LATE_NS: Final = 2_000_000_000
 
 
@@ -59,25 +64,26 @@ class Stand:
     @contextlib.contextmanager
     def sending(self, family: Family, cpus: Sequence[int], batch: int = BATCH) -> Iterator[None]:
         """Senders on these CPUs, as quick as they can or as `stream` says, from some time before the block on. What
-        one of them raises is raised."""
+        one of them raises is raised. A sender is one long run: between two the kernel waits for RCU, for much longer
+        than a packet takes. A signal ends it."""
         self._frame_head()
         self.programs.start_from(time.monotonic_ns())
-        ended, errors = threading.Event(), list[BaseException]()
-        repeat = min(CALLS, round(CALLS_A_SECOND * self.plan.turn_s))
         program = self.programs.fds[f"send_{family.label}"]
-        work = partial(self._send, program, bytes(OCTETS[family]), (repeat, batch), ended)
-        threads = [threading.Thread(target=self._guarded, args=(work, cpu, errors)) for cpu in cpus]
-        for thread in threads:
-            thread.start()
+        senders = [_Sender(cpu, partial(_send, program, bytes(OCTETS[family]), batch)) for cpu in cpus]
+        before = self.programs.sunk()
+        for sender in senders:
+            sender.start(self.place)
         try:
+            deadline = time.monotonic_ns() + LATE_NS
+            while self.programs.sunk() == before and time.monotonic_ns() < deadline:
+                time.sleep(JOIN_S)
             time.sleep(WARM_UP_S)
             yield
         finally:
-            ended.set()
-            for thread in threads:
-                thread.join()
-        if errors:
-            raise errors[0]
+            for sender in senders:
+                sender.stop()
+        for sender in senders:
+            sender.thread.result()
 
     def rate(self, family: Family, seconds: float, cpus: Sequence[int] | None = None, batch: int = BATCH) -> float:
         """Millions of frames a second that the sinks count, while senders send as `stream` says."""
@@ -95,27 +101,6 @@ class Stand:
             time.sleep(seconds)
         return packets * 1e3 / (time.monotonic_ns() - began)
 
-    def _guarded(self, work: partial[None], cpu: int, errors: list[BaseException]) -> None:
-        """A sender's thread: one CPU, the sender's namespace."""
-        try:
-            self.place.at("g0", partial(_on_cpu, cpu, work))
-        except BaseException as error:  # noqa: BLE001 -- raised again by who waits for the thread
-            errors.append(error)
-
-    @staticmethod
-    def _send(program: int, frame: bytes, sizes: tuple[int, int], ended: threading.Event) -> None:
-        """Runs of live frames, out by g0, until `ended`; `sizes` of a run, and of what it hands on at once."""
-        repeat, batch = sizes
-        data = ctypes.create_string_buffer(frame, len(frame))
-        context = ctypes.create_string_buffer(XDP_MD.pack(0, len(frame), 0, PORTS["g0"], 0, 0), XDP_MD.size)
-        attr = struct.pack(
-            "=IIIIQQIIIIQQIII",
-            *(program, 0, len(frame), 0, ctypes.addressof(data), 0, repeat, 0),
-            *(XDP_MD.size, 0, ctypes.addressof(context), 0, LIVE_FRAMES, 0, batch),
-        )
-        while not ended.is_set():
-            bpf(Command.PROG_TEST_RUN, attr)
-
     def _frame_head(self) -> None:
         """MACs, and what of the IPv4 header's sum does not depend on the destination."""
         head = mac("r0") + mac("g0")
@@ -126,9 +111,63 @@ class Stand:
         self.programs.stream["check"] = int.from_bytes((~checksum(ip) & 0xFFFF).to_bytes(2, "big"), "little")
 
 
-def _on_cpu(cpu: int, work: partial[None]) -> None:
-    os.sched_setaffinity(0, {cpu})
-    work()
+class _Sender:
+    """A thread on one CPU, in the sender's namespace."""
+
+    def __init__(self, cpu: int, work: Callable[[], None]) -> None:
+        self.thread: Future[None] = Future()
+        self._cpu, self._work, self._number = cpu, work, 0
+
+    def start(self, place: Place) -> None:
+        """Begin."""
+        threading.Thread(target=self._run, args=(place,)).start()
+
+    def stop(self) -> None:
+        """End the run that is under way, and wait for it."""
+        while not self.thread.done():
+            if self._number:
+                LIBC.tgkill(os.getpid(), self._number, STOP)
+            wait([self.thread], JOIN_S)
+
+    def _run(self, place: Place) -> None:
+        try:
+            place.at("g0", self._there)
+            self.thread.set_result(None)
+        except BaseException as error:  # noqa: BLE001 -- raised again by who waits for the sender
+            self.thread.set_exception(error)
+
+    def _there(self) -> None:
+        os.sched_setaffinity(0, {self._cpu})
+        self._number = threading.get_native_id()
+        with undisturbed():
+            self._work()
+
+
+def _send(program: int, frame: bytes, batch: int) -> None:
+    """Live frames, out by g0, until all calls are made or a signal comes."""
+    data = ctypes.create_string_buffer(frame, len(frame))
+    context = ctypes.create_string_buffer(XDP_MD.pack(0, len(frame), 0, PORTS["g0"], 0, 0), XDP_MD.size)
+    attr = struct.pack(
+        "=IIIIQQIIIIQQIII",
+        *(program, 0, len(frame), 0, ctypes.addressof(data), 0, CALLS, 0),
+        *(XDP_MD.size, 0, ctypes.addressof(context), 0, LIVE_FRAMES, 0, batch),
+    )
+    _, _, code = try_bpf(Command.PROG_TEST_RUN, attr)
+    if code not in (0, errno.EINTR):
+        raise error_of(Command.PROG_TEST_RUN, code)
+
+
+@contextlib.contextmanager
+def undisturbed() -> Iterator[None]:
+    """This thread goes before every usual process of the machine (SCHED_FIFO): one that only wants its CPU for a moment
+    would leave the softirqs of a sender to ksoftirqd, which is slower by far. For parts of a second at a time."""
+    usual = os.sched_getscheduler(0)
+    with contextlib.suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, usual, os.sched_param(0))
 
 
 @contextlib.contextmanager
@@ -142,9 +181,11 @@ def stand(plan: Plan) -> Iterator[Stand]:
             planes = Planes(made, maps, tables)
             made.at("r0", planes.start)
             os.sched_setaffinity(0, set(cpus[:-1] or cpus))
+            usual = signal.signal(STOP, lambda *_: None)  # only its coming matters: a run of the sender ends
             try:
                 yield Stand(plan, made, maps, loaded, planes, cpus)
             finally:
+                signal.signal(STOP, usual)
                 os.sched_setaffinity(0, set(cpus))
                 planes.stop()
     finally:

@@ -50,6 +50,7 @@ NOTE = (
 def _small(made: Stand) -> Iterator[tuple[str, Figure]]:
     """What wants a small table; XDP has more routes afterwards than the kernel."""
     few = min(FEW, len(made.table(V4)))
+    yield from engines(made, V4, below=FEW)
     made.planes.fill_xdp(V4, few)
     made.planes.fill_kernel(V4, few)
     yield from few_routes(made)
