@@ -22,6 +22,12 @@
 #define MAX_INTERFACES  256
 #define INDEX4_LINES    (1 << 22) /* of four /24 each; 1 where there is no index */
 #define INDEX4_DEEP     0x8000    /* something longer than /24 lives there: ask the trie */
+#define INDEX6_SHORT    (1 << 16) /* slots for the first 16 bits of an address; then those for 24 bits in 2000::/3 */
+#define INDEX6_SLOTS    (INDEX6_SHORT + (1 << 21))
+#define INDEX6_WORDS    16         /* of a line of 64 octets */
+#define INDEX6_HEAD     10         /* words of a node before its entries */
+#define INDEX6_POINTER  0x80000000 /* an entry is the number of a line, else owner << 24 | group */
+#define INDEX6_GROUP    0xffffff
 #define RTT_STARTS      16384 /* handshakes under way that are remembered; the oldest makes room */
 #define RTT_SAMPLES     256   /* of one CPU, until user space reads them; a power of two */
 
@@ -75,6 +81,20 @@ struct index4_line {
 	u16 slots[4];
 };
 
+/* Slot of the first level: an entry. 0 is nothing. */
+struct index6_slots {
+	u32 slots[2];
+};
+
+/* Head of a node, which stands on 1 to 17 lines in a row. Its 256 slots, one for each value of the next octet, are runs
+ * of equal ones: a bit where a run starts, an entry for each run; more entries than six go on in the lines behind. */
+struct index6_line {
+	u64 starts[4];
+	u32 inherited; /* the entry that the node's own slot would hold if there were no node */
+	u8 before[4];  /* runs that start in words of `starts` before this one */
+	u32 entries[INDEX6_WORDS - INDEX6_HEAD];
+};
+
 /* One 8-octet word. The group's slots stand in group_slots, from id << control.slot_bits on. */
 struct group {
 	u32 generation;
@@ -103,6 +123,7 @@ struct adjacency {
 enum control_flag {
 	CONTROL_F_RTT = 1,    /* measure handshakes: rtt.h */
 	CONTROL_F_INDEX4 = 2, /* the index answers for IPv4: lookup.h */
+	CONTROL_F_INDEX6 = 4, /* the index answers for IPv6: lookup6.h */
 };
 
 struct control {
@@ -142,6 +163,8 @@ struct counter {
 _Static_assert(sizeof(struct lpm4_key) == 8, "lpm4_key");
 _Static_assert(sizeof(struct lpm6_key) == 20, "lpm6_key");
 _Static_assert(sizeof(struct index4_line) == 8, "index4_line");
+_Static_assert(sizeof(struct index6_slots) == 8, "index6_slots");
+_Static_assert(sizeof(struct index6_line) == 4 * INDEX6_WORDS, "index6_line");
 _Static_assert(sizeof(struct group) == 8, "group");
 _Static_assert(sizeof(struct slot_line) == 8, "slot_line");
 _Static_assert(sizeof(struct adjacency) == 32, "adjacency");

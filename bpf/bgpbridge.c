@@ -14,7 +14,7 @@
  * A frame is edited when nothing can go wrong any more, or not at all.
  *
  * Where to look:  abi.h what user space shares · maps.h the maps · parse.h headers · addresses.h martians
- * and their kin · lookup.h longest match · forward.h group, adjacency, edit · rtt.h handshakes · counters.h
+ * and their kin · lookup.h and lookup6.h longest match · forward.h group, adjacency, edit · rtt.h handshakes · counters.h
  * reason to verdict · compat.h BCC and libbpf from one source · shim/ what BCC takes for kernel headers.
  *
  * VLAN-tagged frames pass. A tag that the NIC or a veth peer took off before XDP cannot be seen here: user

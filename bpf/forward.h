@@ -221,7 +221,7 @@ inlined int forward_ipv6(struct cursor *cursor, struct ethhdr *eth, const struct
 		return -ports;
 	tcp = tcp_to_measure(settings, cursor, next, payload);
 	flow.hash = hash_ipv6(seed, ip, ports);
-	flow.group = route_ipv6(&ip->daddr);
+	flow.group = route_ipv6(settings, &ip->daddr);
 	if (tcp)
 		end_handshake(settings, tcp, flow.hash);
 	reason = send_out(settings, eth, &flow);

@@ -6,6 +6,7 @@
 #ifndef BGPBRIDGE_LOOKUP_H
 #define BGPBRIDGE_LOOKUP_H
 
+#include "lookup6.h"
 #include "maps.h"
 
 inlined u32 trie_ipv4(u32 destination)
@@ -35,7 +36,7 @@ inlined u32 route_ipv4(const struct control *settings, u32 destination)
 	return trie_ipv4(destination);
 }
 
-inlined u32 route_ipv6(const struct in6_addr *destination)
+inlined u32 trie_ipv6(const struct in6_addr *destination)
 {
 	struct lpm6_key key = { .plen = 128 };
 	u32 *group;
@@ -43,6 +44,18 @@ inlined u32 route_ipv6(const struct in6_addr *destination)
 	__builtin_memcpy(key.addr, destination, sizeof(key.addr));
 	group = LOOKUP(lpm6, &key);
 	return group ? *group : GROUP_NONE;
+}
+
+inlined u32 route_ipv6(const struct control *settings, const struct in6_addr *destination)
+{
+	u32 entry;
+
+	if (likely(READ_ONCE(settings->flags) & CONTROL_F_INDEX6)) {
+		entry = index6_entry(destination);
+		if (likely(!(entry & INDEX6_POINTER)))
+			return entry & INDEX6_GROUP;
+	}
+	return trie_ipv6(destination);
 }
 
 #endif

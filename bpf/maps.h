@@ -11,6 +11,8 @@
 DEFINE_MAP(lpm4, LPM_TRIE, struct lpm4_key, u32, 1, BPF_F_NO_PREALLOC)
 DEFINE_MAP(lpm6, LPM_TRIE, struct lpm6_key, u32, 1, BPF_F_NO_PREALLOC)
 DEFINE_MAP(index4, ARRAY, u32, struct index4_line, 1, BPF_F_MMAPABLE)
+DEFINE_MAP(index6_dir, ARRAY, u32, struct index6_slots, 1, BPF_F_MMAPABLE)
+DEFINE_MAP(index6_lines, ARRAY, u32, struct index6_line, 1, BPF_F_MMAPABLE)
 DEFINE_MAP(groups, ARRAY, u32, struct group, MAX_GROUPS, BPF_F_MMAPABLE)
 DEFINE_MAP(group_slots, ARRAY, u32, struct slot_line, 1, BPF_F_MMAPABLE)
 DEFINE_MAP(adjacencies, ARRAY, u32, struct adjacency, MAX_ADJACENCIES, BPF_F_MMAPABLE)

@@ -29,6 +29,14 @@ __all__ = [
     "INDEX4_DEEP",
     "INDEX4_LINE",
     "INDEX4_LINES",
+    "INDEX6_GROUP",
+    "INDEX6_HEAD",
+    "INDEX6_LINE",
+    "INDEX6_PAIR",
+    "INDEX6_POINTER",
+    "INDEX6_SHORT",
+    "INDEX6_SLOTS",
+    "INDEX6_WORDS",
     "INTERFACE",
     "LAYOUT",
     "LPM4_KEY",
@@ -60,6 +68,12 @@ MAX_ADJACENCIES = 4096
 MAX_INTERFACES = 256
 INDEX4_LINES = 1 << 22
 INDEX4_DEEP = 0x8000
+INDEX6_SHORT = 1 << 16
+INDEX6_SLOTS = INDEX6_SHORT + (1 << 21)
+INDEX6_WORDS = 16
+INDEX6_HEAD = 10
+INDEX6_POINTER = 0x80000000
+INDEX6_GROUP = 0xFFFFFF
 RTT_STARTS = 16384
 RTT_SAMPLES = 256
 RTT_SHIFT = 16
@@ -69,6 +83,8 @@ GROUP_NONE, GROUP_PUNT, GROUP_BLACKHOLE, GROUP_FIRST_FREE = 0, 1, 2, 16
 LPM4_KEY = np.dtype([("plen", "<u4"), ("addr", "u1", 4)])
 LPM6_KEY = np.dtype([("plen", "<u4"), ("addr", "u1", 16)])
 INDEX4_LINE = np.dtype([("slots", "<u2", 4)])
+INDEX6_PAIR = np.dtype([("slots", "<u4", 2)])
+INDEX6_LINE = np.dtype([("starts", "<u8", 4), ("inherited", "<u4"), ("before", "u1", 4), ("entries", "<u4", 6)])
 GROUP = np.dtype([("generation", "<u4"), ("flags", "<u2"), ("reserved", "<u2")])
 SLOT_LINE = np.dtype([("slots", "<u2", 4)])
 ADJACENCY = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("ifindex", "<u4"), ("flags", "<u4"), ("reserved", "<u8")])
@@ -154,6 +170,7 @@ class ControlFlag(enum.IntFlag):
 
     RTT = 1
     INDEX4 = 2
+    INDEX6 = 4
 
 
 class AdjacencyState(enum.IntEnum):

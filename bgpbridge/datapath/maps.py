@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["Maps", "Sizes"]
 
 GROUP_SIZES = (64, 128, 256, 512)
-INDEX_FLAGS = {Family.IPV4: abi.ControlFlag.INDEX4}
+INDEX_FLAGS = {Family.IPV4: abi.ControlFlag.INDEX4, Family.IPV6: abi.ControlFlag.INDEX6}
 
 
 def _as_map(fd: int, spec: MapSpec) -> BpfMap:
@@ -56,6 +56,8 @@ class Maps:
     adjacencies: npt.NDArray[Any] = field(init=False, repr=False)
     control: npt.NDArray[Any] = field(init=False, repr=False)
     index4: npt.NDArray[np.uint16] | None = field(init=False, repr=False)
+    index6_slots: npt.NDArray[np.uint32] | None = field(init=False, repr=False)
+    index6_words: npt.NDArray[np.uint32] = field(init=False, repr=False)
     rtt_rings: npt.NDArray[Any] = field(init=False, repr=False)
     _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
@@ -68,6 +70,9 @@ class Maps:
         self.rtt_rings = _mapped(self.by_name["rtt_rings"])
         lines = _mapped(self.by_name["index4"])
         self.index4 = lines.view(np.uint16) if len(lines) == abi.INDEX4_LINES else None
+        pairs = _mapped(self.by_name["index6_dir"])
+        self.index6_slots = pairs.view(np.uint32) if len(pairs) * 2 == abi.INDEX6_SLOTS else None
+        self.index6_words = _mapped(self.by_name["index6_lines"]).view(np.uint32)
         self.slots = _mapped(self.by_name["group_slots"]).view(np.uint16).reshape(len(self.groups), -1)
         # columns, so that a store under traffic is one indexing and no more
         self._group_heads = self.groups.view(np.uint64)

@@ -30,6 +30,10 @@ class Pen:
         request = _REQUEST.pack(bpf_map.fd, 0, ctypes.addressof(self._key), ctypes.addressof(self._value), 0)
         self._request = ctypes.create_string_buffer(request, _REQUEST.size)
         self._at = ctypes.addressof(self._request)
+        # a request to delete must have nothing behind the key: CHECK_ATTR() of kernel/bpf/syscall.c
+        request = _REQUEST.pack(bpf_map.fd, 0, ctypes.addressof(self._key), 0, 0)
+        self._key_request = ctypes.create_string_buffer(request, _REQUEST.size)
+        self._key_at = ctypes.addressof(self._key_request)
 
     def update(self, key: bytes, value: int) -> None:
         """Write one element, new or over the old one. Raises BpfSyscallError."""
@@ -41,7 +45,7 @@ class Pen:
     def delete(self, key: bytes) -> None:
         """Take one element out; one that is not there is gone already. Raises BpfSyscallError."""
         self._key.raw = key
-        if _syscall(NR_BPF, Command.MAP_DELETE_ELEM, self._at, _REQUEST.size):
+        if _syscall(NR_BPF, Command.MAP_DELETE_ELEM, self._key_at, _REQUEST.size):
             code = ctypes.get_errno()
             if code != errno.ENOENT:
                 raise error_of(Command.MAP_DELETE_ELEM, code)

@@ -23,6 +23,8 @@ U32, U64 = np.dtype("<u4"), np.dtype("<u8")
 # with full tables (99 MiB for 1M IPv4 prefixes, 23 MiB for 220k IPv6 ones).
 TRIE_OCTETS = {"lpm4": 104, "lpm6": 112}
 HASH_OVERHEAD = 64
+INDEX6_DEEPEST = 14
+INDEX6_SPARE = 1 << 16
 # A devmap is read-only to programs, and the kernel says so of its own accord (BPF_F_RDONLY_PROG).
 SET_BY_KERNEL = 1 << 7
 
@@ -36,6 +38,12 @@ class Sizes:
     max_ipv6: int = 400_000
     indexed: bool = True
     group_slots: int = abi.GROUP_SLOTS
+
+    @property
+    def index6_lines(self) -> int:
+        """Lines of the IPv6 index. A table of the Internet takes half a line a prefix, and as much again while all of
+        it changes; prefixes that share nothing take up to 14 (and a table full of those is left to the trie)."""
+        return min(2 * INDEX6_DEEPEST * self.max_ipv6, self.max_ipv6 + INDEX6_SPARE) + 1 if self.indexed else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,10 +77,13 @@ class MapSpec:
 def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
     """Every map of this layout. A new one (an index, say) is a line here and in bpf/maps.h."""
     mapped, trie = MapFlag.MMAPABLE, MapFlag.NO_PREALLOC
+    lines, pairs = (abi.INDEX4_LINES, abi.INDEX6_SLOTS // 2) if sizes.indexed else (1, 1)
     return (
         MapSpec("lpm4", MapType.LPM_TRIE, abi.LPM4_KEY, U32, sizes.max_ipv4, trie),
         MapSpec("lpm6", MapType.LPM_TRIE, abi.LPM6_KEY, U32, sizes.max_ipv6, trie),
-        MapSpec("index4", MapType.ARRAY, U32, abi.INDEX4_LINE, abi.INDEX4_LINES if sizes.indexed else 1, mapped),
+        MapSpec("index4", MapType.ARRAY, U32, abi.INDEX4_LINE, lines, mapped),
+        MapSpec("index6_dir", MapType.ARRAY, U32, abi.INDEX6_PAIR, pairs, mapped),
+        MapSpec("index6_lines", MapType.ARRAY, U32, abi.INDEX6_LINE, sizes.index6_lines, mapped),
         MapSpec("groups", MapType.ARRAY, U32, abi.GROUP, abi.MAX_GROUPS, mapped),
         MapSpec("group_slots", MapType.ARRAY, U32, abi.SLOT_LINE, abi.MAX_GROUPS * sizes.group_slots // 4, mapped),
         MapSpec("adjacencies", MapType.ARRAY, U32, abi.ADJACENCY, abi.MAX_ADJACENCIES, mapped),

@@ -74,6 +74,7 @@ class MapType(enum.IntEnum):
     PERCPU_ARRAY = 6
     LRU_HASH = 9
     LPM_TRIE = 11
+    ARRAY_OF_MAPS = 12
     DEVMAP_HASH = 25
 
 
@@ -179,9 +180,12 @@ class ProgramInfo:
     name: str
 
 
-def map_create(kind: MapType, key: int, value: int, entries: int, flags: int = 0, name: str = "") -> int:
-    """BPF_MAP_CREATE: an fd. Sizes in octets; `name` is cut to the 15 characters that the kernel keeps."""
-    attr = struct.pack("=7I16s", kind, key, value, entries, flags, 0, 0, name.encode()[:15])
+def map_create(
+    kind: MapType, key: int, value: int, entries: int, flags: int = 0, name: str = "", *, inner: int = 0
+) -> int:
+    """BPF_MAP_CREATE: an fd. Sizes in octets; `name` is cut to the 15 characters that the kernel keeps; `inner` is the
+    fd of a map like those that a map of maps will hold."""
+    attr = struct.pack("=7I16s", kind, key, value, entries, flags, inner, 0, name.encode()[:15])
     return bpf(Command.MAP_CREATE, attr)[0]
 
 

@@ -42,6 +42,8 @@ AT_ONCE = 1 << 20  # slots that one pass of a bulk change looks at
 class Index4:
     """Writer of one index. `slots` is the live map, or an array of the same shape."""
 
+    trouble = ""  # it holds whatever there is
+
     def __init__(self, slots: Slots) -> None:
         self.slots = slots
         self._start()

@@ -9,15 +9,18 @@ ask it (`Maps.use_index`): to go from one engine to the other is one store.
 
 from __future__ import annotations
 
+import platform
 from typing import Protocol
 
 import numpy as np
 
 from bgpbridge.datapath.elements import BpfMap
+from bgpbridge.datapath.grace import Grace
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.pen import Pen
 from bgpbridge.fib import xdp_map
 from bgpbridge.fib.index4 import Index4, ValueOf
+from bgpbridge.fib.index6 import Index6
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.xdp_map import Refused
 from bgpbridge.types import Family
@@ -27,6 +30,10 @@ __all__ = ["Index", "Table", "tables"]
 
 class Index(Protocol):
     """A quicker answer to the trie's question. Whoever calls keeps the order above."""
+
+    @property
+    def trouble(self) -> str:
+        """Why it cannot answer, so that packets ask the trie; empty while it can."""
 
     def store(self, keys: Keys, groups: U32) -> None:
         """Routes that stand in the trie by now."""
@@ -147,7 +154,34 @@ def _but(count: int, refused: Refused) -> np.ndarray[tuple[int], np.dtype[np.int
     return np.flatnonzero(kept)
 
 
+class Asked:
+    """Whether packets ask the index of a family."""
+
+    def __init__(self, maps: Maps, family: Family) -> None:
+        self._maps, self._family = maps, family
+
+    @property
+    def on(self) -> bool:
+        """As the maps say."""
+        return self._maps.uses_index(self._family)
+
+    @on.setter
+    def on(self, on: bool) -> None:
+        self._maps.use_index(self._family, on)
+
+
 def tables(maps: Maps) -> dict[Family, Table]:
     """Both families' tables over one set of maps, with the indexes that there is room for."""
     index4 = Index4(maps.index4) if maps.index4 is not None else None
-    return {Family.IPV4: Table(Family.IPV4, maps.lpm4, index4), Family.IPV6: Table(Family.IPV6, maps.lpm6)}
+    return {
+        Family.IPV4: Table(Family.IPV4, maps.lpm4, index4),
+        Family.IPV6: Table(Family.IPV6, maps.lpm6, _index6(maps)),
+    }
+
+
+def _index6(maps: Maps) -> Index6 | None:
+    """None as well where a reader on another CPU may see our stores in another order than we make them."""
+    if maps.index6_slots is None or platform.machine() not in ("x86_64", "i686"):
+        return None
+    asked = Asked(maps, Family.IPV6)
+    return Index6(maps.index6_slots, maps.index6_words, capacity=maps.lpm6.max_entries, grace=Grace(), asked=asked)

@@ -54,7 +54,8 @@ class Adopted:
 
 @dataclass(frozen=True, slots=True)
 class XdpStatus:
-    """The plane in figures. `leftovers` are adopted entries that no peer has confirmed yet."""
+    """The plane in figures. `leftovers` are adopted entries that no peer has confirmed yet; `index_trouble` says why
+    the index of a family cannot answer, and is empty while it can."""
 
     enabled: bool
     entries: Mapping[Family, int]
@@ -63,6 +64,7 @@ class XdpStatus:
     punted: Mapping[Family, int]
     leftovers: Mapping[Family, int]
     engine: Mapping[Family, str]
+    index_trouble: Mapping[Family, str]
 
 
 class XdpFib:
@@ -151,6 +153,11 @@ class XdpFib:
         """What answers for a family now."""
         return Engine.INDEX if self.maps.uses_index(family) else Engine.LPM
 
+    def index_trouble(self) -> dict[Family, str]:
+        """Why the index of a family cannot answer, so that the trie does; empty while it can."""
+        indexes = {family: trie.table.index for family, trie in self.tries.items()}
+        return {family: "" if index is None else index.trouble for family, index in indexes.items()}
+
     def _choose(self, family: Family) -> None:
         """Let the index answer, or the trie alone. Both stand complete, so this is one store and no packet notices."""
         trie, now = self.tries[family], self.maps.uses_index(family)
@@ -158,7 +165,8 @@ class XdpFib:
             wanted = trie.entries >= (INDEX_DOWN_TO if now else INDEX_FROM)
         else:
             wanted = self.engine is Engine.INDEX
-        if (wanted and trie.table.index is not None) != now:
+        index = trie.table.index
+        if (wanted and index is not None and not index.trouble) != now:
             self.maps.use_index(family, not now)
 
     # -- refusals -----------------------------------------------------------------------------------
@@ -251,5 +259,6 @@ class XdpFib:
             refused={family: trie.refused_count for family, trie in tries.items()},
             punted={family: len(trie.overlay) for family, trie in tries.items()},
             engine={family: self.engine_of(family).value for family in tries},
+            index_trouble=self.index_trouble(),
             leftovers={family: trie.leftovers.unconfirmed if trie.leftovers else 0 for family, trie in tries.items()},
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +26,7 @@ from bgpbridge.pipeline.remembered import write_groups
 from bgpbridge.pipeline.work import Work
 from bgpbridge.rib.groups import IdleGroups
 from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.types import Family
 
 __all__ = ["Housekeeping"]
 
@@ -52,6 +53,7 @@ class Housekeeping:
     cut_short: bool = False  # a job met a full table: to be made good after the next collection
     _undecided: int = 0
     _remembered: tuple[int, int] = (0, 0)
+    _index_trouble: dict[Family, str] = field(default_factory=dict)
 
     async def keep(self) -> None:
         """For ever. Raises NetlinkError when the kernel plane's thread has died."""
@@ -76,8 +78,19 @@ class Housekeeping:
             self.planes.kernel.check()
         if self.datapath is not None:
             self.datapath.check_redirects(self.links)
+        self._tell_of_indexes()
         self.adoption.free_strangers()
         self._decide_again(freed=bool(self.free_groups()))
+
+    def _tell_of_indexes(self) -> None:
+        """An index that cannot answer any more has left its packets to the trie, of its own accord."""
+        trouble = self.planes.xdp.index_trouble() if self.planes.xdp is not None else {}
+        for family, why in trouble.items():
+            if why != self._index_trouble.get(family, ""):
+                text = f"{why}; its routes are found by the trie alone" if why else "answers again"
+                severity = Severity.WARNING if why else Severity.NOTICE
+                self.events.add("index-trouble", family.label, text, severity)
+        self._index_trouble = trouble
 
     def free_groups(self) -> list[int]:
         """Ids of groups that neither RIB nor planes use any more go back; those of an earlier run not before it is

@@ -22,6 +22,8 @@ STRUCTS = {
     "adjacency": abi.ADJACENCY,
     "control": abi.CONTROL,
     "index4_line": abi.INDEX4_LINE,
+    "index6_slots": abi.INDEX6_PAIR,
+    "index6_line": abi.INDEX6_LINE,
     "counter": abi.COUNTER,
     "interface": abi.INTERFACE,
     "rtt_start": abi.RTT_START,
@@ -39,7 +41,21 @@ ENUMS = {
         "GROUP_FIRST_FREE": abi.GROUP_FIRST_FREE,
     },
 }
-CONSTANTS = ("LAYOUT", "GROUP_SLOTS", "MAX_GROUPS", "MAX_ADJACENCIES", "MAX_INTERFACES", "RTT_STARTS", "RTT_SAMPLES")
+CONSTANTS = (
+    "LAYOUT",
+    "GROUP_SLOTS",
+    "MAX_GROUPS",
+    "MAX_ADJACENCIES",
+    "MAX_INTERFACES",
+    "RTT_STARTS",
+    "RTT_SAMPLES",
+    "INDEX6_SHORT",
+    "INDEX6_SLOTS",
+    "INDEX6_WORDS",
+    "INDEX6_HEAD",
+    "INDEX6_POINTER",
+    "INDEX6_GROUP",
+)
 
 
 def btf_types(path: Path) -> list[dict]:

@@ -9,6 +9,7 @@ import pytest
 
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.elements import BpfMap, Update
+from bgpbridge.datapath.pen import Pen
 from bgpbridge.datapath.specs import possible_cpus
 from bgpbridge.datapath.syscalls import MapFlag, MapType, map_create, map_info
 from bgpbridge.errors import BpfSyscallError
@@ -123,3 +124,15 @@ def test_map_info_is_what_was_asked_for(trie: BpfMap) -> None:
 def test_a_request_that_the_kernel_does_not_know_is_told_in_words() -> None:
     with pytest.raises(BpfSyscallError, match=r"bpf\(MAP_CREATE\): Invalid argument: this kernel does not know"):
         map_create(MapType.LPM_TRIE, 8, 4, 10, 0, "bad")
+
+
+def test_a_pen_writes_reads_and_takes_out_single_elements(trie: BpfMap) -> None:
+    pen, wide, narrow = Pen(trie), bytes.fromhex("180000000a010200"), bytes.fromhex("200000000a010203")
+    pen.update(wide, 7)
+    assert (pen.lookup(wide), pen.lookup(narrow)) == (7, 7)
+    pen.update(narrow, 8)
+    pen.delete(wide)
+    pen.delete(wide)  # gone already
+    assert (pen.lookup(wide), pen.lookup(narrow)) == (0, 8)
+    with pytest.raises(BpfSyscallError, match="MAP_DELETE_ELEM"):
+        pen.delete(bytes.fromhex("210000000a010203"))

@@ -90,12 +90,19 @@ def _attention(seen: Json) -> Iterator[str]:
     yield from _overrides(seen["overrides"])
     if seen["adopting"]:
         yield "what an earlier run left is kept until every peer has sent its table"
+    yield from _indexes(xdp["index_trouble"] if xdp is not None else {})
     for name, plane in (("XDP", xdp), ("the kernel", kernel)):
         refused = sum(plane["refused"].values()) if plane is not None else 0
         if refused:
             yield f"{name} refuses {counted(refused, 'route')}, each tried again (`bgpbridge fib ADDRESS`)"
     if kernel is not None:
         yield from _kernel_attention(kernel)
+
+
+def _indexes(trouble: Json) -> Iterator[str]:
+    for family, why in trouble.items():
+        if why:
+            yield f"routes of {family} are found by the trie alone, which is slower: {why}"
 
 
 def _overrides(by_state: Json) -> Iterator[str]:

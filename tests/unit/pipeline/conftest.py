@@ -126,6 +126,13 @@ class Plane:
 class XdpPlane(Plane):
     next_retry = None
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.troubles: dict[Family, str] = {}
+
+    def index_trouble(self) -> dict[Family, str]:
+        return {family: self.troubles.get(family, "") for family in Family}
+
     def set_members(self, group: int, members: list[tuple[int, int]]) -> None:
         self.groups[group] = list(members)
 

@@ -98,6 +98,7 @@ def test_both_planes_have_their_figures_and_stand_in_the_manual(rig, monkeypatch
         both,
         none,
         {Family.IPV4: "index", Family.IPV6: "lpm"},
+        dict.fromkeys(Family, ""),
     )
     kernel = KernelStatus(7, both, none, {}, 0, 0, 3, 0, 4744, none, ("192.0.2.1 if 3: Network is down",), "")
     seen = dataclasses.replace(status(rig.bridge), xdp=xdp, kernel=kernel)

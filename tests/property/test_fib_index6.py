@@ -1,0 +1,195 @@
+"""The IPv6 index against the slowest longest-prefix match there is: after every step of any story of adds, changes
+and withdrawals, in bulk, in chunks and one by one, every address at an edge has the oracle's answer; and the same
+routes have the same form, whichever way they came."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from types import SimpleNamespace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bgpbridge.datapath import abi
+from bgpbridge.fib.index6 import Index6
+from bgpbridge.fib.index6_reader import differing, nodes_under
+from bgpbridge.fib.keys import Keys
+from bgpbridge.rib.tables import zeros
+from bgpbridge.types import Family, Prefix
+
+Routes = dict[Prefix, int]
+LAST = (1 << 128) - 1
+MASK64 = (1 << 64) - 1
+ROOM = 1 << 14
+
+
+class Instant:
+    """Grace periods of a machine where nothing runs."""
+
+    def begin(self) -> Future[None]:
+        period: Future[None] = Future()
+        period.set_result(None)
+        return period
+
+    def wait(self) -> None:
+        pass
+
+
+def new_index(lines: int = ROOM) -> Index6:
+    slots, words = zeros(abi.INDEX6_SLOTS, np.uint32), zeros(lines * abi.INDEX6_WORDS, np.uint32)
+    return Index6(slots, words, capacity=5000, grace=Instant(), asked=SimpleNamespace(on=True))
+
+
+def longest(routes: Routes, address: int) -> int:
+    held = [p for p in routes if address >> (128 - p.length) == p.value >> (128 - p.length)]
+    return routes[max(held, key=lambda p: p.length)] if held else 0
+
+
+def edges(prefixes: list[Prefix]) -> list[int]:
+    found = {0, LAST, 0x2000 << 112, (0x4000 << 112) - 1}
+    for p in prefixes:
+        last = p.value | (1 << (128 - p.length)) - 1
+        found |= {p.value, last, max(p.value - 1, 0), min(last + 1, LAST)}
+    return sorted(found)
+
+
+def halves(addresses: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    return np.array([a >> 64 for a in addresses], np.uint64), np.array([a & MASK64 for a in addresses], np.uint64)
+
+
+# few networks, so that prefixes nest and meet: both sides of 2000::/3, of octets and of the middle
+ROOTS = (*(top << 112 for top in (0x1FFF, 0x3FFF, 0x4000, 0xFC00)), 0x20010DB8 << 96, 0x20010DB800FFFF00 << 64, 0, LAST)
+LENGTHS = st.integers(0, 128) | st.sampled_from([0, 1, 2, 3, 16, 17, 23, 24, 25, 28, 31, 32, 33, 48, 64, 128])
+
+
+@st.composite
+def prefixes(draw: st.DrawFn) -> Prefix:
+    length = draw(LENGTHS)
+    value = draw(st.sampled_from(ROOTS))
+    for shift in (96, 88, 64, 0):
+        value ^= draw(st.integers(0, 3)) << shift
+    value ^= draw(st.integers(0, 7)) << max(125 - length, 0)
+    return Prefix(Family.IPV6, value >> (128 - length) << (128 - length), length)
+
+
+ROUTES = st.lists(st.tuples(prefixes(), st.sampled_from([0, 1, 2, 3, 40000, abi.INDEX6_GROUP])), max_size=14)
+STEP = st.tuples(st.sampled_from(["store", "store", "remove", "rebuild"]), st.booleans(), ROUTES)
+
+
+class Story:
+    def __init__(self) -> None:
+        self.routes: Routes = {}
+        self.index = new_index()
+
+    def store(self, some: Routes, *, bulk: bool) -> None:
+        self.routes |= some
+        if bulk:
+            self.index.store(Keys.of(Family.IPV6, some), np.array(list(some.values()), np.uint32))
+            return
+        for prefix, group in some.items():
+            self.index.store_one(prefix.value >> 64, prefix.value & MASK64, prefix.length, group)
+
+    def remove(self, some: list[Prefix], *, bulk: bool) -> None:
+        """Some may not be there."""
+        some = list(dict.fromkeys(some))
+        if bulk:
+            self.index.remove(Keys.of(Family.IPV6, some), never)
+        for prefix in some:
+            if not bulk:
+                self.index.remove_one(prefix.value >> 64, prefix.value & MASK64, prefix.length, never)
+            self.routes.pop(prefix, None)
+
+    def rebuild(self, broken: list[Prefix]) -> None:
+        """Somebody wrote into the arrays behind our back."""
+        nodes = self.index.nodes
+        lines = nodes_under(nodes, nodes.slots)[0]
+        for at, prefix in enumerate(broken):
+            flipped = (0x5A, 0x80000000, 1 << prefix.length % 32)[at % 3]
+            if len(lines):
+                nodes.lines[lines[at % len(lines)], prefix.value % 13] ^= flipped
+            nodes.slots[(prefix.value >> 104) % abi.INDEX6_SLOTS] ^= 0x80000055
+        self.index.rebuild(Keys.of(Family.IPV6, self.routes), np.array(list(self.routes.values()), np.uint32))
+
+    def check(self, seen: list[Prefix]) -> None:
+        assert not self.index.trouble
+        addresses = edges(seen)
+        wanted = [longest(self.routes, address) for address in addresses]
+        assert self.index.lookup_many(*halves(addresses)).tolist() == wanted
+        assert [self.index.lookup(a >> 64, a & MASK64) for a in addresses[:20]] == wanted[:20]
+
+    def check_form(self) -> None:
+        """As one that was built at once."""
+        fresh = new_index()
+        fresh.store(Keys.of(Family.IPV6, self.routes), np.array(list(self.routes.values()), np.uint32))
+        assert same_form(self.index, fresh)
+        assert fresh.lines.used == self.index.lines.used
+
+
+def never(hi: int, lo: int, length: int) -> int:
+    raise AssertionError("the index knows itself what covers a route")
+
+
+def same_form(one: Index6, other: Index6) -> bool:
+    """Both in one array, so that `differing` can compare them."""
+    shift = len(other.nodes.lines)
+    words = np.concatenate([other.nodes.words, one.nodes.words])
+    slots = one.nodes.slots.copy()
+    slots[slots & abi.INDEX6_POINTER != 0] += np.uint32(shift)
+    for line, runs in zip(*nodes_under(one.nodes, one.nodes.slots), strict=True):
+        at = 16 * (line + shift) + abi.INDEX6_HEAD
+        entries = words[at : at + runs]
+        entries[entries & abi.INDEX6_POINTER != 0] += np.uint32(shift)
+    both = Index6(other.nodes.slots, words, capacity=1, grace=Instant(), asked=SimpleNamespace(on=True))
+    return not len(differing(both.nodes, slots, other.nodes.slots))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(STEP, max_size=8))
+def test_every_address_has_the_oracles_answer(steps: list) -> None:
+    story, seen = Story(), []
+    for what, bulk, pairs in steps:
+        some = dict(pairs)
+        seen += some
+        if what == "store":
+            story.store(some, bulk=bulk)
+        elif what == "remove":
+            story.remove([*list(some)[:2], *list(story.routes)[: len(some)]], bulk=bulk)
+        else:
+            story.rebuild(list(some))
+        story.check(seen)
+    story.check_form()
+    story.remove(list(story.routes), bulk=len(steps) % 2 == 0)
+    assert not story.index.nodes.slots.any()
+    assert story.index.lines.used == 0
+
+
+def random_routes(count: int, seed: int) -> Routes:
+    random = np.random.default_rng(seed)
+    length = random.choice(np.array([0, 2, 11, 16, 20, 24, 28, 29, 32, 36, 40, 44, 48, 48, 48, 56, 64, 128]), count)
+    top = random.integers(0x2001_0000_0000, 0x2001_0040_0000, count, dtype=np.uint64)
+    columns = zip(top.tolist(), random.integers(0, 1 << 62, count).tolist(), length.tolist(), strict=True)
+    found = [Prefix(Family.IPV6, (a << 80 | b) >> (128 - n) << (128 - n), n) for a, b, n in columns]
+    return dict(zip(found, random.integers(1, 32767, count).tolist(), strict=True))
+
+
+def test_a_table_in_bulk_in_chunks_and_one_by_one_has_one_form_and_leaves_nothing_behind() -> None:
+    routes = random_routes(3000, 7)
+    bulk, chunks, single = Story(), Story(), Story()
+    bulk.store(routes, bulk=True)
+    single.store(routes, bulk=False)
+    for start in range(0, len(routes), 271):
+        chunks.store(dict(list(routes.items())[start : start + 271]), bulk=True)
+    assert same_form(bulk.index, chunks.index)
+    assert same_form(bulk.index, single.index)
+    gone = list(routes)[::3]
+    for story, at_once in ((bulk, True), (chunks, True), (single, False)):
+        for start in range(0, len(gone), 300):
+            story.remove(gone[start : start + 300], bulk=at_once)
+        story.check(list(routes)[:200])
+    assert same_form(bulk.index, chunks.index)
+    assert same_form(bulk.index, single.index)
+    for story, at_once in ((bulk, True), (chunks, False), (single, False)):
+        story.remove(list(story.routes), bulk=at_once)
+        assert not story.index.nodes.slots.any()
+        assert story.index.lines.used == 0
