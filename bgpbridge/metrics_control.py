@@ -13,6 +13,7 @@ from prometheus_client.metrics_core import Metric
 
 from bgpbridge.commits import CauseKind
 from bgpbridge.events import Severity
+from bgpbridge.fib.audit_stores import STORES
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.view.ready import ready
 
@@ -40,6 +41,7 @@ def control(bridge: Bridge) -> Iterator[Metric]:
     for (plane, family), count in bridge.self_audit.compared.items():
         compared.add_metric([plane, family.label], count)
     yield compared
+    yield from _sweeps(bridge)
 
 
 def _commits(bridge: Bridge) -> Iterator[Metric]:
@@ -54,3 +56,21 @@ def _commits(bridge: Bridge) -> Iterator[Metric]:
         routes.add_metric([kind.value], figures.routes)
         groups.add_metric([kind.value], figures.groups)
     yield from (commits, routes, groups)
+
+
+def _sweeps(bridge: Bridge) -> Iterator[Metric]:
+    """What the last sweep of each part found, and how old the last clean one is."""
+    text = "Addresses that a plane answered otherwise than the Loc-RIB in its last sweep"
+    divergent = GaugeMetricFamily("bgpbridge_audit_addresses_divergent", text, labels=["plane", "family"])
+    text = "Since the last sweep that found nothing began"
+    clean = GaugeMetricFamily("bgpbridge_audit_clean_age_seconds", text, labels=["plane", "part"])
+    text = "How long the last sweep took"
+    took = GaugeMetricFamily("bgpbridge_audit_sweep_seconds", text, labels=["plane", "part"])
+    now = time.monotonic()
+    for (plane, part), swept in bridge.self_audit.swept.items():
+        if part != STORES:
+            divergent.add_metric([plane, part], float(swept.addresses))
+        if swept.clean_s is not None:
+            clean.add_metric([plane, part], now - swept.clean_s)
+        took.add_metric([plane, part], swept.took_s)
+    yield from (divergent, clean, took)

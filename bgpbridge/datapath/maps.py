@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.datapath import abi, pins
+from bgpbridge.datapath.control_word import ControlWord
 from bgpbridge.datapath.elements import BpfMap
 from bgpbridge.datapath.specs import MapSpec, Sizes, check_memory, possible_cpus, specs
 from bgpbridge.datapath.syscalls import MapType, map_create, map_info, object_get, object_pin
@@ -59,6 +60,7 @@ class Maps:
     index6_slots: npt.NDArray[np.uint32] | None = field(init=False, repr=False)
     index6_words: npt.NDArray[np.uint32] = field(init=False, repr=False)
     rtt_rings: npt.NDArray[Any] = field(init=False, repr=False)
+    control_word: ControlWord = field(init=False, repr=False)
     _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word1: npt.NDArray[np.uint64] = field(init=False, repr=False)
@@ -67,6 +69,7 @@ class Maps:
         self.groups = _mapped(self.by_name["groups"])
         self.adjacencies = _mapped(self.by_name["adjacencies"])
         self.control = _mapped(self.by_name["control"])
+        self.control_word = ControlWord(self.control)
         self.rtt_rings = _mapped(self.by_name["rtt_rings"])
         lines = _mapped(self.by_name["index4"])
         self.index4 = lines.view(np.uint16) if len(lines) == abi.INDEX4_LINES else None
@@ -93,9 +96,9 @@ class Maps:
                 bpf_map.close()
             raise
         maps = cls(made)
-        maps.control["hash_seed"] = np.uint64(secrets.randbits(64))
-        maps.control["layout"] = abi.LAYOUT
-        maps.control["slot_bits"] = sizes.group_slots.bit_length() - 1
+        maps.control_word.set("hash_seed", secrets.randbits(64))
+        maps.control_word.set("layout", abi.LAYOUT)
+        maps.control_word.set("slot_bits", sizes.group_slots.bit_length() - 1)
         maps.store_group(abi.GROUP_PUNT, flags=abi.GroupFlag.VALID | abi.GroupFlag.PUNT)
         maps.store_group(abi.GROUP_BLACKHOLE, flags=abi.GroupFlag.VALID | abi.GroupFlag.BLACKHOLE)
         return maps
@@ -174,20 +177,17 @@ class Maps:
 
     def enable(self, on: bool) -> None:
         """`bgpbridge on` and `off`: one store, and every packet is the kernel's."""
-        self.control["enabled"][0] = int(on)
+        self.control_word.set("enabled", int(on))
 
     def measure_handshakes(self, one_in: int) -> None:
         """Note the round-trip times of TCP handshakes (`datapath.rtt`) for one in so many flows, a power of two;
         0 for none."""
-        self.control["rtt_mask"][0] = max(one_in - 1, 0)
-        flags = int(self.control["flags"][0]) & ~abi.ControlFlag.RTT
-        self.control["flags"][0] = flags | abi.ControlFlag.RTT if one_in else flags
+        self.control_word.set("rtt_mask", max(one_in - 1, 0))
+        self.control_word.set_flag(abi.ControlFlag.RTT, on=bool(one_in))
 
     def use_index(self, family: Family, on: bool) -> None:
         """Let the index answer for a family, or the trie alone: one store. The index must be in line already."""
-        flag = INDEX_FLAGS.get(family, 0)
-        flags = int(self.control["flags"][0]) & ~flag
-        self.control["flags"][0] = flags | flag if on else flags
+        self.control_word.set_flag(INDEX_FLAGS.get(family, 0), on=on)
 
     def uses_index(self, family: Family) -> bool:
         """Whether packets ask the index of a family."""

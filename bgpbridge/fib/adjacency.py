@@ -122,7 +122,7 @@ class AdjacencyTable(KernelListener):
         timing: Timing | None = None,
         rng: random.Random | None = None,
     ) -> None:
-        self._words = AdjacencyWords(words)
+        self.words = AdjacencyWords(words)
         self._kernel, self._prober, self._clock, self._changed = kernel, prober, clock, changed
         self._timing = timing or Timing()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -130,12 +130,12 @@ class AdjacencyTable(KernelListener):
         self._by_hop: dict[tuple[IPAddress, int], _Entry] = {}
         self._by_link: dict[int, set[_Entry]] = {}
         self._adopted: dict[tuple[int, int], _Entry] = {}
-        self._free: deque[int] = deque(range(1, len(self._words)))
+        self._free: deque[int] = deque(range(1, len(self.words)))
 
     def adopt(self) -> int:
         """On restart, after the watcher's start and before the first claim: keep the entries that a former run left
         as they are, until `claim` asks for their gateway or `sweep` frees the rest. How many there are."""
-        for left in self._words.used():
+        for left in self.words.used():
             entry = _Entry(left.id, None, left.ifindex, left.dmac, up=left.up, reason="adopted")
             self._adopted[left.identity, left.ifindex] = entry
             self._remember(entry)
@@ -206,7 +206,7 @@ class AdjacencyTable(KernelListener):
             self._set_all(entries, up=False, reason="link down" if present else "link gone")
             return
         for entry in entries:
-            self._words.store_ends(entry.id, entry.mac, link.mac, link.mtu)
+            self.words.store_ends(entry.id, entry.mac, link.mac, link.mtu)
             if not entry.up and entry.gateway is not None:
                 entry.attempts = 0
                 self._follow(entry)
@@ -229,11 +229,11 @@ class AdjacencyTable(KernelListener):
     def _create(self, gateway: IPAddress, ifindex: int) -> _Entry:
         if not self._free:
             raise CapacityError(
-                f"all {len(self._words) - 1} adjacencies are in use",
+                f"all {len(self.words) - 1} adjacencies are in use",
                 mend="each is one neighbour of a next hop; fewer next hops, or links instead of neighbours",
             )
         entry = _Entry(self._free.popleft(), gateway, ifindex, since=self._clock.time())
-        self._words.open(entry.id, ifindex, identity_of(gateway))
+        self.words.open(entry.id, ifindex, identity_of(gateway))
         self._remember(entry)
         self._by_hop[gateway, ifindex] = entry
         self._follow(entry, tell=False)
@@ -258,7 +258,7 @@ class AdjacencyTable(KernelListener):
             self._set_state(entry, up=False, reason=f"{link.name} has no Ethernet address", tell=tell)
         elif neighbour is not None and neighbour.state.usable and len(neighbour.mac) == 6:
             entry.mac, entry.attempts = neighbour.mac, 0
-            self._words.store_ends(entry.id, entry.mac, link.mac, link.mtu)
+            self.words.store_ends(entry.id, entry.mac, link.mac, link.mtu)
             self._set_state(entry, up=True, reason="", tell=tell)
         elif neighbour is not None and neighbour.state & NeighbourState.FAILED:
             was_up = entry.up
@@ -270,7 +270,7 @@ class AdjacencyTable(KernelListener):
 
     def _store_state(self, entry: _Entry, *, up: bool) -> None:
         entry.up = up
-        self._words.store_state(entry.id, up=up)
+        self.words.store_state(entry.id, up=up)
 
     def _set_state(self, entry: _Entry, *, up: bool, reason: str, tell: bool = True) -> None:
         was_pending, entry.reason = not entry.up and entry.reason == NOT_RESOLVED, reason
@@ -299,7 +299,7 @@ class AdjacencyTable(KernelListener):
         self._by_link.setdefault(entry.ifindex, set()).add(entry)
 
     def _forget(self, entry: _Entry) -> None:
-        self._words.close(entry.id)
+        self.words.close(entry.id)
         del self._entries[entry.id]
         if entry.gateway is not None:
             del self._by_hop[entry.gateway, entry.ifindex]
@@ -352,7 +352,7 @@ class AdjacencyTable(KernelListener):
         return link is not None and link.up
 
     def _seen(self, entry: _Entry) -> Adjacency:
-        mac, mtu = self._words.far_end(entry.id)
+        mac, mtu = self.words.far_end(entry.id)
         link = self._kernel.links.get(entry.ifindex)
         return Adjacency(
             entry.id,

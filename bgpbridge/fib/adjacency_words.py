@@ -6,6 +6,8 @@ Each 8-octet word of an entry is one aligned store and valid alone (bpf/abi.h, s
 
 word3 is `reserved` to the program; a restart finds its entries again by it. A new entry gets link and gateway while
 its state is down, then MACs, and state up last; a dead one loses its state first. Stores are not reordered on x86.
+
+A copy of every store is kept: it says whether somebody else has written there since.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ __all__ = ["AdjacencyWords", "LeftEntry", "identity_of"]
 
 UP = 1
 MAC_MASK = (1 << 48) - 1
+WORDS = ("far MAC and MTU", "own MAC and state", "interface", "gateway")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,7 @@ class AdjacencyWords:
 
     def __init__(self, words: npt.NDArray[Any]) -> None:
         self._rows: npt.NDArray[np.uint64] = words.view(np.uint64).reshape(-1, 4)
+        self._kept = self._rows.copy()  # what an earlier run left is taken for what we stored
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -59,34 +63,57 @@ class AdjacencyWords:
 
     def open(self, number: int, ifindex: int, identity: int) -> None:
         """A new entry, down."""
-        row = self._rows[number]
-        row[1] = 0
-        row[2], row[3], row[0] = ifindex, identity, 0
+        self._store(number, (1, 0), (2, ifindex), (3, identity), (0, 0))
 
     def close(self, number: int) -> None:
         """An entry that nothing points to any more."""
-        row = self._rows[number]
-        row[1] = 0
-        row[2], row[3] = 0, 0
+        self._store(number, (1, 0), (2, 0), (3, 0))
 
     def store_ends(self, number: int, dmac: bytes, smac: bytes, mtu: int) -> None:
         """MACs and MTU, the state as it is. Nothing is stored that stands there: its cache line stays shared."""
         row = self._rows[number]
         word0 = int.from_bytes(dmac[:6].ljust(6, b"\0") + min(mtu, 0xFFFF).to_bytes(2, "little"), "little")
-        word1 = int.from_bytes(smac[:6].ljust(6, b"\0"), "little") | int(row[1]) & ~MAC_MASK
+        word1 = int.from_bytes(smac[:6].ljust(6, b"\0"), "little") | int(self._kept[number, 1]) & ~MAC_MASK
         if int(row[0]) != word0:
-            row[0] = word0
+            self._store(number, (0, word0))
         if int(row[1]) != word1:
-            row[1] = word1
+            self._store(number, (1, word1))
 
     def store_state(self, number: int, *, up: bool) -> None:
         """Up or down: one store."""
-        self._rows[number, 1] = int(self._rows[number, 1]) & MAC_MASK | int(up) << 48
+        self._store(number, (1, int(self._kept[number, 1]) & MAC_MASK | int(up) << 48))
+
+    def _store(self, number: int, *words: tuple[int, int]) -> None:
+        row, kept = self._rows[number], self._kept[number]
+        for position, word in words:
+            row[position] = kept[position] = word
 
     def far_end(self, number: int) -> tuple[bytes, int]:
         """The destination MAC and MTU that packets get."""
         word0 = int(self._rows[number, 0])
         return _mac(word0), word0 >> 48
+
+    # -- what somebody else has written -------------------------------------------------------------
+
+    @property
+    def in_use(self) -> int:
+        """How many entries have a link."""
+        return int(np.count_nonzero(self._kept[1:, 2]))
+
+    def crooked(self) -> list[int]:
+        """Entries that do not stand as we stored them."""
+        found: list[int] = np.flatnonzero((self._rows != self._kept).any(axis=1)).tolist()
+        return found
+
+    def told(self, number: int) -> str:
+        """How a crooked entry stands."""
+        pairs = zip(WORDS, self._rows[number].tolist(), self._kept[number].tolist(), strict=True)
+        return "; ".join(f"{name} {have:#x} there, should be {want:#x}" for name, have, want in pairs if have != want)
+
+    def mend(self, number: int) -> None:
+        """Store it again as we did; down until all of it is right."""
+        word0, word1, place, identity = self._kept[number].tolist()
+        self._store(number, (1, word1 & MAC_MASK), (2, place), (3, identity), (0, word0), (1, word1))
 
 
 def _mac(word: int) -> bytes:

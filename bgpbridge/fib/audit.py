@@ -1,28 +1,34 @@
-"""Do the planes hold what the Loc-RIB wants? Every prefix of the Loc-RIB, the XDP tries and the kernel's table
-is compared (DESIGN section 10, invariant 1).
+"""Do the planes hold what the Loc-RIB wants? Every prefix of the Loc-RIB, the XDP tries and the kernel's table is
+compared, every slot of the indexes in front of the tries, and so the answer to every address there is (DESIGN section
+10, invariant 1). What prefixes lead to is looked at by `audit_stores`.
 
 The planes are read from the kernel itself, not from what we think we wrote, in a thread while routing goes on.
 So three things are no divergence but are counted by name: what changed or was waiting while we looked
 (`pending`), and what a plane has refused and will be tried again (`refused`). A prefix that a foreign route
 holds is wanted as PUNT in XDP. The rest differs, and should not. `audit_part` looks at one family in one plane, and
-with `mend` brings it in line, in the turn of the loop in which it was found to differ.
+with `mend` brings it in line.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 
 from bgpbridge.datapath import abi
-from bgpbridge.datapath.abi import GroupFlag
+from bgpbridge.fib.audit_look import Look, look_at_kernel, look_at_xdp
+from bgpbridge.fib.audit_prefixes import Differences, nothing, with_overlay, without_nothing
+from bgpbridge.fib.audit_stores import Stores
+from bgpbridge.fib.audit_tally import GROUP, AuditReport, Divergence, Tally
 from bgpbridge.fib.kernel import KernelFib
-from bgpbridge.fib.keys import U32, Keys, KeyTable, Rows
+from bgpbridge.fib.keys import U32, Keys, KeyTable
+from bgpbridge.fib.sweep import excuses
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.rib.groups import BLACKHOLE
+from bgpbridge.scheduling import ask_usual_slice
 from bgpbridge.types import Family, Prefix
 
 __all__ = [
@@ -32,10 +38,10 @@ __all__ = [
     "Divergence",
     "Mend",
     "Part",
+    "Stores",
     "Tally",
     "audit",
     "audit_part",
-    "differences",
     "parts",
 ]
 
@@ -48,124 +54,19 @@ Mend = Callable[[list[int]], None]
 Part = tuple[str, Family]
 """What is compared at a time: plane (`xdp`, `kernel`) and family."""
 
-EXAMPLES = 20
-MISSING, EXTRA, OTHER, GROUP = "missing", "extra", "other group", "group"
+T = TypeVar("T")
+LATE = 50_000  # prefixes that changed since the verdict: a table is loading, the next sweep will find what stays wrong
 
 
-@dataclass(frozen=True, slots=True)
-class Divergence:
-    """One prefix that a plane (`xdp`, `kernel`) has otherwise than it should: group ids, 0 = no route.
-    Kind `group`: the group itself stands otherwise than wanted, `prefix` is one behind it."""
+async def aside(work: Callable[[], T]) -> T:
+    """Long work in a thread that stands back for those that packets wait for. It keeps its nice value: it holds the
+    interpreter now and then, and who does that must not be kept from a CPU."""
 
-    plane: str
-    kind: str
-    prefix: Prefix | None
-    have: int
-    want: int
+    def run() -> T:
+        ask_usual_slice()
+        return work()
 
-
-@dataclass(frozen=True, slots=True)
-class AuditReport:
-    """`checked` prefixes per plane and family label; `divergent` counts by (plane, kind)."""
-
-    checked: Mapping[tuple[str, str], int]
-    divergent: dict[tuple[str, str], int]
-    examples: tuple[Divergence, ...]
-    pending: int
-    refused: int
-    took_s: float
-
-    @property
-    def clean(self) -> bool:
-        """No prefix differs without a name for it."""
-        return not self.divergent
-
-
-@dataclass(frozen=True, slots=True)
-class Differences:
-    """Where a table differs from what is wanted: prefix, kind, what it has and should have, as columns."""
-
-    keys: Keys
-    kind: Rows
-    have: U32
-    want: U32
-
-    def take(self, which: Rows) -> Differences:
-        """Some of them."""
-        return Differences(self.keys.take(which), self.kind[which], self.have[which], self.want[which])
-
-
-KINDS = (MISSING, EXTRA, OTHER)
-
-
-def differences(have: tuple[Keys, U32], want: tuple[Keys, U32]) -> Differences:
-    """Compare two tables. Pure; a million prefixes take half a second, most of it without the GIL."""
-    have_keys, have_values = have
-    want_keys, want_values = want
-    at = KeyTable(have_keys).find(want_keys)
-    found = np.zeros(len(want_keys), np.uint32)
-    found[at >= 0] = have_values[at[at >= 0]]
-    wrong = np.flatnonzero(found != want_values)
-    kind = np.where(found[wrong] == 0, 0, np.where(want_values[wrong] == 0, 1, 2))
-    alone = np.ones(len(have_keys), np.bool_)
-    alone[at[at >= 0]] = False
-    extra = np.flatnonzero(alone)
-    return Differences(
-        Keys.joined(want_keys.family, [want_keys.take(wrong), have_keys.take(extra)]),
-        np.concatenate([kind, np.ones(len(extra), np.int64)]).astype(np.int64),
-        np.concatenate([found[wrong], have_values[extra]]),
-        np.concatenate([want_values[wrong], np.zeros(len(extra), np.uint32)]),
-    )
-
-
-def _with_overlay(want: tuple[Keys, U32], punted: list[Prefix]) -> tuple[Keys, U32]:
-    """What XDP should hold: PUNT under every punted prefix, also under those that the RIB does not have."""
-    keys, groups = want
-    overlay = Keys.of(keys.family, punted)
-    at = KeyTable(overlay).find(keys)
-    groups = np.where(at >= 0, np.uint32(abi.GROUP_PUNT), groups)
-    lone = np.ones(len(overlay), np.bool_)
-    lone[at[at >= 0]] = False
-    count = int(lone.sum())
-    return (
-        Keys.joined(keys.family, [keys, overlay.take(lone)]),
-        np.concatenate([groups, np.full(count, abi.GROUP_PUNT, np.uint32)]),
-    )
-
-
-class Tally:
-    """Sorts what differs into divergent, pending and refused."""
-
-    def __init__(self) -> None:
-        self.checked: dict[tuple[str, str], int] = {}
-        self.divergent: dict[tuple[str, str], int] = {}
-        self.examples: list[Divergence] = []
-        self.pending = 0
-        self.refused = 0
-
-    def add(self, plane: str, found: Differences, moving: Keys, refused: Keys) -> Differences:
-        """What differs in one plane and family; gives what of it has no reason to."""
-        in_motion = KeyTable(moving).find(found.keys) >= 0
-        named = (KeyTable(refused).find(found.keys) >= 0) & ~in_motion
-        self.pending += int(in_motion.sum())
-        self.refused += int(named.sum())
-        rest = found.take(np.flatnonzero(~in_motion & ~named))
-        for number, kind in enumerate(KINDS):
-            which = np.flatnonzero(rest.kind == number)
-            if not len(which):
-                continue
-            self.divergent[plane, kind] = self.divergent.get((plane, kind), 0) + len(which)
-            for index in which[: max(0, EXAMPLES - len(self.examples))].tolist():
-                have, want = int(rest.have[index]), int(rest.want[index])
-                self.examples.append(Divergence(plane, kind, rest.keys.prefix(index), have, want))
-        return rest
-
-    def add_groups(self, plane: str, groups: list[int], example: Callable[[int], Prefix | None]) -> None:
-        """Groups that stand otherwise than wanted."""
-        for group in groups:
-            self.divergent[plane, GROUP] = self.divergent.get((plane, GROUP), 0) + 1
-            if len(self.examples) < EXAMPLES:
-                self.examples.append(Divergence(plane, GROUP, example(group), group, group))
+    return await asyncio.to_thread(run)
 
 
 def parts(xdp: XdpFib | None, kernel: KernelFib | None) -> list[Part]:
@@ -175,17 +76,26 @@ def parts(xdp: XdpFib | None, kernel: KernelFib | None) -> list[Part]:
 
 
 async def audit(
-    desired: Desired, xdp: XdpFib | None, kernel: KernelFib | None, mend: Mend | None = None
+    desired: Desired,
+    xdp: XdpFib | None,
+    kernel: KernelFib | None,
+    mend: Mend | None = None,
+    stores: Stores | None = None,
 ) -> AuditReport:
     """Compare both planes with the Loc-RIB. Call it in the event loop: the tables are snapped there, the long
     parts run in a thread. With `mend` all that differs is brought in line."""
     began = time.monotonic()
     tally = Tally()
+    if stores is not None:
+        stores.look(tally, mend=mend is not None)
     for part in parts(xdp, kernel):
         await audit_part(part, desired, xdp, kernel, tally, mend)
     return AuditReport(
         checked=tally.checked,
         divergent=tally.divergent,
+        addresses=tally.addresses,
+        stores=tally.stores,
+        dirty=frozenset(tally.dirty),
         examples=tuple(tally.examples),
         pending=tally.pending,
         refused=tally.refused,
@@ -198,48 +108,88 @@ async def audit_part(
 ) -> None:
     """One family in one plane."""
     plane, family = part
-    if plane == "xdp":
-        assert xdp is not None
-        await _audit_xdp(family, desired, xdp, tally, mend)
-    else:
-        assert kernel is not None
-        await _audit_kernel(family, desired, kernel, tally, mend)
+    with tally.part(plane, family.label):
+        if plane == "xdp":
+            assert xdp is not None
+            await _audit_xdp(family, desired, xdp, tally, mend)
+        else:
+            assert kernel is not None
+            await _audit_kernel(family, desired, kernel, tally, mend)
+
+
+# -- XDP --------------------------------------------------------------------------------------------------------
 
 
 async def _audit_xdp(family: Family, desired: Desired, xdp: XdpFib, tally: Tally, mend: Mend | None) -> None:
     xdp.watch(family, on=True)
-    want, punted = desired(family), xdp.punted(family)
     try:
-        found = await asyncio.to_thread(lambda: differences(xdp.table(family), _with_overlay(want, punted)))
+        wanted, punted = desired(family), xdp.punted(family)
+        look = await aside(lambda: look_at_xdp(family, xdp, without_nothing(with_overlay(wanted, punted))))
+        moving, refused = xdp.watch(family, on=True)
+        judged, look = await aside(lambda: look.judged(moving, refused))
+        tally.checked["xdp", family.label] = int((wanted[1] != 0).sum())
+        tally.add("xdp", judged)
+        tally.add_addresses("xdp", family, look.addresses)
+        if look.index is not None:
+            tally.add_index("xdp", look.index)
+        used = _used(wanted[1])
+        groups = [group for group in used if group >= abi.GROUP_FIRST_FREE and not xdp.groups.filled(group)]
+        tally.add_groups("xdp", groups, lambda group: _behind(wanted, group))
+        if mend is not None:
+            mend(groups)  # before the prefixes that point at them
+            await _mend_xdp(family, xdp, judged.wrong, look)
     finally:
-        moving, refused = xdp.watch(family, on=False)
-    tally.checked["xdp", family.label] = int((want[1] != 0).sum())
-    wrong = tally.add("xdp", found, moving, refused)
-    used = np.unique(want[1])
-    groups = [g for g in used.tolist() if g >= abi.GROUP_FIRST_FREE and not xdp.flags(g) & GroupFlag.VALID]
-    tally.add_groups("xdp", groups, lambda group: _behind(want, group))
-    if mend is not None:
-        mend(groups)  # before the prefixes that point at them
-        xdp.believe(wrong.keys, wrong.have)
+        xdp.watch(family, on=False)
+
+
+async def _mend_xdp(family: Family, xdp: XdpFib, wrong: Differences, look: Look) -> None:
+    """In line with what was wanted, but for what has changed since: each slice in the turn in which that is asked.
+    Where routes change all the time under a short prefix, the next sweep has another try."""
+    rows = await aside(lambda: xdp.locate(wrong.keys))
+    late = nothing(family)
+    for number, (index, part) in enumerate(look.slices(len(wrong))):
+        if number:
+            await asyncio.sleep(0)
+        late = Keys.joined(family, [late, xdp.watch(family, on=True)[0]])
+        if len(late) > LATE:
+            return
+        still = KeyTable(late).find(wrong.keys.take(part)) < 0
+        stood = wrong.take(part).take(np.flatnonzero(still))
+        xdp.believe(stood.keys, stood.have, rows[part][still])
+        if look.engine is not None and index is not None:
+            look.engine.mend(index.excused(excuses(nothing(family), look.engine.widened(late), nothing(family))))
+        xdp.watch(family, on=True)  # what has been noted in this turn is our own doing
+
+
+# -- the kernel -------------------------------------------------------------------------------------------------
 
 
 async def _audit_kernel(family: Family, desired: Desired, kernel: KernelFib, tally: Tally, mend: Mend | None) -> None:
     kernel.watch(on=True)
-    keys, groups = desired(family)
-    want = keys, np.where(groups == abi.GROUP_PUNT, np.uint32(0), groups)  # the kernel knows its own prefixes
     try:
-        found = await asyncio.to_thread(lambda: differences(kernel.table(family), want))
+        keys, groups = desired(family)
+        want = keys, np.where(groups == abi.GROUP_PUNT, np.uint32(0), groups)  # the kernel knows its own prefixes
+        look = await aside(lambda: look_at_kernel(family, kernel, without_nothing(want)))
         crooked = await asyncio.wrap_future(kernel.crooked_groups())
+        moving, refused = kernel.watch(on=True)[family]
+        judged, look = await aside(lambda: look.judged(moving, refused))
     finally:
-        moving, refused = kernel.watch(on=False)[family]
+        kernel.watch(on=False)
     tally.checked["kernel", family.label] = int((want[1] != 0).sum())
-    wrong = tally.add("kernel", found, moving, refused)
-    used = set(np.unique(groups).tolist()) - {0, abi.GROUP_PUNT, BLACKHOLE}
+    tally.add("kernel", judged)
+    tally.add_addresses("kernel", family, look.addresses)
+    used = set(_used(groups)) - {0, abi.GROUP_PUNT, BLACKHOLE}
     bent = [group for group in crooked if group in used]
     tally.add_groups("kernel", bent, lambda group: _behind(want, group))
-    if mend is not None and (bent or len(wrong.keys)):
+    if mend is not None and (bent or len(judged.wrong)):
         kernel.audit_soon()  # it compares all, and mends what differs
         await asyncio.wrap_future(kernel.settled())
+
+
+def _used(groups: U32) -> list[int]:
+    """Each group once; they are small numbers."""
+    found: list[int] = np.flatnonzero(np.bincount(groups, minlength=1)).tolist()
+    return found
 
 
 def _behind(table: tuple[Keys, U32], group: int) -> Prefix | None:

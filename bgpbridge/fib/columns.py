@@ -120,9 +120,21 @@ class RouteColumns:
         """Rows of prefixes, 0 where none is known."""
         if len(prefixes) <= SCAN_UP_TO:
             return [self._scan(prefix) for prefix in prefixes]
-        rows = self.known()
-        at = KeyTable(self.keys(rows)).find(Keys.of(self.family, prefixes))
-        return [int(rows[index]) if index >= 0 else 0 for index in at.tolist()]
+        rows = self.locate(Keys.of(self.family, dict.fromkeys(prefixes)))
+        found = dict(zip(dict.fromkeys(prefixes), rows.tolist(), strict=True))
+        return [found[prefix] for prefix in prefixes]
+
+    def locate(self, keys: Keys) -> Rows:
+        """Rows of prefixes, none twice; 0 where none is known."""
+        rows, found = self.known(), np.zeros(len(keys), np.int64)
+        at = KeyTable(keys).find(self.keys(rows))  # a table of few is sorted sooner
+        hit = np.flatnonzero(at >= 0)[::-1]
+        found[at[hit]] = rows[hit]
+        return found
+
+    def still(self, rows: Rows, keys: Keys) -> Rows:
+        """What `locate` gave for prefixes, 0 where the row stands for another one by now."""
+        return np.where(np.isin(rows, self.rekeyed(rows, keys)), 0, rows)
 
     def _scan(self, prefix: Prefix) -> int:
         mask = (1 << 64) - 1

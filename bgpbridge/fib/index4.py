@@ -20,7 +20,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.datapath import abi
+from bgpbridge.fib import index4_sweep
 from bgpbridge.fib.keys import U8, U32, U64, Keys, Rows
+from bgpbridge.fib.ranges import Ranges
+from bgpbridge.fib.sweep import Compared, clipped
 from bgpbridge.rib.tables import zeros
 
 __all__ = ["Index4", "ValueOf"]
@@ -66,7 +69,7 @@ class Index4:
             which = np.flatnonzero(keys.length == length)
             network = keys.lo[which]
             if length > SLOT_BITS:
-                self._add_deep(network, length)
+                self._deep_each(network, length, there=True)
                 continue
             if length < SLOT_BITS:
                 self._there[self._heap(network, length)] = 1
@@ -81,7 +84,7 @@ class Index4:
                 self._there[self._heap(network, length)] = 0
         for length, network in parts:
             if length > SLOT_BITS:
-                self._drop_deep(network, length)
+                self._deep_each(network, length, there=False)
             else:
                 self._uncover(network, length, value_of)
 
@@ -202,13 +205,9 @@ class Index4:
 
     # -- longer than /24 ----------------------------------------------------------------------------
 
-    def _add_deep(self, network: U64, length: int) -> None:
+    def _deep_each(self, network: U64, length: int, *, there: bool) -> None:
         for lo in network.tolist():
-            self._deep_one(lo, length, there=True)
-
-    def _drop_deep(self, network: U64, length: int) -> None:
-        for lo in network.tolist():
-            self._deep_one(lo, length, there=False)
+            self._deep_one(lo, length, there=there)
 
     def _deep_one(self, lo: int, length: int, *, there: bool) -> None:
         slots, slot = self._views[0], lo >> 8
@@ -244,3 +243,21 @@ class Index4:
         """What a packet to this address is told; None: the trie is asked."""
         entry = int(self.slots[lo >> 8])
         return None if entry & int(DEEP) else entry
+
+    # -- for an audit -------------------------------------------------------------------------------
+
+    def ranges(self) -> Ranges:
+        """What the map itself says of every address."""
+        return index4_sweep.said(self.slots)
+
+    def compared(self, keys: Keys, groups: U32) -> Compared:
+        """What it says, beside what it should where these routes stand."""
+        return Compared.of(self.ranges(), index4_sweep.expected(keys, groups))
+
+    def widened(self, keys: Keys) -> Keys:
+        """Prefixes by the slots in which a change of them may show."""
+        return clipped(keys, SLOT_BITS)
+
+    def mend(self, wrong: Compared) -> None:
+        """Somebody else has written there: store what should be."""
+        index4_sweep.store(self.slots, wrong.pieces, wrong.wrong(), wrong.want)

@@ -22,6 +22,8 @@ from bgpbridge.fib import xdp_map
 from bgpbridge.fib.index4 import Index4, ValueOf
 from bgpbridge.fib.index6 import Index6
 from bgpbridge.fib.keys import U32, Keys
+from bgpbridge.fib.ranges import Ranges
+from bgpbridge.fib.sweep import Compared
 from bgpbridge.fib.xdp_map import Refused
 from bgpbridge.types import Family
 
@@ -55,6 +57,23 @@ class Index(Protocol):
 
     def lookup(self, hi: int, lo: int, /) -> int | None:
         """The group of an address; None: the trie is asked."""
+
+    # For an audit. The first two read the map itself, in a thread, while others write.
+
+    def ranges(self) -> Ranges:
+        """What packets to every address are told: a group, or DEFER (with whatever else) for the trie's answer."""
+
+    def compared(self, keys: Keys, groups: U32) -> Compared:
+        """All that the map holds beside what it should where these routes stand, none of them twice and none with
+        group 0. Also what no packet is told yet, and what tells the writer more than packets."""
+
+    def widened(self, keys: Keys) -> Keys:
+        """These prefixes, those that have no place of their own as the shorter one that has: a change of many in one
+        place may change all that it holds."""
+
+    def mend(self, wrong: Compared) -> None:
+        """Somebody else wrote there: put right what is DIVERGENT in a comparison. No route that concerns it has changed
+        since."""
 
 
 class Table:

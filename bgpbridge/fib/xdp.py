@@ -21,10 +21,11 @@ import numpy as np
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.abi import GroupFlag
 from bgpbridge.datapath.maps import Maps
-from bgpbridge.fib.keys import U32, Keys
+from bgpbridge.fib.keys import U32, Keys, Rows
 from bgpbridge.fib.plan import Slots, fill_slots
 from bgpbridge.fib.refusals import RouteState
-from bgpbridge.fib.table import tables
+from bgpbridge.fib.table import Index, tables
+from bgpbridge.fib.xdp_groups import GroupStore
 from bgpbridge.fib.xdp_trie import Trie
 from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.types import Family, IPAddress, Prefix
@@ -73,6 +74,7 @@ class XdpFib:
     def __init__(self, maps: Maps, engine: Engine = Engine.AUTO) -> None:
         self.maps = maps
         self.engine = engine
+        self.groups = GroupStore(maps)
         self.tries = {family: Trie(table) for family, table in tables(maps).items()}
 
     # -- groups -------------------------------------------------------------------------------------
@@ -89,15 +91,11 @@ class XdpFib:
     def set_members(self, group: int, members: Iterable[tuple[int, int]]) -> bool:
         """Let (adjacency id, weight) pairs share a group; slots move only where they must. No members: its
         packets pass. True when something had to be stored."""
-        previous = self.slots(group) if self.flags(group) & GroupFlag.VALID else None
-        return self.write_group(group, fill_slots(members, previous, self.maps.slots.shape[1]))
+        return self.write_group(group, fill_slots(members, self.groups.previous(group), self.maps.slots.shape[1]))
 
     def write_group(self, group: int, slots: Slots, flags: GroupFlag = GroupFlag.VALID) -> bool:
         """Store slots and flags, unless they stand so already. True when something had to be stored."""
-        if self.flags(group) == flags and np.array_equal(self.maps.slots[group], slots):
-            return False
-        self.maps.store_group(group, slots, flags=flags)
-        return True
+        return self.groups.write(group, slots, flags)
 
     def write_blackhole(self, group: int) -> bool:
         """Let a group drop its packets."""
@@ -106,7 +104,7 @@ class XdpFib:
 
     def free_group(self, group: int) -> None:
         """The group goes: call it when no prefix points at it any more."""
-        self.maps.clear_group(group)
+        self.groups.clear(group)
 
     def holds(self) -> set[int]:
         """Groups that entries still point at because the map refused to change or remove them: their ids must
@@ -214,7 +212,7 @@ class XdpFib:
             self.tries[family] = Trie(trie.table)
         for group in np.flatnonzero(self.maps.groups["flags"]).tolist():
             if group >= abi.GROUP_FIRST_FREE:
-                self.maps.clear_group(group)
+                self.groups.clear(group)
 
     # -- looking ------------------------------------------------------------------------------------
 
@@ -239,15 +237,28 @@ class XdpFib:
         trie = self.tries[family]
         return trie.table.dump()
 
+    def index(self, family: Family) -> Index | None:
+        """What stands in front of a trie."""
+        return self.tries[family].table.index
+
+    def asks_index(self, family: Family) -> bool:
+        """Whether packets of a family ask the index first."""
+        return self.maps.uses_index(family)
+
     def watch(self, family: Family, *, on: bool) -> tuple[Keys, Keys]:
         """For an audit: from `on` keep a note of what changes; with `on` False give (prefixes that changed
         since, prefixes that are refused)."""
         return self.tries[family].watch(on=on)
 
-    def believe(self, keys: Keys, have: U32) -> None:
-        """An audit found that the trie holds `have` under these keys, though it should not: bring it in line."""
+    def locate(self, keys: Keys) -> Rows:
+        """The rows of prefixes, 0 where none is known. May run in a thread: `believe` looks whether they still are."""
+        return self.tries[keys.family].columns.locate(keys)
+
+    def believe(self, keys: Keys, have: U32, rows: Rows | None = None) -> None:
+        """An audit found that the trie holds `have` under these keys, though it should not: bring it in line. `rows` is
+        what `locate` gave."""
         if len(keys):
-            self.tries[keys.family].believe(keys, have, time.monotonic())
+            self.tries[keys.family].believe(keys, have, time.monotonic(), rows)
 
     def status(self) -> XdpStatus:
         """The plane in figures."""

@@ -258,14 +258,14 @@ class Trie:
             self._store_lone(lone, now_s)
         return len(rows) + len(lone)
 
-    def believe(self, keys: Keys, have: U32, now_s: float) -> None:
+    def believe(self, keys: Keys, have: U32, now_s: float, rows: Rows | None = None) -> None:
         """Somebody else changed the map: under these keys it holds `have` (0 = nothing). Bring it in line again."""
-        found = np.array(self.columns.find([keys.prefix(index) for index in range(len(keys))]), np.int64)
+        found = self.columns.locate(keys) if rows is None else self.columns.still(rows, keys)
         mine = found > 0
-        rows, stands = found[mine], have[mine]
-        self.entries += int((stands != 0).sum()) - int((self._written.cells[rows] != 0).sum())
-        self._written.cells[rows] = stands
-        self.write(rows, now_s)
+        at, stands = found[mine], have[mine]
+        self.entries += int((stands != 0).sum()) - int((self._written.cells[at] != 0).sum())
+        self._written.cells[at] = stands
+        self.write(at, now_s)
         others = [keys.prefix(index) for index in np.flatnonzero(~mine).tolist()]
         punted = [prefix for prefix in others if prefix in self.overlay]
         self.entries -= len(punted)  # counted again when they are stored

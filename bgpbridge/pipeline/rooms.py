@@ -214,6 +214,7 @@ class Rooms:
             self.peers.name,
             lambda: self.adoption.active,
             self.config.audit.cpu_permille,
+            self.adjacencies.words,
         )
         self.latency = Latency(self.paths, self.committer, self.adjacencies, self.watcher.state, self.events)
         self.opened.callback(self.latency.close)

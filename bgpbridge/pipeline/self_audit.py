@@ -1,8 +1,10 @@
 """The planes held against the Loc-RIB: when an operator asks, and a part at a time in the background.
 
-Somebody else with root can change a trie or the kernel's tables without our hearing of it. What is found to differ
-without a reason is brought in line, counted and told. In the background one family in one plane is compared at a
-time; the pauses in between keep it under its share of one CPU, whatever the size of the tables.
+Somebody else with root can change a trie, an index, a group or the kernel's tables without our hearing of it. What is
+found to differ without a reason is brought in line, counted and told, with the longest that it can have been so: since
+the last sweep of that part that found nothing. In the background one family in one plane is compared at a time; the
+pauses in between keep it under its share of one CPU, whatever the size of the tables. What prefixes lead to (groups,
+adjacencies, the control word) costs milliseconds and is looked at in every pause.
 """
 
 from __future__ import annotations
@@ -19,18 +21,36 @@ import numpy as np
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.errors import BridgeError
 from bgpbridge.events import EventLog, Severity
-from bgpbridge.fib.audit import GROUP, AuditReport, Divergence, Tally, audit, audit_part, parts
+from bgpbridge.fib.adjacency_words import AdjacencyWords
+from bgpbridge.fib.audit import AuditReport, Tally, audit, audit_part, parts
+from bgpbridge.fib.audit_stores import STORES, Stores
+from bgpbridge.fib.audit_tally import ADJACENCY, CONTROL, GROUP, INDEX, Divergence
 from bgpbridge.fib.keys import U32, Keys
+from bgpbridge.fib.ranges import DEFER, HIDDEN
 from bgpbridge.pipeline.planes import Committer, Planes
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL, Member
 from bgpbridge.rib.loc_rib import Rib
 from bgpbridge.rib.lookups import installed
 from bgpbridge.types import Family
 
-__all__ = ["SelfAudit"]
+__all__ = ["SelfAudit", "Swept"]
 
 LEAST_PAUSE_S = 15.0
 RESERVED = {0: "nothing", LOCAL: "punt (left to the kernel)", BLACKHOLE: "blackhole"}
+ALONE = {ADJACENCY, CONTROL}  # kinds that `detail` tells
+
+Place = tuple[str, str]
+"""Plane, and a family's label or STORES."""
+
+
+@dataclass(slots=True)
+class Swept:
+    """The last sweep of one part: `addresses` that were answered otherwise than they should, how long it took, when one
+    last found nothing (time.monotonic(); None: never yet)."""
+
+    addresses: int = 0
+    took_s: float = 0.0
+    clean_s: float | None = None
 
 
 @dataclass(slots=True)
@@ -45,43 +65,85 @@ class SelfAudit:
     name: Callable[[int], str]
     adopting: Callable[[], bool]
     permille: int
+    words: AdjacencyWords
     repaired: Counter[tuple[str, str]] = field(default_factory=Counter)
     compared: Counter[tuple[str, Family]] = field(default_factory=Counter)
+    swept: dict[Place, Swept] = field(default_factory=dict)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def compare(self) -> AuditReport:
-        """Both planes, all prefixes."""
+        """Both planes, all prefixes, all addresses."""
         async with self._one_at_a_time:
-            return await audit(self._desired, self.planes.xdp, self.planes.kernel)
+            return await self._all(mend=False)
 
     async def repair(self) -> tuple[AuditReport, AuditReport]:
         """What differed and was brought in line, and what a look after that finds."""
         async with self._one_at_a_time:
-            found = await audit(self._desired, self.planes.xdp, self.planes.kernel, self._fill)
-            self._told(found.divergent, found.examples)
-            return found, await audit(self._desired, self.planes.xdp, self.planes.kernel)
+            return await self._all(mend=True), await self._all(mend=False)
+
+    async def _all(self, *, mend: bool) -> AuditReport:
+        began, xdp, kernel = time.monotonic(), self.planes.xdp, self.planes.kernel
+        report = await audit(self._desired, xdp, kernel, self._fill if mend else None, self._stores())
+        if mend:
+            self._told(report)
+        places = [*report.checked, *([("xdp", STORES)] if report.stores else [])]
+        self._note(report, places, began)
+        return report
 
     async def keep(self) -> None:
         """For ever, a part at a time."""
-        pause = LEAST_PAUSE_S
+        due = time.monotonic() + LEAST_PAUSE_S
         for part in itertools.cycle(parts(self.planes.xdp, self.planes.kernel)):
-            await asyncio.sleep(pause)
-            if self.permille and not self.adopting():
-                began = time.monotonic()
+            while (left := due - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, LEAST_PAUSE_S))
+                if self._on:
+                    self.look_at_stores()
+            began = time.monotonic()
+            if self._on:
                 await self.part(*part)
-                pause = max(LEAST_PAUSE_S, (time.monotonic() - began) * 1000 / self.permille)
+            took = time.monotonic() - began
+            due = began + took + max(LEAST_PAUSE_S, took * 1000 / max(self.permille, 1))
+
+    @property
+    def _on(self) -> bool:
+        return bool(self.permille) and not self.adopting()
 
     async def part(self, plane: str, family: Family) -> None:
         """Compare one family in one plane, and bring it in line."""
-        tally = Tally()
+        tally, began = Tally(), time.monotonic()
         try:
             async with self._one_at_a_time:
                 xdp, kernel = self.planes.xdp, self.planes.kernel
                 await audit_part((plane, family), self._desired, xdp, kernel, tally, self._fill)
-            self.compared[plane, family] += 1
         except BridgeError as error:
             self.events.add("audit-failed", f"{plane} {family.label}", str(error), Severity.WARNING)
-        self._told(tally.divergent, tally.examples)
+            self._told(tally)
+            return
+        self.compared[plane, family] += 1
+        self._told(tally)
+        self._note(tally, [(plane, family.label)], began)
+
+    def look_at_stores(self) -> None:
+        """Compare what prefixes lead to with what we stored, and bring it in line."""
+        stores = self._stores()
+        if stores is None:
+            return
+        tally, began = Tally(), time.monotonic()
+        stores.look(tally, mend=True)
+        self._told(tally)
+        self._note(tally, [("xdp", STORES)], began)
+
+    def _stores(self) -> Stores | None:
+        return Stores(self.planes.xdp, self.words) if self.planes.xdp is not None else None
+
+    def _note(self, found: AuditReport | Tally, places: list[Place], began: float) -> None:
+        """Remember the sweep. What began after the last change that it could have missed is clean as of its begin."""
+        took = time.monotonic() - began
+        for place in places:
+            swept = self.swept.setdefault(place, Swept())
+            swept.addresses, swept.took_s = found.addresses.get(place, 0), took
+            if place not in found.dirty:
+                swept.clean_s = began
 
     def _desired(self, family: Family) -> tuple[Keys, U32]:
         found = installed(self.rib, family)
@@ -91,23 +153,48 @@ class SelfAudit:
         if groups:
             self.committer.groups(set(groups), Cause(CauseKind.REPAIR, detail="audit"))
 
-    def _told(self, divergent: dict[tuple[str, str], int], examples: list[Divergence] | tuple[Divergence, ...]) -> None:
+    def _told(self, found: AuditReport | Tally) -> None:
         """Count, and an event for each kind."""
-        self.repaired.update(divergent)
-        for (plane, kind), count in divergent.items():
-            such = next((one for one in examples if (one.plane, one.kind) == (plane, kind)), None)
+        self.repaired.update(found.divergent)
+        for (plane, kind), count in found.divergent.items():
+            such = next((one for one in found.examples if (one.plane, one.kind) == (plane, kind)), None)
             like = f", such as {self.tell(such)}" if such is not None else ""
-            text = f"{count} {kind}, changed by somebody else and put back{like}"
+            text = f"{count} {kind}, changed by somebody else and put back{like}; {self._since(plane, found)}"
             self.events.add("audit-repaired", plane, text, Severity.WARNING)
+
+    def _since(self, plane: str, found: AuditReport | Tally) -> str:
+        """How long it can have been so, and for how many addresses packets were told something else."""
+        clean = [self.swept.get(place, Swept()).clean_s for place in found.dirty if place[0] == plane]
+        known = [at for at in clean if at is not None]
+        since = "never clean yet"
+        if len(known) == len(clean):
+            since = f"so for {time.monotonic() - min(known):.0f} s at most"
+        wrong = sum(count for (where, _), count in found.addresses.items() if where == plane)
+        return f"{since}; {wrong:.6g} addresses went another way" if wrong else since
 
     # -- words ------------------------------------------------------------------------------------------
 
     def tell(self, found: Divergence) -> str:
         """What is there and what should be."""
+        if found.kind in ALONE:
+            number = f" {found.want}" if found.kind == ADJACENCY else ""
+            return f"{found.plane} {found.kind}{number}: {found.detail}"
+        if found.kind == INDEX and found.have & int(HIDDEN):
+            return f"{found.plane} index at {found.prefix}: not laid out as the routes have it"
+        if found.kind == INDEX:
+            have, want = self._said(found.have), self._said(found.want)
+            return f"{found.plane} index at {found.prefix}: {have}, should be {want}"
+        if found.kind == GROUP and found.detail:
+            return f"{found.plane} {self._group(found.want)}: {found.detail}"
         if found.kind == GROUP:
             behind = f" ({found.prefix} is behind it)" if found.prefix is not None else ""
             return f"{found.plane} {self._group(found.want)} does not stand as it should{behind}"
         return f"{found.plane} {found.prefix}: {self._group(found.have)} there, should be {self._group(found.want)}"
+
+    def _said(self, value: int) -> str:
+        """What an index says."""
+        group = self._group(value & ~int(DEFER))
+        return f"the trie is asked ({group} under that)" if value & int(DEFER) else group
 
     def _group(self, number: int) -> str:
         if number in RESERVED:

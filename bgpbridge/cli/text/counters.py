@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import log2
 
 from bgpbridge.cli.text.words import Json, bad, columns, counted, duration, good, octets, warn
 
 __all__ = ["MEANINGS", "audit_text", "counters_text", "rates_text"]
 
+MANY = 10**10  # addresses; all of IPv4 are less
 MEANINGS = {
     "forwarded": "sent out by XDP",
     "pass_disabled": "XDP is switched off",
@@ -76,20 +78,36 @@ def audit_text(report: Json) -> list[str]:
     total = counted(sum(report["checked"].values()), "route")
     wrong = sum(report["divergent"].values())
     verdict = good("no difference") if report["clean"] else bad(f"{counted(wrong, 'difference')}")
-    lines = [f"{verdict}: {total} compared in {duration(report['took_s'])}", ""]
-    kinds = [*report["checked"].items()]
-    lines += columns(
-        ("plane", "family", "compared"), [(*name.split(), f"{n:,}") for name, n in kinds], right=("compared",)
-    )
+    lines = [f"{verdict}: {total} and every address compared in {duration(report['took_s'])}", ""]
+    checked = report["checked"].items()
+    rows = [(*name.split(), f"{count:,}", _wrong(report, name), _clean(report, name)) for name, count in checked]
+    heads = ("plane", "family", "compared", "wrong addresses", "last clean")
+    lines += columns(heads, rows, right=("compared", "wrong addresses"))
+    if stores := report["stores"]:
+        kinds = (counted(stores["groups"], "group"), counted(stores["adjacencies"], "adjacency", "adjacencies"))
+        clean = _clean(report, "xdp stores")
+        lines += ["", f"{', '.join(kinds)} and the control word of xdp compared, last clean {clean}"]
     for key, head in (("repaired", "brought in line"), ("divergent", "difference")):
         if report[key]:
-            lines += ["", *columns(("plane", head, "routes"), _kinds(report[key]), right=("routes",))]
+            lines += ["", *columns(("plane", head, "count"), _kinds(report[key]), right=("count",))]
     if report["examples"]:
         lines += ["", *(bad(example) for example in report["examples"])]
     for key, text in (("pending", "changed while we looked"), ("refused", "refused by a plane, tried again")):
         if report[key]:
             lines += [warn(f"{counted(report[key], 'route')} {text}")]
     return lines
+
+
+def _wrong(report: Json, name: str) -> str:
+    """`256`, and in IPv6 `2^80`: so many that a power says more."""
+    count = report["addresses"].get(name, 0)
+    return f"{count:,}" if count < MANY else f"2^{log2(count):.4g}"
+
+
+def _clean(report: Json, name: str) -> str:
+    """How long ago a sweep began that found nothing."""
+    age = report["last_clean_s"].get(name)
+    return "never" if age is None else f"{duration(age)} ago"
 
 
 def _kinds(counts: Json) -> list[tuple[str, ...]]:

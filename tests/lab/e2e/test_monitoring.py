@@ -59,6 +59,7 @@ EMPTY = {
     "enrichment: annotation Latency moves": "both ways out are alike",
     "peers: Who sends malformed attributes? A": "BIRD sends none",
     "datapath: What was found changed and put back? A": "nobody touches the planes",
+    "datapath: What was found changed and put back? E": "as above",
     "control: What is missing A": "nothing is missing once all is up",
     "control: How often are the planes compared? A": "the first comparison comes after 15 s",
 }

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from bgpbridge.fib.audit import Tally, _with_overlay, differences
+from bgpbridge.fib.audit_prefixes import differences, judge, with_overlay
+from bgpbridge.fib.audit_tally import Tally
 from bgpbridge.fib.keys import Keys
 from bgpbridge.types import Family, Prefix
 
@@ -35,7 +36,7 @@ def test_missing_extra_and_other_are_told_apart() -> None:
     assert found(have, want) == {prefix("b"): (17, 16), prefix("c"): (0, 19), prefix("x"): (18, 0)}
     tally = Tally()
     nothing = Keys.of(Family.IPV4, [])
-    tally.add("xdp", differences(have, want), nothing, nothing)
+    tally.add("xdp", judge(differences(have, want), nothing, nothing))
     assert tally.divergent == {("xdp", "missing"): 1, ("xdp", "extra"): 1, ("xdp", "other group"): 1}
     assert {str(example.prefix) for example in tally.examples} == {"10.98.0.0/16", "10.99.0.0/16", "10.120.0.0/16"}
 
@@ -43,10 +44,19 @@ def test_missing_extra_and_other_are_told_apart() -> None:
 def test_what_moves_or_was_refused_has_a_name_of_its_own() -> None:
     tally = Tally()
     moving, refused = Keys.of(Family.IPV4, [prefix("a")]), Keys.of(Family.IPV4, [prefix("a"), prefix("b")])
-    tally.add("kernel", differences(table(), table(a=16, b=16)), moving, refused)
+    tally.add("kernel", judge(differences(table(), table(a=16, b=16)), moving, refused))
     assert (tally.pending, tally.refused, tally.divergent) == (1, 1, {})
 
 
 def test_a_punted_prefix_is_wanted_as_punt_with_or_without_a_route() -> None:
-    want = _with_overlay(table(a=16, b=17), [prefix("b"), prefix("z")])
+    want = with_overlay(table(a=16, b=17), [prefix("b"), prefix("z")])
     assert not found(table(a=16, b=1, z=1), want)
+
+
+def test_an_entry_that_a_dump_tells_twice_is_no_difference() -> None:
+    keys, groups = table(a=16, b=17)
+    twice = Keys.joined(Family.IPV4, [keys, keys]), np.concatenate([groups, groups])
+    assert not found(twice, (keys, groups))
+    have = Keys.joined(Family.IPV4, [keys, table(x=9)[0], table(x=9)[0]]), np.array([16, 17, 9, 9], np.uint32)
+    assert found(have, (keys, groups)) == {prefix("x"): (9, 0)}
+    assert len(differences(have, (keys, groups))) == 1
