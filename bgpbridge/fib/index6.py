@@ -22,16 +22,20 @@ import numpy as np
 
 from bgpbridge.datapath import abi
 from bgpbridge.errors import BridgeError, CapacityError
+from bgpbridge.fib import index6_sweep
 from bgpbridge.fib.index4 import ValueOf
 from bgpbridge.fib.index6_bulk import Bulk
 from bgpbridge.fib.index6_first import FirstLevel
-from bgpbridge.fib.index6_lines import Lines, Waiting
+from bgpbridge.fib.index6_lines import Lines, Unread, Waiting
 from bgpbridge.fib.index6_nodes import GROUP, OWNER, Nodes, place, places
 from bgpbridge.fib.index6_reader import differing, look_up, look_up_many, nodes_under
 from bgpbridge.fib.index6_routes import Routes
 from bgpbridge.fib.index6_single import Single
 from bgpbridge.fib.keys import U32, U64, Keys, Rows
+from bgpbridge.fib.ranges import DEFER, Ranges
+from bgpbridge.fib.sweep import Compared
 from bgpbridge.rib.tables import zeros
+from bgpbridge.types import Family
 
 __all__ = ["Index6"]
 
@@ -182,7 +186,7 @@ class Index6:
             self._check(int(groups.max()))
             self._routes.store(keys, groups)
             _Writers(fresh, self.lines).store(keys, groups)
-        wrong = differing(self.nodes, self.nodes.slots, fresh.slots)
+        wrong = differing(self.nodes, fresh)
         self.nodes.slots[wrong] = fresh.slots[wrong]
         self._grace.wait()
         self.lines.start(*nodes_under(self.nodes, self.nodes.slots))
@@ -216,6 +220,45 @@ class Index6:
     def lookup_many(self, hi: U64, lo: U64) -> Rows:
         """The same for many; -1: the trie is asked."""
         return np.full(len(hi), -1) if self.trouble else look_up_many(self.nodes, hi, lo)
+
+    # -- for an audit -------------------------------------------------------------------------------
+
+    def ranges(self) -> Ranges:
+        """What the maps themselves say of every address."""
+        return Ranges.whole(Family.IPV6, int(DEFER)) if self.trouble else index6_sweep.said(self.nodes)
+
+    def compared(self, keys: Keys, groups: U32) -> Compared:
+        """All that stands, beside an index that is made of these routes in memory of its own."""
+        if self.trouble:
+            return Compared.same(Family.IPV6)
+        fresh = Nodes(zeros(abi.INDEX6_SLOTS, np.uint32), zeros(len(self.nodes.words), np.uint32))
+        try:
+            _Writers(fresh, Lines(len(fresh.lines), Unread())).store(keys, groups)
+        except CapacityError:
+            return Compared.same(Family.IPV6)  # nor do they fit into the maps: `trouble` will tell
+        return index6_sweep.compared(self.nodes, fresh, keys, groups)
+
+    def widened(self, keys: Keys) -> Keys:
+        """Prefixes by the slots in which a change of them may show."""
+        return index6_sweep.widened(keys)
+
+    def mend(self, wrong: Compared) -> None:
+        """Somebody else has written there: make the slots concerned anew, beside what they hold, and turn to that. The
+        lines that it took are not trusted to be anybody's: they wait for the next `rebuild`."""
+        if self.trouble or not len(wrong.wrong()):
+            return
+        slots, (keys, groups) = index6_sweep.slots_of(wrong), self._routes.standing()
+        slot, bits = places(keys.hi, keys.length.astype(np.int64))
+        named = np.zeros(abi.INDEX6_SLOTS, np.bool_)
+        named[slots] = True
+        concerned = (keys.length <= bits) | named[slot]
+        fresh = Nodes(zeros(abi.INDEX6_SLOTS, np.uint32), self.nodes.words)
+        try:
+            _Writers(fresh, self.lines).store(keys.take(concerned), groups[concerned])
+        except (CapacityError, IndexError) as error:
+            self._fail(error)
+            return
+        self.nodes.slots[slots] = fresh.slots[slots]
 
 
 def _floors(keys: Keys) -> Rows:

@@ -17,7 +17,7 @@ from bgpbridge.errors import CapacityError
 from bgpbridge.fib.index6_nodes import HEAD, WORDS
 from bgpbridge.fib.keys import Rows
 
-__all__ = ["Lines", "Waiting", "lines_of"]
+__all__ = ["Lines", "Unread", "Waiting", "lines_of"]
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 17)  # of blocks, in lines; 17 hold the 256 runs that there may be
 LINES_OF = np.array(SIZES)
@@ -38,6 +38,19 @@ class Waiting(Protocol):
 
     def wait(self) -> None:
         """One, to its end."""
+
+
+class Unread:
+    """Grace periods of lines that nobody reads but their writer."""
+
+    def begin(self) -> Future[None]:
+        """Over at once."""
+        period: Future[None] = Future()
+        period.set_result(None)
+        return period
+
+    def wait(self) -> None:
+        """Not at all."""
 
 
 def class_of(runs: int) -> int:

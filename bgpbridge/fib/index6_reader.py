@@ -105,32 +105,33 @@ def _sound(nodes: Nodes, line: Rows) -> tuple[Rows, Rows]:
     return line[whole], runs[whole]
 
 
-def differing(nodes: Nodes, one: U32, other: U32) -> Rows:
-    """The slots under which two first levels over the same lines do not say exactly the same."""
-    wrong = np.flatnonzero(((one | other) & POINTER == 0) & (one != other)).tolist()
-    wrong += np.flatnonzero((one ^ other) & POINTER).tolist()
-    slot = np.flatnonzero(one & other & POINTER)
-    mine, its = _lines(one[slot]), _lines(other[slot])
+def differing(one: Nodes, other: Nodes) -> Rows:
+    """The slots under which two indexes, over the same lines or others, do not say exactly the same."""
+    entry, its_entry = one.slots.copy(), other.slots
+    wrong = np.flatnonzero(((entry | its_entry) & POINTER == 0) & (entry != its_entry)).tolist()
+    wrong += np.flatnonzero((entry ^ its_entry) & POINTER).tolist()
+    slot = np.flatnonzero(entry & its_entry & POINTER)
+    mine, its = _lines(entry[slot]), _lines(its_entry[slot])
     for _ in range(LEVELS):
         if not len(slot):
             break
-        slot, mine, its, bad = _compare(nodes, slot, mine, its)
+        slot, mine, its, bad = _compare(one, other, slot, mine, its)
         wrong += bad.tolist()
     return np.unique(np.array([*wrong, *slot.tolist()], np.int64))
 
 
-def _compare(nodes: Nodes, slot: Rows, mine: Rows, its: Rows) -> tuple[Rows, Rows, Rows, Rows]:
+def _compare(one: Nodes, other: Nodes, slot: Rows, mine: Rows, its: Rows) -> tuple[Rows, Rows, Rows, Rows]:
     """Nodes in pairs. Returns the pairs that are to be compared next, and the slots of those that are not alike."""
-    inside = (mine > 0) & (mine + lines_of(nodes.runs(its)) <= len(nodes.lines))
+    inside = (mine > 0) & (mine + lines_of(other.runs(its)) <= len(one.lines))
     alike = inside.copy()
-    alike[inside] = (nodes.lines[mine[inside], : BEFORE + 1] == nodes.lines[its[inside], : BEFORE + 1]).all(axis=1)
+    alike[inside] = (one.lines[mine[inside], : BEFORE + 1] == other.lines[its[inside], : BEFORE + 1]).all(axis=1)
     bad, slot, mine, its = slot[~alike], slot[alike], mine[alike], its[alike]
-    runs = nodes.runs(its)
-    at, origin = nodes.entries_at(mine, runs)
-    held, wanted = nodes.words[at], nodes.words[nodes.entries_at(its, runs)[0]]
+    runs = other.runs(its)
+    at, origin = one.entries_at(mine, runs)
+    held, wanted = one.words[at], other.words[other.entries_at(its, runs)[0]]
     down = held & wanted & POINTER != 0
-    other = slot[origin[(held != wanted) & ~down]]
-    return slot[origin[down]], _lines(held[down]), _lines(wanted[down]), np.concatenate([bad, other])
+    odd = slot[origin[(held != wanted) & ~down]]
+    return slot[origin[down]], _lines(held[down]), _lines(wanted[down]), np.concatenate([bad, odd])
 
 
 def _lines(entries: U32) -> Rows:

@@ -70,6 +70,11 @@ class Routes:
             todo = todo[length[todo] < 0]
         return length, group
 
+    def standing(self) -> tuple[Keys, U32]:
+        """All that stand."""
+        rows = np.flatnonzero(self._group)
+        return Keys(Family.IPV6, *self._table.columns(rows)), self._group[rows] - np.uint32(1)
+
     def _find(self, hi: U64, lo: U64, length: Rows) -> Rows:
         return self._table.find(hi & HIGH[length], lo & LOW[length], length.astype(np.uint8))
 
@@ -81,9 +86,7 @@ class Routes:
         """Rows of prefixes that went are forgotten when the table is full."""
         if self._table.count + more <= self._table.capacity:
             return
-        rows = np.flatnonzero(self._group)
-        keys = Keys(Family.IPV6, *self._table.columns(rows))
-        groups = self._group[rows] - np.uint32(1)
+        keys, groups = self.standing()
         self._start()
         if len(keys):
             self.store(keys, groups)

@@ -8,13 +8,15 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bgpbridge.datapath import abi
 from bgpbridge.fib.index6 import Index6
-from bgpbridge.fib.index6_reader import differing, nodes_under
+from bgpbridge.fib.index6_reader import differing, look_up, nodes_under
 from bgpbridge.fib.keys import Keys
+from bgpbridge.fib.ranges import DEFER, Ranges
+from bgpbridge.fib.sweep import DIVERGENT
 from bgpbridge.rib.tables import zeros
 from bgpbridge.types import Family, Prefix
 
@@ -131,17 +133,7 @@ def never(hi: int, lo: int, length: int) -> int:
 
 
 def same_form(one: Index6, other: Index6) -> bool:
-    """Both in one array, so that `differing` can compare them."""
-    shift = len(other.nodes.lines)
-    words = np.concatenate([other.nodes.words, one.nodes.words])
-    slots = one.nodes.slots.copy()
-    slots[slots & abi.INDEX6_POINTER != 0] += np.uint32(shift)
-    for line, runs in zip(*nodes_under(one.nodes, one.nodes.slots), strict=True):
-        at = 16 * (line + shift) + abi.INDEX6_HEAD
-        entries = words[at : at + runs]
-        entries[entries & abi.INDEX6_POINTER != 0] += np.uint32(shift)
-    both = Index6(other.nodes.slots, words, capacity=1, grace=Instant(), asked=SimpleNamespace(on=True))
-    return not len(differing(both.nodes, slots, other.nodes.slots))
+    return not len(differing(one.nodes, other.nodes))
 
 
 @settings(max_examples=60, deadline=None)
@@ -193,3 +185,58 @@ def test_a_table_in_bulk_in_chunks_and_one_by_one_has_one_form_and_leaves_nothin
         story.remove(list(story.routes), bulk=at_once)
         assert not story.index.nodes.slots.any()
         assert story.index.lines.used == 0
+
+
+# -- for an audit ---------------------------------------------------------------------------------------
+
+FLIPS = st.lists(st.tuples(st.booleans(), st.integers(0, 1 << 20), st.integers(0, 31)), min_size=1, max_size=4)
+
+
+def told(ranges: Ranges, address: int) -> int:
+    """-1: the trie is asked."""
+    value = int(ranges.value[np.searchsorted(begins(ranges), address, "right") - 1])
+    return -1 if value & int(DEFER) else value
+
+
+def begins(ranges: Ranges) -> np.ndarray:
+    columns = zip(ranges.hi.tolist(), ranges.lo.tolist(), strict=True)
+    return np.array([hi << 64 | lo for hi, lo in columns], object)
+
+
+@settings(max_examples=12, deadline=None)
+@example([], [(True, 0x2001, 3)])
+@given(ROUTES, FLIPS)
+def test_what_somebody_flips_is_found_and_put_right(pairs: list, flips: list) -> None:
+    routes = {prefix: group or 7 for prefix, group in pairs}
+    index, keys = new_index(), Keys.of(Family.IPV6, routes)
+    groups = np.array(list(routes.values()), np.uint32)
+    index.store(keys, groups)
+    assert not len(index.compared(keys, groups).wrong())
+    fresh = new_index()
+    fresh.store(keys, groups)
+    used = np.flatnonzero(index.nodes.slots)
+    lines, _ = nodes_under(index.nodes, index.nodes.slots)
+    for in_slots, place, bit in flips:
+        if in_slots or not len(lines):
+            slot = used[place % len(used)] if len(used) else place
+            index.nodes.slots[slot] ^= np.uint32(1 << bit)
+        else:
+            index.nodes.words[16 * int(lines[(place >> 4) % len(lines)]) + place % 16] ^= np.uint32(1 << bit)
+    compared = index.compared(keys, groups)
+    assert bool(len(compared.wrong())) == (not same_form(index, fresh))
+    ranges, state = index.ranges(), compared.pieces
+    for address in edges(list(routes)):
+        said = look_up(index.nodes, address >> 64, address & MASK64)
+        assert told(ranges, address) == (-1 if said is None else said), hex(address)
+        if told(ranges, address) != longest(routes, address):
+            assert told(state, address) == DIVERGENT, hex(address)
+    index.mend(compared)
+    assert same_form(index, fresh)
+    assert not len(index.compared(keys, groups).wrong())
+
+
+def test_a_change_shows_in_the_slot_of_a_prefix() -> None:
+    wide = {"2001:db8:1::/48": "2001:d00::/24", "fc00:1:2::/48": "fc00::/16", "2000::/3": "2000::/3", "::/0": "::/0"}
+    for text, slot in wide.items():
+        keys = Keys.of(Family.IPV6, [Prefix.parse(text)])
+        assert new_index().widened(keys).prefix(0) == Prefix.parse(slot)
