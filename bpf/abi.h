@@ -30,6 +30,9 @@
 #define INDEX6_GROUP    0xffffff
 #define RTT_STARTS      16384 /* handshakes under way that are remembered; the oldest makes room */
 #define RTT_SAMPLES     256   /* of one CPU, until user space reads them; a power of two */
+#define TRACE_RECORDS   64    /* of one CPU, until user space reads them; a power of two */
+#define TRACE_OCTETS    128   /* of a frame's head that a record holds */
+#define TRACE_TAGS      2     /* VLAN tags that trace's filter looks behind */
 
 /* What became of a packet. The order is ABI; `forwarded` first, passes, then drops. Names in lower case are
  * the names in counters, metrics and explain. */
@@ -124,6 +127,7 @@ enum control_flag {
 	CONTROL_F_RTT = 1,    /* measure handshakes: rtt.h */
 	CONTROL_F_INDEX4 = 2, /* the index answers for IPv4: lookup.h */
 	CONTROL_F_INDEX6 = 4, /* the index answers for IPv6: lookup6.h */
+	CONTROL_F_TRACE = 8,  /* packets that `trace_filter` wants are noted: trace.h */
 };
 
 struct control {
@@ -155,6 +159,47 @@ struct rtt_ring {
 	u64 samples[RTT_SAMPLES];
 };
 
+/* Which packets are noted. Addresses as they stand in a packet; those of IPv4 in the first four octets. */
+struct trace_filter {
+	u64 to[2];
+	u64 to_mask[2];
+	u64 from[2];
+	u64 from_mask[2];
+	u32 ifindex;     /* that they came in by; 0: any */
+	u32 version;     /* of IP, 4 or 6; 0: any frame, whatever its addresses */
+	u32 sample_mask; /* a random number that has none of these bits: so 1 in so many; 0: each */
+	u32 reserved;
+};
+
+/* One packet: `head` are the first `captured` octets of the frame as it left the program. */
+struct trace_record {
+	u64 at_ns; /* CLOCK_MONOTONIC */
+	u32 ifindex;
+	u32 octets;
+	u32 group;
+	u32 adjacency; /* of the slot, 0: none was taken */
+	u16 slot;      /* means something where the group has slots */
+	u16 reason;
+	u16 captured;
+	u16 reserved;
+	u8 head[TRACE_OCTETS];
+};
+
+/* `head` counts up for ever; record n stands at n modulo TRACE_RECORDS. User space writes `limit`, at which the
+ * program stops, and reads what is below head. `packets` and `octets` count all that the filter wanted. */
+struct trace_ring {
+	u64 head;
+	u64 limit;
+	u64 packets;
+	u64 octets;
+	u32 group; /* of the packet in hand */
+	u32 slot;
+	u32 adjacency;
+	u32 reserved;
+	u64 unused[2]; /* a ring is whole cache lines */
+	struct trace_record records[TRACE_RECORDS];
+};
+
 struct counter {
 	u64 packets;
 	u64 octets; /* of frames, without FCS */
@@ -173,6 +218,9 @@ _Static_assert(sizeof(struct interface) == 8, "interface");
 _Static_assert(sizeof(struct counter) == 16, "counter");
 _Static_assert(sizeof(struct rtt_start) == 16, "rtt_start");
 _Static_assert(sizeof(struct rtt_ring) == 8 + 8 * RTT_SAMPLES, "rtt_ring");
+_Static_assert(sizeof(struct trace_filter) == 80, "trace_filter");
+_Static_assert(sizeof(struct trace_record) == 32 + TRACE_OCTETS, "trace_record");
+_Static_assert(sizeof(struct trace_ring) == 64 + TRACE_RECORDS * sizeof(struct trace_record), "trace_ring");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the words above are laid out for little-endian");
 
 #endif

@@ -15,7 +15,8 @@
  *
  * Where to look:  abi.h what user space shares · maps.h the maps · parse.h headers · addresses.h martians
  * and their kin · lookup.h and lookup6.h longest match · forward.h group, adjacency, edit · rtt.h handshakes · counters.h
- * reason to verdict · compat.h BCC and libbpf from one source · shim/ what BCC takes for kernel headers.
+ * reason to verdict · trace.h what operators ask to see · compat.h BCC and libbpf from one source · shim/ what
+ * BCC takes for kernel headers.
  *
  * VLAN-tagged frames pass. A tag that the NIC or a veth peer took off before XDP cannot be seen here: user
  * space turns that offload off when it attaches (bgpbridge/datapath/offloads.py).
@@ -38,15 +39,12 @@ inlined int check_ingress(u32 ifindex, const struct ethhdr *eth)
 	return FORWARDED;
 }
 
-inlined int handle(struct xdp_md *ctx, struct cursor *cursor)
+inlined int handle(struct xdp_md *ctx, struct cursor *cursor, const struct control *settings)
 {
 	u64 octets = octets_left(cursor);
-	const struct control *settings;
 	struct ethhdr *eth;
-	u32 only = 0;
 	int type, reason;
 
-	settings = LOOKUP(control, &only);
 	if (!settings || !READ_ONCE(settings->enabled))
 		return PASS_DISABLED;
 	type = parse_ethernet(cursor, &eth);
@@ -72,8 +70,14 @@ XDP_PROGRAM(bgpbridge)
 {
 	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
 	u64 octets = octets_left(&cursor);
+	const struct control *settings;
+	u32 only = 0, reason;
 
-	return settle(handle(ctx, &cursor), octets);
+	settings = LOOKUP(control, &only);
+	reason = handle(ctx, &cursor, settings);
+	if (is_tracing(settings))
+		trace(ctx, reason, octets);
+	return settle(reason, octets);
 }
 
 LICENSE("GPL")

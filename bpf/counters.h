@@ -25,6 +25,11 @@ inlined int settle(u32 reason, u64 octets)
 	return reason == DROP_BLACKHOLE ? XDP_DROP : XDP_PASS;
 }
 
+inlined void count_group(u32 group, u64 octets)
+{
+	add_packet(LOOKUP(group_counters, &group), octets);
+}
+
 inlined void count_adjacency(u32 adjacency, u64 octets)
 {
 	add_packet(LOOKUP(adjacency_counters, &adjacency), octets);

@@ -15,6 +15,7 @@
 #include "counters.h"
 #include "lookup.h"
 #include "rtt.h"
+#include "trace.h"
 
 #define IPV4_FRAGMENT net16(0x3fff) /* More Fragments, or an offset */
 #define MAC_BITS      48
@@ -135,6 +136,7 @@ inlined int send_out(const struct control *settings, struct ethhdr *eth, struct 
 	int reason;
 	u32 id = choose_adjacency(settings, flow, &reason);
 
+	note_way(settings, flow->group, flow->hash, id);
 	if (!id)
 		return reason;
 	adjacency = LOOKUP(adjacencies, &id);
@@ -151,6 +153,7 @@ inlined int send_out(const struct control *settings, struct ethhdr *eth, struct 
 	write_macs(eth, word0, word1);
 	flow->adjacency = id;
 	count_adjacency(id, flow->frame_octets);
+	count_group(flow->group, flow->frame_octets);
 	return FORWARDED;
 }
 

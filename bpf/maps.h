@@ -21,7 +21,10 @@ DEFINE_MAP(interfaces, HASH, u32, struct interface, MAX_INTERFACES, 0)
 DEFINE_MAP(tx_ports, DEVMAP_HASH, u32, u32, MAX_INTERFACES, 0)
 DEFINE_MAP(counters, PERCPU_ARRAY, u32, struct counter, REASONS, 0)
 DEFINE_MAP(adjacency_counters, PERCPU_ARRAY, u32, struct counter, MAX_ADJACENCIES, 0)
+DEFINE_MAP(group_counters, PERCPU_ARRAY, u32, struct counter, MAX_GROUPS, 0)
 DEFINE_MAP(rtt_starts, LRU_HASH, u64, struct rtt_start, RTT_STARTS, 0)
 DEFINE_MAP(rtt_rings, ARRAY, u32, struct rtt_ring, 1, BPF_F_MMAPABLE)
+DEFINE_MAP(trace_filter, ARRAY, u32, struct trace_filter, 1, 0)
+DEFINE_MAP(trace_rings, ARRAY, u32, struct trace_ring, 1, BPF_F_MMAPABLE)
 
 #endif

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bgpbridge.api import listings, operations
 from bgpbridge.api.overrides import OVERRIDES
+from bgpbridge.api.packets import PACKETS
 from bgpbridge.api.parameters import ADDRESS, ASN, GROUP, PEER_NAME, PREFIX, TARGET
 from bgpbridge.api.table import Route
 from bgpbridge.events import Event
@@ -152,4 +153,4 @@ DOINGS = (
     Route("POST", "/off", "All packets to the kernel", operations.switch_off, operations.SwitchedView, writes=True),
 )
 
-ROUTES: tuple[Route, ...] = (*SHOWS, *LISTINGS, *OVERRIDES, *DOINGS)
+ROUTES: tuple[Route, ...] = (*SHOWS, *PACKETS, *LISTINGS, *OVERRIDES, *DOINGS)

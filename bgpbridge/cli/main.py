@@ -31,6 +31,8 @@ LAZY = {
         "bgpbridge.cli.replay:replay",
         "Put an MRT FILE through decoder, policies and decision; no daemon is needed.",
     ),
+    "packet": ("bgpbridge.cli.packet:packet", "What would happen to this packet? The program itself answers."),
+    "trace": ("bgpbridge.cli.packet:trace", "Packets as they pass, each with what XDP does with it and why."),
     "top": ("bgpbridge.cli.top:top", "Peers, rates, groups and events as they are now, again and again."),
     "pipe": ("bgpbridge.cli.pipe:pipe", "Take routes from an ExaBGP that runs already; ExaBGP starts this itself."),
     "record": ("bgpbridge.cli.record:record", "Write what comes in as MRT to FILE, until interrupted."),
@@ -53,7 +55,7 @@ LAZY = {
 SECTIONS = {
     "To set up": ("doctor", "check", "schema", "run", "pipe", "clear", "completion"),
     "To look": ("status", "top", "peers", "events", "counters", "health", "paths", "rpki"),
-    "To find out why": ("explain", "route", "routes", "fib", "groups", "adjacencies", "audit"),
+    "To find out why": ("explain", "packet", "trace", "route", "routes", "fib", "groups", "adjacencies", "audit"),
     "To change": ("plan", "reload", "override", "off", "on"),
     "To try out": ("record", "replay", "lab"),
 }

@@ -15,6 +15,7 @@ from bgpbridge.cli.text.counters import counters_text, rates_text
 from bgpbridge.cli.text.events import event_text
 from bgpbridge.cli.text.explain import explain_text
 from bgpbridge.cli.text.health import health_text
+from bgpbridge.cli.text.packet import talkers_text
 from bgpbridge.cli.text.paths import paths_text, would_text
 from bgpbridge.cli.text.peers import peer_text, peers_text
 from bgpbridge.cli.text.planes import adjacencies_text, fib_text, groups_text
@@ -161,10 +162,25 @@ def paths(asking: Asking, peer: str | None, decided: bool, as_json: bool) -> Non
 @click.option(
     "--watch", "interval_s", type=click.FloatRange(min=0.1), metavar="SECONDS", help="Rates, again and again."
 )
+@click.option("--prefixes", is_flag=True, help="The prefixes that most octets go to, sampled meanwhile.")
+@click.option(
+    "--seconds", type=click.IntRange(1, 60), default=5, show_default=True, help="With --prefixes: sample for so long."
+)
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="With --prefixes: the most of them."
+)
 @JSON
 @pass_asking
-def counters(asking: Asking, every: bool, interval_s: float | None, as_json: bool) -> None:
-    """What became of every packet that XDP saw."""
+def counters(
+    asking: Asking, every: bool, interval_s: float | None, prefixes: bool, seconds: int, limit: int, as_json: bool
+) -> None:
+    """What became of every packet that XDP saw; or, for some seconds, where most of them go."""
+    if prefixes:
+        if every or interval_s is not None:
+            raise click.UsageError("--prefixes goes alone: leave out --all and --watch")
+        query = {"seconds": str(seconds), "limit": str(limit)}
+        asking.show("/v1/counters/prefixes", query, as_json, talkers_text)
+        return
     if interval_s is not None:
         _watch(lambda: asking.client.get("/v1/counters"), interval_s, as_json)
     asking.show("/v1/counters", {}, as_json, lambda answer: counters_text(answer, every=every))

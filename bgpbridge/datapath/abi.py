@@ -50,6 +50,11 @@ __all__ = [
     "RTT_START",
     "RTT_STARTS",
     "SLOT_LINE",
+    "TRACE_FILTER",
+    "TRACE_OCTETS",
+    "TRACE_RECORD",
+    "TRACE_RECORDS",
+    "TRACE_RING",
     "Adjacency",
     "AdjacencyState",
     "ControlFlag",
@@ -77,6 +82,8 @@ INDEX6_GROUP = 0xFFFFFF
 RTT_STARTS = 16384
 RTT_SAMPLES = 256
 RTT_SHIFT = 16
+TRACE_RECORDS = 64
+TRACE_OCTETS = 128
 
 GROUP_NONE, GROUP_PUNT, GROUP_BLACKHOLE, GROUP_FIRST_FREE = 0, 1, 2, 16
 
@@ -104,6 +111,28 @@ INTERFACE = np.dtype([("word", "<u8")])
 RTT_START = np.dtype([("began_ns", "<u8"), ("expected", "<u4"), ("adjacency", "<u4")])
 RTT_RING = np.dtype([("head", "<u8"), ("samples", "<u8", RTT_SAMPLES)])
 COUNTER = np.dtype([("packets", "<u8"), ("octets", "<u8")])
+TRACE_FILTER = np.dtype(
+    [
+        *((name, "<u8", 2) for name in ("to", "to_mask", "from", "from_mask")),
+        *((name, "<u4") for name in ("ifindex", "version", "sample_mask", "reserved")),
+    ]
+)
+TRACE_RECORD = np.dtype(
+    [
+        ("at_ns", "<u8"),
+        *((name, "<u4") for name in ("ifindex", "octets", "group", "adjacency")),
+        *((name, "<u2") for name in ("slot", "reason", "captured", "reserved")),
+        ("head", "u1", TRACE_OCTETS),
+    ]
+)
+TRACE_RING = np.dtype(
+    [
+        *((name, "<u8") for name in ("head", "limit", "packets", "octets")),
+        *((name, "<u4") for name in ("group", "slot", "adjacency", "reserved")),
+        ("unused", "<u8", 2),
+        ("records", TRACE_RECORD, TRACE_RECORDS),
+    ]
+)
 
 
 class XdpVerdict(enum.IntEnum):
@@ -171,6 +200,7 @@ class ControlFlag(enum.IntFlag):
     RTT = 1
     INDEX4 = 2
     INDEX6 = 4
+    TRACE = 8
 
 
 class AdjacencyState(enum.IntEnum):

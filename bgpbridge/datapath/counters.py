@@ -1,4 +1,4 @@
-"""Counters of the datapath as values: per-CPU cells summed, by reason and by adjacency.
+"""Counters of the datapath as values: per-CPU cells summed, by reason, by adjacency and by group.
 
 Reading stops nothing; a sum may miss a packet that is being counted, never one that was. Counters live in
 the pinned maps: they go on over restarts of the bridge and over program upgrades.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bgpbridge.datapath.elements import BpfMap
     from bgpbridge.datapath.maps import Maps
 
-__all__ = ["Count", "read_adjacencies", "read_reasons"]
+__all__ = ["Count", "read_adjacencies", "read_group", "read_reasons"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +57,10 @@ def read_adjacencies(maps: Maps) -> Mapping[int, Count]:
     """Packets forwarded by adjacency id; adjacencies that carried none are left out."""
     sums = _sums(maps.by_name["adjacency_counters"])
     return {int(index): Count(*sums[index].tolist()) for index in np.flatnonzero(sums[:, 0])}
+
+
+def read_group(maps: Maps, group: int) -> Count:
+    """Packets forwarded by one group, since its id was given to it."""
+    counts = maps.by_name["group_counters"]
+    cells = counts.lookup(np.array([group], counts.key))
+    return Count(0, 0) if cells is None else Count(int(cells["packets"].sum()), int(cells["octets"].sum()))

@@ -32,13 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Maps", "Sizes"]
+__all__ = ["Maps", "Sizes", "open_map"]
 
 GROUP_SIZES = (64, 128, 256, 512)
 INDEX_FLAGS = {Family.IPV4: abi.ControlFlag.INDEX4, Family.IPV6: abi.ControlFlag.INDEX6}
 
 
-def _as_map(fd: int, spec: MapSpec) -> BpfMap:
+def open_map(fd: int, spec: MapSpec) -> BpfMap:
+    """The map of this layout that an fd stands for."""
     per_cpu = possible_cpus() if spec.type is MapType.PERCPU_ARRAY else 0
     return BpfMap(fd, spec.name, spec.key, spec.value, spec.entries, per_cpu)
 
@@ -61,6 +62,7 @@ class Maps:
     index6_words: npt.NDArray[np.uint32] = field(init=False, repr=False)
     rtt_rings: npt.NDArray[Any] = field(init=False, repr=False)
     control_word: ControlWord = field(init=False, repr=False)
+    trace_rings: npt.NDArray[Any] = field(init=False, repr=False)
     _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word1: npt.NDArray[np.uint64] = field(init=False, repr=False)
@@ -71,6 +73,7 @@ class Maps:
         self.control = _mapped(self.by_name["control"])
         self.control_word = ControlWord(self.control)
         self.rtt_rings = _mapped(self.by_name["rtt_rings"])
+        self.trace_rings = _mapped(self.by_name["trace_rings"])
         lines = _mapped(self.by_name["index4"])
         self.index4 = lines.view(np.uint16) if len(lines) == abi.INDEX4_LINES else None
         pairs = _mapped(self.by_name["index6_dir"])
@@ -90,7 +93,7 @@ class Maps:
         try:
             for spec in specs(sizes):
                 fd = map_create(spec.type, spec.key.itemsize, spec.value.itemsize, spec.entries, spec.flags, spec.name)
-                made[spec.name] = _as_map(fd, spec)
+                made[spec.name] = open_map(fd, spec)
         except BaseException:
             for bpf_map in made.values():
                 bpf_map.close()
@@ -110,7 +113,7 @@ class Maps:
         found: dict[str, BpfMap] = {}
         try:
             for spec in specs(sizes):
-                found[spec.name] = _as_map(_adopt_one(folder / spec.name, spec), spec)
+                found[spec.name] = open_map(_adopt_one(folder / spec.name, spec), spec)
             maps = cls(found)
             maps.check_layout(pin_path)
         except BaseException:
@@ -185,6 +188,10 @@ class Maps:
         self.control_word.set("rtt_mask", max(one_in - 1, 0))
         self.control_word.set_flag(abi.ControlFlag.RTT, on=bool(one_in))
 
+    def trace(self, on: bool) -> None:
+        """Note the packets that `trace_filter` wants in `trace_rings`, or none."""
+        self.control_word.set_flag(abi.ControlFlag.TRACE, on=on)
+
     def use_index(self, family: Family, on: bool) -> None:
         """Let the index answer for a family, or the trie alone: one store. The index must be in line already."""
         self.control_word.set_flag(INDEX_FLAGS.get(family, 0), on=on)
@@ -204,6 +211,8 @@ class Maps:
         """Make a group invalid: its packets pass. Only then may its id be used for something else."""
         self._group_heads[group] = np.uint64((int(self._group_heads[group]) + 1) & 0xFFFFFFFF)
         self.slots[group] = 0
+        counts = self.by_name["group_counters"]
+        counts.update(group, np.zeros(counts.per_cpu, abi.COUNTER))  # who gets the id next begins at nothing
 
     def store_adjacency(self, index: int, adjacency: abi.Adjacency) -> None:
         """Fill an adjacency: egress first, then the MACs, the word with the state last. One that is named

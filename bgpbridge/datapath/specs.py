@@ -48,7 +48,7 @@ class Sizes:
 
 @dataclass(frozen=True, slots=True)
 class MapSpec:
-    """How one map must be. The name is that of bpf/maps.h and of its pin."""
+    """How one map must be. The name is that of bpf/maps.h and of its pin. `written`: packets write it."""
 
     name: str
     type: MapType
@@ -56,6 +56,7 @@ class MapSpec:
     value: np.dtype[Any]
     entries: int
     flags: int = 0
+    written: bool = False
 
     @property
     def mapped(self) -> bool:
@@ -90,10 +91,13 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
         MapSpec("control", MapType.ARRAY, U32, abi.CONTROL, 1, mapped),
         MapSpec("interfaces", MapType.HASH, U32, abi.INTERFACE, abi.MAX_INTERFACES),
         MapSpec("tx_ports", MapType.DEVMAP_HASH, U32, U32, abi.MAX_INTERFACES),
-        MapSpec("counters", MapType.PERCPU_ARRAY, U32, abi.COUNTER, len(abi.Reason)),
-        MapSpec("adjacency_counters", MapType.PERCPU_ARRAY, U32, abi.COUNTER, abi.MAX_ADJACENCIES),
-        MapSpec("rtt_starts", MapType.LRU_HASH, U64, abi.RTT_START, abi.RTT_STARTS),
-        MapSpec("rtt_rings", MapType.ARRAY, U32, abi.RTT_RING, possible_cpus(), mapped),
+        MapSpec("counters", MapType.PERCPU_ARRAY, U32, abi.COUNTER, len(abi.Reason), written=True),
+        MapSpec("adjacency_counters", MapType.PERCPU_ARRAY, U32, abi.COUNTER, abi.MAX_ADJACENCIES, written=True),
+        MapSpec("group_counters", MapType.PERCPU_ARRAY, U32, abi.COUNTER, abi.MAX_GROUPS, written=True),
+        MapSpec("rtt_starts", MapType.LRU_HASH, U64, abi.RTT_START, abi.RTT_STARTS, written=True),
+        MapSpec("rtt_rings", MapType.ARRAY, U32, abi.RTT_RING, possible_cpus(), mapped, written=True),
+        MapSpec("trace_filter", MapType.ARRAY, U32, abi.TRACE_FILTER, 1),
+        MapSpec("trace_rings", MapType.ARRAY, U32, abi.TRACE_RING, possible_cpus(), mapped, written=True),
     )
 
 

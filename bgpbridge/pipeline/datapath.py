@@ -23,7 +23,8 @@ from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.pins import other_layouts
 from bgpbridge.datapath.specs import Sizes
-from bgpbridge.errors import BridgeError
+from bgpbridge.datapath.twin import Twin
+from bgpbridge.errors import BridgeError, DatapathError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.observed import Link
 
@@ -41,6 +42,8 @@ class Datapath:
     program: Program | None = None
     attached: dict[int, Attached] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
+    _twin: Twin | None = None
+    _twin_loads: asyncio.Lock = field(default_factory=asyncio.Lock)
     _accepted: dict[int, bytes] = field(default_factory=dict)
     _deaf: set[int] = field(default_factory=set)
 
@@ -71,6 +74,24 @@ class Datapath:
         text = f"by {self.program.loader.value} in {self.program.load_s:.2f} s{note}"
         self.events.add("datapath-loaded", "xdp", text)
         return self.program
+
+    async def twin(self) -> Twin:
+        """The program's second instance, which `packet` asks; loaded when somebody asks for the first time. Raises
+        DatapathError where the sources on disk are not those of the program that runs."""
+        async with self._twin_loads:
+            program = self.program
+            assert program is not None, "load first"
+            if self._twin is not None and not (self._twin.live is self.maps and self._twin.is_of(program)):
+                self._twin.close()
+                self._twin = None
+            if self._twin is None:
+                made = await asyncio.to_thread(Twin.load, self.maps, program)
+                if not made.is_of(program):
+                    made.close()
+                    what = "the BPF sources on disk are not those of the program that runs"
+                    raise DatapathError(what, mend="start bgpbridge again, or put the sources back")
+                self._twin = made
+            return self._twin
 
     def wanted(self, name: str) -> bool:
         """True for an interface that the configuration names."""
@@ -164,6 +185,8 @@ class Datapath:
 
     def close(self) -> None:
         """Let go of our handles; the datapath goes on forwarding."""
+        if self._twin is not None:
+            self._twin.close()
         if self.program is not None:
             self.program.close()
         self.maps.close()

@@ -47,6 +47,7 @@ from bgpbridge.pipeline.roster import Roster
 from bgpbridge.pipeline.rpki import Rpki
 from bgpbridge.pipeline.self_audit import SelfAudit
 from bgpbridge.pipeline.sessions import Sessions
+from bgpbridge.pipeline.tracing import Tracing
 from bgpbridge.pipeline.work import Work
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.rib.loc_rib import Capacity, Rib
@@ -220,6 +221,7 @@ class Rooms:
         self.opened.callback(self.latency.close)
         maps = self.datapath.maps if self.datapath is not None else None
         self.handshakes = Handshakes(maps, self.adjacencies, self.events)
+        self.tracing = Tracing(maps)
 
     # -- what one room needs of another that is made after it ---------------------------------------------
 

@@ -20,7 +20,7 @@ from bgpbridge.view.groups import UNHEALTHY, MemberView
 from bgpbridge.view.overrides import OverrideView, override_of
 from bgpbridge.view.routes import RouteView, policy_verdict, route_view
 
-__all__ = ["ExplainView", "HistoryView", "LossView", "PolicyView", "RpkiStateView", "explain"]
+__all__ = ["ExplainView", "HistoryView", "LossView", "PolicyView", "RpkiStateView", "explain", "losses", "policy_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ def explain(bridge: Bridge, address: IPAddress, prefix: Prefix | None = None) ->
         else f"not in the table: packets to {address} follow {seen.prefix}, as below",
         note=_note(address, prefix, found, seen),
         paths=views,
-        losses=tuple(_losses(bridge, decision)),
+        losses=tuple(losses(bridge, decision)),
         policy=_policy(bridge, paths),
         rpki=_rpki(bridge, paths),
         fib=seen,
@@ -163,7 +163,8 @@ def _unhealthy(members: tuple[MemberView, ...]) -> Iterator[str]:
             yield f"not by {member.next_hop} (from {member.peer}), {member.why}"
 
 
-def _losses(bridge: Bridge, decision: Decision) -> list[LossView]:
+def losses(bridge: Bridge, decision: Decision) -> list[LossView]:
+    """Each path that is not the best one, with the step at which it lost."""
     views = []
     for loss in decision.eliminated:
         winner = _who(bridge, loss.winner) if loss.winner is not None else ""
@@ -189,12 +190,15 @@ def _who(bridge: Bridge, candidate: Candidate) -> str:
 
 def _policy(bridge: Bridge, paths: list[Path]) -> PolicyView | None:
     """What policy said of the best path, which is the first if there is one."""
-    if not paths or paths[0].status is not Status.BEST:
-        return None
-    verdict = policy_verdict(bridge, paths[0])
+    return policy_of(bridge, paths[0]) if paths and paths[0].status is Status.BEST else None
+
+
+def policy_of(bridge: Bridge, path: Path) -> PolicyView | None:
+    """What import policy said of a path; None when there is nobody to ask: its peer has gone."""
+    verdict = policy_verdict(bridge, path)
     if verdict is None:
         return None
-    name = bridge.peers.name(paths[0].peer)
+    name = bridge.peers.name(path.peer)
     return PolicyView(name, verdict.accept, verdict.policy, verdict.term, str(verdict.place), verdict.reason)
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bgpbridge.fib.kernel_lookup import KernelAnswer, kernel_lookup
+from bgpbridge.fib.kernel_lookup import kernel_lookup
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.rib import lookups
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL
 from bgpbridge.types import IPAddress, Prefix
 from bgpbridge.view.groups import AdjacencyView, GroupView, adjacencies, group
 
-__all__ = ["FibView", "KernelRouteView", "fib", "protocol_name"]
+__all__ = ["FibView", "KernelRouteView", "fib", "kernel_route", "protocol_name"]
 
 MOST_REFUSALS = 100_000
 XDP_SAYS = {0: "no entry: left to the kernel", LOCAL: "punt: left to the kernel", BLACKHOLE: "blackhole: dropped"}
@@ -89,7 +89,7 @@ def fib(bridge: Bridge, address: IPAddress) -> FibView:
         group=number,
         xdp_value=value,
         xdp_says=XDP_SAYS.get(value, f"group {value}") if xdp is not None else "XDP is not configured",
-        kernel=_kernel_route(bridge, kernel_lookup(address)),
+        kernel=kernel_route(bridge, address),
         kernel_behind=kernel.behind if kernel is not None else 0,
         refused=_refused(bridge, prefix) if prefix is not None else (),
         detail=detail,
@@ -97,7 +97,9 @@ def fib(bridge: Bridge, address: IPAddress) -> FibView:
     )
 
 
-def _kernel_route(bridge: Bridge, answer: KernelAnswer | None) -> KernelRouteView | None:
+def kernel_route(bridge: Bridge, address: IPAddress) -> KernelRouteView | None:
+    """What the kernel has for an address, None where it has nothing."""
+    answer = kernel_lookup(address)
     if answer is None:
         return None
     entry, hop = answer.entry, answer.hop

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bgpbridge.datapath.counters import read_adjacencies
+from bgpbridge.datapath.counters import Count, read_adjacencies, read_group
 from bgpbridge.errors import AbsentError
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL, PINNED, Member
@@ -37,7 +37,7 @@ class MemberView:
 @dataclass(frozen=True, slots=True)
 class GroupView:
     """A next-hop group. `slots` counts its slots by adjacency id, as they stand in the map. `latency` says what that
-    does, or would do, where it is not what BGP has."""
+    does, or would do, where it is not what BGP has. `packets` and `octets` count what XDP forwarded by it."""
 
     id: int
     prefixes: int
@@ -45,6 +45,8 @@ class GroupView:
     slots: dict[int, int]
     flags: str
     latency: str = ""
+    packets: int = 0
+    octets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +90,16 @@ def group(bridge: Bridge, number: int) -> GroupView:
     xdp = bridge.planes.xdp
     slots = dict(sorted(Counter(xdp.slots(number).tolist()).items())) if xdp is not None else {}
     flags = ", ".join(flag.name.lower() for flag in xdp.flags(number) if flag.name) if xdp is not None else ""
+    sent = read_group(bridge.datapath.maps, number) if bridge.datapath is not None else Count(0, 0)
     return GroupView(
-        number, int(table.refs[number]), tuple(members), slots, flags or "invalid", group_words(bridge, number)
+        number,
+        int(table.refs[number]),
+        tuple(members),
+        slots,
+        flags or "invalid",
+        group_words(bridge, number),
+        sent.packets,
+        sent.octets,
     )
 
 

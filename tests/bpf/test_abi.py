@@ -28,6 +28,9 @@ STRUCTS = {
     "interface": abi.INTERFACE,
     "rtt_start": abi.RTT_START,
     "rtt_ring": abi.RTT_RING,
+    "trace_filter": abi.TRACE_FILTER,
+    "trace_record": abi.TRACE_RECORD,
+    "trace_ring": abi.TRACE_RING,
 }
 ENUMS = {
     "reason": {**{r.name: r.value for r in abi.Reason}, "REASONS": len(abi.Reason)},
@@ -55,6 +58,8 @@ CONSTANTS = (
     "INDEX6_HEAD",
     "INDEX6_POINTER",
     "INDEX6_GROUP",
+    "TRACE_RECORDS",
+    "TRACE_OCTETS",
 )
 
 

@@ -12,7 +12,7 @@ from bgpbridge.cli.text.planes import fib_facts
 from bgpbridge.cli.text.routes import ROLE_COLOURS, attributes_text, path_name
 from bgpbridge.cli.text.words import Json, bad, columns, duration, facts, good, labelled, warn
 
-__all__ = ["explain_text"]
+__all__ = ["explain_text", "policy_line"]
 
 INDENT = "  "
 
@@ -25,7 +25,7 @@ def explain_text(seen: Json) -> list[str]:
         *([warn(f"{INDENT}{seen['note']}")] if seen["note"] else []),
         "",
         *(labelled("override", override_lines(seen["override"], time.time())) if seen.get("override") else []),
-        *facts([("prefix", seen["prefix"]), ("policy", _policy(seen["policy"])), ("RPKI", _rpki(seen["rpki"]))]),
+        *facts([("prefix", seen["prefix"]), ("policy", policy_line(seen["policy"])), ("RPKI", _rpki(seen["rpki"]))]),
         *_paths(seen),
         *fib_facts(seen["fib"]),
         *labelled("beside it", seen["foreign"]),
@@ -33,7 +33,8 @@ def explain_text(seen: Json) -> list[str]:
     ]
 
 
-def _policy(policy: Json | None) -> str:
+def policy_line(policy: Json | None) -> str:
+    """What import policy said of a path, and where that stands."""
     if policy is None:
         return ""
     verb = "accepts" if policy["accepted"] else "refuses"

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from bgpbridge.cli.text.words import Json, bad, columns, counted, facts, good, labelled, octets, warn
 
-__all__ = ["adjacencies_text", "adjacency_line", "fib_facts", "fib_text", "group_lines", "groups_text"]
+__all__ = ["adjacencies_text", "adjacency_line", "fib_facts", "fib_text", "group_lines", "groups_text", "kernel_line"]
+
+MEMBER_HEADS = ("peer", "next hop", "weight", "member")
 
 
 def groups_text(groups: Sequence[Json]) -> list[str]:
@@ -18,18 +20,20 @@ def groups_text(groups: Sequence[Json]) -> list[str]:
         slots = ", ".join(
             f"{count} to {number}" if number != "0" else f"{count} empty" for number, count in group["slots"].items()
         )
-        first = (str(group["id"]), f"{group['prefixes']:,}", "" if group["flags"] == "valid" else group["flags"], slots)
+        flags = "" if group["flags"] == "valid" else group["flags"]
+        sent = (f"{group['packets']:,}", octets(group["octets"])) if group["packets"] else ("", "")
+        first = (str(group["id"]), f"{group['prefixes']:,}", *sent, flags, slots)
         for member in group["members"]:
             rows.append((*first, member["peer"], member["next_hop"], str(member["weight"]), _role(member)))
-            first = ("",) * 4
+            first = ("",) * 6
         if group.get("latency"):
-            rows.append(("", "", "", "", "", "", "", warn(f"latency: {group['latency']}")))
+            rows.append((*("",) * 9, warn(f"latency: {group['latency']}")))
         if not group["members"]:
             rows.append((*first, "", "", "", ""))
-    heads = ("group", "prefixes", "flags", "slots by adjacency", "peer", "next hop", "weight", "member")
+    heads = ("group", "prefixes", "packets", "octets", "flags", "slots by adjacency", *MEMBER_HEADS)
     idle = len(groups) - sum(map(_in_use, groups))
     last = [f"{counted(idle, 'group')} that no prefix points to now"] if idle else []
-    return [*columns(heads, rows, right=("group", "prefixes", "weight")), *last]
+    return [*columns(heads, rows, right=("group", "prefixes", "packets", "octets", "weight")), *last]
 
 
 def _in_use(group: Json) -> bool:
@@ -102,14 +106,15 @@ def fib_facts(fib: Json) -> list[str]:
 def _planes(fib: Json) -> Iterator[tuple[str, str]]:
     differs = fib["group"] > 2 and fib["xdp_value"] > 2 and fib["group"] != fib["xdp_value"]
     yield "XDP", fib["xdp_says"] + (bad(f", but the Loc-RIB wants group {fib['group']}") if differs else "")
-    yield "kernel", _kernel(fib["kernel"])
+    yield "kernel", kernel_line(fib["kernel"])
     if fib["kernel_behind"]:
         yield "", warn(f"{counted(fib['kernel_behind'], 'route')} wait to be written into the kernel")
     for line in fib["refused"]:
         yield "refused", bad(line)
 
 
-def _kernel(route: Json | None) -> str:
+def kernel_line(route: Json | None) -> str:
+    """What the kernel has for an address."""
     if route is None:
         return "no route"
     if not route["prefix"]:

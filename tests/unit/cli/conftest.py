@@ -39,7 +39,7 @@ class Recorded:
                 body = {"error": f"there is no peer {name.removeprefix('peers_')}", "mend": mend, "exit_code": 2}
             return web.json_response(body, status=400)
         value = json.loads(file.read_text())
-        if request.query.get("follow") == "1":
+        if request.query.get("follow") == "1" or name == "trace":
             return web.Response(text="".join(f"{json.dumps(event)}\n" for event in value))
         return web.json_response(value)
 

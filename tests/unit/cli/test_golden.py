@@ -14,6 +14,8 @@ FINE = [
     "route 100.74.16.7",
     "explain 100.74.16.7",
     "explain 192.0.2.1",
+    "packet --in eth1 --to 100.74.16.7",
+    "counters --prefixes",
     "fib 2001:db8:1000::1",
     "groups",
     "adjacencies",
@@ -39,6 +41,7 @@ TROUBLE = [
     "routes --rejected",
     "explain 100.64.0.1",
     "explain 10.1.2.3",
+    "packet --in eth2 --to 10.1.2.3",
     "fib 100.64.0.1",
     "groups",
     "adjacencies",
@@ -107,6 +110,9 @@ def test_help_lists_all_commands_without_importing_the_heavy_ones(bgpbridge, gol
         "paths",
         "health",
         "rpki",
+        "packet",
+        "trace",
+        "counters",
     ],
 )
 def test_help_of_a_command(bgpbridge, golden, command):

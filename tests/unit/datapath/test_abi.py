@@ -59,5 +59,5 @@ def test_the_name_of_a_reason_tells_its_verdict(reason: Reason) -> None:
 
 def test_array_values_fill_their_elements() -> None:
     # a BPF ARRAY rounds values up to 8 octets: a numpy view of any other size would read the wrong ones
-    for dtype in (abi.GROUP, abi.ADJACENCY, abi.CONTROL):
+    for dtype in (abi.GROUP, abi.ADJACENCY, abi.CONTROL, abi.TRACE_FILTER, abi.TRACE_RING):
         assert dtype.itemsize % 8 == 0
