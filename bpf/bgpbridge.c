@@ -71,7 +71,8 @@ XDP_PROGRAM(bgpbridge)
 	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
 	u64 octets = octets_left(&cursor);
 	const struct control *settings;
-	u32 only = 0, reason;
+	u32 only = 0;
+	u32 reason;
 
 	settings = LOOKUP(control, &only);
 	reason = handle(ctx, &cursor, settings);
