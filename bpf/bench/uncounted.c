@@ -13,6 +13,12 @@ inlined int settle(u32 reason, u64 octets)
 	return reason == FORWARDED ? XDP_REDIRECT : reason == DROP_BLACKHOLE ? XDP_DROP : XDP_PASS;
 }
 
+inlined void count_group(u32 group, u64 octets)
+{
+	(void)group;
+	(void)octets;
+}
+
 inlined void count_adjacency(u32 adjacency, u64 octets)
 {
 	(void)adjacency;
