@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bgpbridge.bench.datapath.forwarding import FEW
-from bgpbridge.bench.datapath.programs import UNCOUNTED
+from bgpbridge.bench.datapath.programs import UNCOUNTED, UNTRACED
 from bgpbridge.bench.datapath.routers import attached, sinking
 from bgpbridge.bench.datapath.stand import Stand
 from bgpbridge.bench.results import Figure
@@ -46,6 +46,7 @@ def features_of(stand: Stand, link: int) -> Iterator[Feature]:
     """Those of this build, for a program that sits under a link."""
     fds = stand.programs.fds
     yield Feature("counters", lambda on: link_update(link, fds[PROGRAM if on else UNCOUNTED]))
+    yield Feature("trace, off", lambda on: link_update(link, fds[PROGRAM if on else UNTRACED]))
     for flag, name in FLAGS.items():
         if flag in ControlFlag.__members__:
             yield Feature(name, _Flag(stand, ControlFlag[flag]))
@@ -81,5 +82,5 @@ def _cost_ns(stand: Stand, family: Family, feature: Feature, pairs: int) -> floa
                 feature.switch(on)
                 took[on] = 1e3 / stand.counted(SLICE_S)
             differences.append(took[True] - took[False])
-    feature.switch(feature.name == "counters")
+    feature.switch(feature.name in ("counters", "trace, off"))
     return statistics.median(differences)

@@ -24,7 +24,7 @@ from bgpbridge.datapath.specs import possible_cpus
 from bgpbridge.datapath.syscalls import MapFlag, MapType, map_create
 from bgpbridge.types import Family
 
-__all__ = ["DELAY_BUCKETS", "UNCOUNTED", "Programs", "programs"]
+__all__ = ["DELAY_BUCKETS", "UNCOUNTED", "UNTRACED", "Programs", "programs"]
 
 U32, U64 = np.dtype("<u4"), np.dtype("<u8")
 WALK = np.dtype(
@@ -35,6 +35,7 @@ SENDER = np.dtype([("next", U64), ("due_ns", U64), ("sent", U64)])
 ARRIVAL = np.dtype([("ifindex", U32), ("reserved", U32), ("ns", U64)])
 DELAY_BUCKETS: Final = 2048
 UNCOUNTED: Final = "bgpbridge without counters"
+UNTRACED: Final = "bgpbridge without trace"
 UNITS: Final = {
     PROGRAM: (PROGRAM,),
     "bench/walk": tuple(f"walk{family}_{what}" for family in (4, 6) for what in ("none", "table", "kernel")),
@@ -101,6 +102,7 @@ def programs(maps: Maps, walked: int) -> Iterator[Programs]:
         for unit, names in UNITS.items():
             fds |= loader_libbpf.load_all(_object(unit), every, names)
         fds[UNCOUNTED] = loader_libbpf.load(_object("bench/uncounted"), every)
+        fds[UNTRACED] = loader_libbpf.load(_object("bench/untraced"), every)
         yield Programs(maps, fds, made)
     finally:
         for fd in fds.values():
