@@ -157,12 +157,15 @@ class BpfSyscallError(DatapathError):
 
 
 class VerifierError(DatapathError):
-    """The verifier refused the program. `str()` is the short form, `log` the whole of it."""
+    """The verifier refused the program. `str()` is the short form, its last words, which say why; `log` the whole of
+    it, which also stands in `file` when there is one."""
 
-    def __init__(self, program: str, log: str, *, mend: str = "") -> None:
+    def __init__(self, program: str, log: str, *, mend: str = "", file: str = "") -> None:
         tail = "\n    ".join(log.strip().splitlines()[-4:])
-        super().__init__(f"the kernel's verifier refused {program}:\n    {tail}", mend=mend)
+        kept = f"\n    (all of it: {file})" if file else ""
+        super().__init__(f"the kernel's verifier refused {program}:\n    {tail}{kept}", mend=mend)
         self.log = log
+        self.file = file
 
 
 class LayoutError(DatapathError):

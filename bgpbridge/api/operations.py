@@ -5,17 +5,20 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from bgpbridge.api.parameters import PEER_NAME, flag, optional
+from bgpbridge.api.parameters import PEER_NAME, flag, number, optional
 from bgpbridge.api.table import Call, Parameter
-from bgpbridge.errors import UsageError
+from bgpbridge.errors import DatapathError, UsageError, VerifierError
 from bgpbridge.events import Severity
 from bgpbridge.pipeline.plan_report import Plan
 from bgpbridge.pipeline.reload import ReloadReport
+from bgpbridge.pipeline.upgrade import UpgradeReport
 from bgpbridge.view.audit import AuditView, audit
 
 __all__ = [
     "FILE",
     "REPAIR",
+    "VERBOSE",
+    "WATCH",
     "ClearedView",
     "SwitchedView",
     "clear_hold_off",
@@ -24,8 +27,11 @@ __all__ = [
     "reload",
     "switch_off",
     "switch_on",
+    "upgrade_datapath",
 ]
 
+WATCH = number("watch", 3, "Seconds to watch the counters before the program stays", most=60)
+VERBOSE = flag("verbose", "All that the verifier says, where it refuses")
 REPAIR = flag("repair", "Bring in line what differs, then compare again")
 
 
@@ -70,6 +76,23 @@ async def plan(call: Call) -> Plan:
     if file is not None and call.over_tcp and not file.resolve().is_relative_to(folder):
         raise UsageError(f"{file} is not in {folder}", mend="put it there, or ask on the control socket")
     return await call.reloading.foretell(file)
+
+
+async def upgrade_datapath(call: Call) -> UpgradeReport:
+    """Another program, and maps as the file wants them, with no packet lost."""
+    bridge = call.bridge
+    if bridge.upgrade is None:
+        raise UsageError("there is no XDP here to upgrade", mend="name interfaces in datapath.interfaces")
+    if bridge.tracing.busy:
+        raise UsageError("a trace reads the maps", mend="try again when it has ended")
+    if bridge.adopting:
+        raise UsageError("routes of an earlier run are still being claimed", mend="try again when `status` is through")
+    try:
+        return await call.reloading.upgrade(bridge.upgrade, call[WATCH])
+    except VerifierError as error:
+        if not call[VERBOSE]:
+            raise
+        raise DatapathError(f"{error.what}\nall its words:\n{error.log}", mend=error.mend) from error
 
 
 def clear_hold_off(call: Call) -> ClearedView:

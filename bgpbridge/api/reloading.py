@@ -14,8 +14,12 @@ from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.plan import plan
 from bgpbridge.pipeline.plan_report import Plan
 from bgpbridge.pipeline.reload import ReloadReport, reload
+from bgpbridge.pipeline.upgrade import Upgrade, UpgradeReport
 
 __all__ = ["Reloading"]
+
+UPGRADED = ("engine", "group_slots", "loader", "max_ipv4", "max_ipv6")
+"""Keys of `datapath` that an upgrade takes over; the others wait for a restart."""
 
 
 class Reloading:
@@ -50,6 +54,22 @@ class Reloading:
         for call in self.after:
             call()
         return report
+
+    async def upgrade(self, upgrade: Upgrade, watch_s: float) -> UpgradeReport:
+        """Upgrade the datapath by the file as it stands; no reload happens meanwhile, and who asked may leave. What the
+        file says of other things waits for `reload`. Raises BridgeError with nothing changed."""
+        return await asyncio.shield(asyncio.get_running_loop().create_task(self._upgrade(upgrade, watch_s)))
+
+    async def _upgrade(self, upgrade: Upgrade, watch_s: float) -> UpgradeReport:
+        async with self._one:
+            wanted = (await asyncio.to_thread(load_config, self._bridge.config.path)).datapath
+            now = self._bridge.config.datapath
+            merged = now.model_copy(update={key: getattr(wanted, key) for key in UPGRADED})
+            report = await upgrade.run(merged, watch_s)
+            if report.stayed:
+                self._bridge.config = self._bridge.config.model_copy(update={"datapath": merged})
+                upgrade.datapath.settings = merged
+            return report
 
     async def foretell(self, file: Path | None) -> Plan:
         """What it would do with this file, None the configured one; no reload happens meanwhile. Raises BridgeError."""

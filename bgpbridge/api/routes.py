@@ -14,6 +14,7 @@ from bgpbridge.api.table import Route
 from bgpbridge.events import Event
 from bgpbridge.pipeline.plan_report import Plan
 from bgpbridge.pipeline.reload import ReloadReport
+from bgpbridge.pipeline.upgrade import UpgradeReport
 from bgpbridge.view.audit import AuditView
 from bgpbridge.view.counters import CounterView, counters
 from bgpbridge.view.explain import ExplainView, explain
@@ -147,6 +148,15 @@ DOINGS = (
         operations.clear_hold_off,
         operations.ClearedView,
         (PEER_NAME,),
+        writes=True,
+    ),
+    Route(
+        "POST",
+        "/datapath/upgrade",
+        "Another program, and maps as the file wants them, with no packet lost",
+        operations.upgrade_datapath,
+        UpgradeReport,
+        (operations.WATCH, operations.VERBOSE),
         writes=True,
     ),
     Route("POST", "/on", "Let XDP forward", operations.switch_on, operations.SwitchedView, writes=True),

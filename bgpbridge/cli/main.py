@@ -40,6 +40,10 @@ LAZY = {
         "bgpbridge.cli.override:override",
         "Decide on a prefix whatever BGP says, for as long as BGP has a path for it.",
     ),
+    "datapath": (
+        "bgpbridge.cli.datapath:datapath",
+        "The XDP program on the interfaces: put another one in its place.",
+    ),
     "clear": (
         "bgpbridge.cli.clear:clear",
         "Remove all that outlives a stopped daemon: XDP, pins, our kernel routes and nexthops, runtime files.",
@@ -56,7 +60,7 @@ SECTIONS = {
     "To set up": ("doctor", "check", "schema", "run", "pipe", "clear", "completion"),
     "To look": ("status", "top", "peers", "events", "counters", "health", "paths", "rpki"),
     "To find out why": ("explain", "packet", "trace", "route", "routes", "fib", "groups", "adjacencies", "audit"),
-    "To change": ("plan", "reload", "override", "off", "on"),
+    "To change": ("plan", "reload", "override", "off", "on", "datapath"),
     "To try out": ("record", "replay", "lab"),
 }
 

@@ -11,7 +11,7 @@ from click.shell_completion import get_completion_class
 from bgpbridge.cli.commands import EXIT_CODES, JSON, Asking, Command, pass_asking, say
 from bgpbridge.cli.text.counters import audit_text
 from bgpbridge.cli.text.plan import plan_text
-from bgpbridge.cli.text.words import Json, warn
+from bgpbridge.cli.text.words import Json, waits, warn
 
 __all__ = ["COMMANDS", "completion"]
 
@@ -30,7 +30,7 @@ def reload(asking: Asking, as_json: bool) -> None:
 def _reload_text(report: Json) -> Iterator[str]:
     yield from report["done"] or ["nothing to change"]
     for key in report["restart"]:
-        yield warn(f"{key} has changed and waits for a restart")
+        yield warn(waits(key))
 
 
 PLAN_CODES = f"{EXIT_CODES} 4 the file would change something."

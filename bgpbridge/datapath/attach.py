@@ -1,7 +1,8 @@
 """The program on its interfaces: native where the driver can, generic otherwise, and a reason for the second.
 
 Each interface has one pinned link (pins.link_pin): it outlives the bridge, is adopted by the next one and is
-moved to a new program by one update. Who else sits on an interface is named, never pushed off.
+moved to a new program by one update. A kernel without links gets the program by netlink (`seats`). Who else
+sits on an interface is named, never pushed off.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from bgpbridge.datapath import pins
+from bgpbridge.datapath import pins, seats
 from bgpbridge.datapath.links import Mode, holders, link_create, link_info, link_update
 from bgpbridge.datapath.offloads import expose_tags
 from bgpbridge.datapath.syscalls import Command, error_of, object_get, object_pin
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["Attached", "Wanted", "attach", "attached", "detach", "detach_all"]
+__all__ = ["Attached", "Wanted", "attach", "attached", "detach", "detach_all", "is_here"]
 
 WHY_NOT_NATIVE = {
     errno.EOPNOTSUPP: "its driver has no native XDP",
@@ -35,12 +36,22 @@ WHY_NOT_NATIVE = {
 }
 
 
+NO_LINKS = "attached by netlink: this kernel has no XDP links"
+
+
 class Wanted(enum.StrEnum):
     """datapath.mode in the configuration."""
 
     AUTO = "auto"
     NATIVE = "native"
     GENERIC = "generic"
+
+
+MODES = {
+    Wanted.AUTO: [Mode.NATIVE, Mode.GENERIC],
+    Wanted.NATIVE: [Mode.NATIVE],
+    Wanted.GENERIC: [Mode.GENERIC],
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +78,12 @@ def attach(program: int, ifindex: int, pin_path: Path, wanted: Wanted = Wanted.A
         if link is not None:
             link_update(link, program)
             return replace(_adopted(link, name, wanted), warning=warning)
-    link_fd, note = _create(program, ifindex, name, wanted)
+    if seats.pin_of(pin_path, ifindex).exists():
+        return replace(_by_netlink(program, ifindex, name, wanted, pin_path), warning=warning)
+    try:
+        link_fd, note = _create(program, ifindex, name, wanted)
+    except _NoLinks:
+        return replace(_by_netlink(program, ifindex, name, wanted, pin_path), warning=warning)
     try:
         pin.parent.mkdir(parents=True, exist_ok=True)
         object_pin(link_fd, pin)
@@ -83,11 +99,18 @@ def attached(pin_path: Path) -> list[Attached]:
         with _pinned(pin) as link:
             if link is not None and (name := _name_or_none(int(pin.name))) is not None:
                 found.append(_describe(link, name, adopted=True))
+    for pin in seats.seat_pins(pin_path):
+        holder, name = seats.seat_of(pin), _name_or_none(int(pin.name))
+        if holder is not None and name is not None:
+            found.append(Attached(int(pin.name), name, holder.mode, holder.program_id, True, NO_LINKS))
     return found
 
 
 def detach(ifindex: int, pin_path: Path) -> bool:
     """Take the program off an interface; its packets are the kernel's at once. False if we were not there."""
+    seat = seats.pin_of(pin_path, ifindex)
+    if seat.exists():
+        return seats.give_up(seat)
     pin = pins.link_pin(pin_path, ifindex)
     with _pinned(pin) as link:
         if link is None:
@@ -98,7 +121,8 @@ def detach(ifindex: int, pin_path: Path) -> bool:
 
 def detach_all(pin_path: Path) -> list[int]:
     """Off every interface; the ifindexes that we were on."""
-    return [int(pin.name) for pin in _link_pins(pin_path) if detach(int(pin.name), pin_path)]
+    ours = [*_link_pins(pin_path), *seats.seat_pins(pin_path)]
+    return [int(pin.name) for pin in ours if detach(int(pin.name), pin_path)]
 
 
 def _link_pins(pin_path: Path) -> list[Path]:
@@ -152,15 +176,43 @@ def _create(program: int, ifindex: int, name: str, wanted: Wanted) -> tuple[int,
     if why is None:
         raise _refusal(code, ifindex, name)
     if wanted is Wanted.NATIVE:
+        if code == errno.EINVAL:
+            raise _NoLinks  # or so it may be: the older way tells
         raise DatapathError(f"{name}: {why}", mend="set datapath.mode: auto, which falls back to generic XDP")
     return _create_in(Mode.GENERIC, program, ifindex, name), why
 
 
 def _create_in(mode: Mode, program: int, ifindex: int, name: str) -> int:
     link, code = link_create(program, ifindex, mode)
+    if code == errno.EINVAL:  # generic XDP has no such answer: it is the command that is not known
+        raise _NoLinks
     if code:
         raise _refusal(code, ifindex, name)
     return link
+
+
+class _NoLinks(Exception):  # noqa: N818 - no error: there is the older way
+    """This kernel makes no XDP links."""
+
+
+def _by_netlink(program: int, ifindex: int, name: str, wanted: Wanted, pin_path: Path) -> Attached:
+    """The older way, in the best mode allowed; a seat that we have keeps its mode."""
+    pin = seats.pin_of(pin_path, ifindex)
+    had = seats.seat_of(pin) if pin.exists() else None
+    modes = [had.mode] if had is not None else MODES[wanted]
+    note, code = NO_LINKS, 0
+    for mode in modes:
+        code = seats.take(program, ifindex, mode, pin)
+        if not code:
+            found = next(holder for holder in holders(ifindex) if holder.mode is mode)
+            return Attached(ifindex, name, mode, found.program_id, had is not None, note)
+        note = f"{WHY_NOT_NATIVE.get(code, os.strerror(code))}; {NO_LINKS}"
+        if code not in WHY_NOT_NATIVE:
+            break
+    if code in WHY_NOT_NATIVE and wanted is Wanted.NATIVE:
+        mend = "set datapath.mode: auto, which falls back to generic XDP"
+        raise DatapathError(f"{name}: {WHY_NOT_NATIVE[code]}", mend=mend)
+    raise _refusal(code, ifindex, name)
 
 
 def _refusal(code: int, ifindex: int, name: str) -> DatapathError:
@@ -176,6 +228,11 @@ def _refusal(code: int, ifindex: int, name: str) -> DatapathError:
         mend=f"detach it (`ip link set dev {name} xdp off`, or end what pinned its link), or leave {name} out of "
         "datapath.interfaces; a bgpbridge with another pin path also counts",
     )
+
+
+def is_here(ifindex: int) -> bool:
+    """Whether there is such an interface in this network namespace."""
+    return _name_or_none(ifindex) is not None
 
 
 def _name(ifindex: int) -> str:

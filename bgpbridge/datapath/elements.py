@@ -29,6 +29,8 @@ __all__ = ["Batch", "BpfMap", "Update"]
 
 Rows = npt.NDArray[Any]
 DUMP_CHUNK = 4096
+# what a kernel says that knows no batches at all, or none for this kind of map (ENOTSUPP, 524)
+NO_BATCHES = frozenset({errno.EINVAL, errno.EOPNOTSUPP, 524})
 
 
 class Update(enum.IntEnum):
@@ -120,6 +122,8 @@ class BpfMap:
             if code == errno.ENOSPC and count == 0:  # a hash bucket longer than the chunk
                 chunk *= 2
                 continue
+            if code in NO_BATCHES and first:
+                return self._dump_one_by_one()
             if code not in (0, errno.ENOENT):
                 raise error_of(Command.MAP_LOOKUP_BATCH, code)
             keys.append(part_keys[:count])
@@ -128,6 +132,16 @@ class BpfMap:
                 return np.concatenate(keys), np.concatenate(values)
             cursor.reverse()
             first = False
+
+    def array(self) -> Rows:
+        """Every element of an array, in order, for who cannot map it."""
+        values = np.zeros(self.max_entries, self.value)
+        key = np.zeros(1, self.key)
+        for at in range(self.max_entries):
+            key[0] = at
+            attr = struct.pack("=IIQQQ", self.fd, 0, _address(key), _address(values) + at * self.value.itemsize, 0)
+            bpf(Command.MAP_LOOKUP_ELEM, attr)
+        return values
 
     def keys(self) -> Rows:
         """All keys by BPF_MAP_GET_NEXT_KEY: for maps without batches (devmaps), and small ones."""
@@ -166,9 +180,31 @@ class BpfMap:
             return 0, 0
         attr = struct.pack("=QQQQIIQQ", 0, 0, _address(keys), values, len(keys), self.fd, 0, 0)
         _, out, code = try_bpf(command, attr)
+        if code in NO_BATCHES:
+            return self._one_by_one(command, keys, values)
         # generic_map_update_batch leaves `count` alone when it refuses the request before the first element
         done = int(struct.unpack_from("=I", out, 32)[0])
         return (0 if code and done == len(keys) else done), code
+
+    def _one_by_one(self, command: Command, keys: Rows, values: int) -> tuple[int, int]:
+        """A batch for a kernel (before 5.6) or a kind of map that has none."""
+        single = Command.MAP_UPDATE_ELEM if command is Command.MAP_UPDATE_BATCH else Command.MAP_DELETE_ELEM
+        key, size = _address(keys), self.value.itemsize * (self.per_cpu or 1)
+        for at in range(len(keys)):
+            attr = struct.pack("=IIQQQ", self.fd, 0, key + at * self.key.itemsize, values and values + at * size, 0)
+            _, _, code = try_bpf(single, attr)
+            if code:
+                return at, code
+        return len(keys), 0
+
+    def _dump_one_by_one(self) -> tuple[Rows, Rows]:
+        """The same for a dump. What goes meanwhile is left out."""
+        keys = self.keys()
+        pairs = [(at, value) for at in range(len(keys)) if (value := self.lookup(keys[at])) is not None]
+        values = self._empty(len(pairs))
+        for row, (_, value) in enumerate(pairs):
+            values[row] = value
+        return keys[[at for at, _ in pairs]], values
 
     def _lookup_batch(self, pointers: tuple[int, int], keys: Rows, values: Rows) -> tuple[int, int]:
         attr = struct.pack("=QQQQIIQQ", *pointers, _address(keys), _address(values), len(keys), self.fd, 0, 0)

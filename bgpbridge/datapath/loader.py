@@ -13,14 +13,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bgpbridge.datapath import ahead, loader_bcc, loader_libbpf
-from bgpbridge.datapath.sources import Sources
+from bgpbridge.datapath.sources import PROGRAM, Sources
 from bgpbridge.datapath.syscalls import ProgramInfo, missing_capabilities, program_info
-from bgpbridge.errors import DatapathError
+from bgpbridge.errors import DatapathError, VerifierError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 __all__ = ["Loader", "Program", "load"]
+
+VERIFIER_LOG = "verifier.log"
 
 
 class Loader(enum.StrEnum):
@@ -52,7 +54,13 @@ def load(fds: Mapping[str, int], loader: Loader = Loader.AUTO, sources: Sources 
     if missing := missing_capabilities():
         names = " and ".join(missing)
         raise DatapathError(f"loading BPF needs {names}, which this process lacks", mend=f"run as root or add {names}")
-    sources = sources or Sources.ours()
+    try:
+        return _load(fds, loader, sources or Sources.ours())
+    except VerifierError as error:
+        raise VerifierError(PROGRAM, error.log, mend=error.mend, file=_written(error.log)) from None
+
+
+def _load(fds: Mapping[str, int], loader: Loader, sources: Sources) -> Program:
     if loader is not Loader.AUTO:
         return _load_by(loader, sources, fds)
     try:
@@ -61,10 +69,25 @@ def load(fds: Mapping[str, int], loader: Loader = Loader.AUTO, sources: Sources 
         first = error
     try:
         return _load_by(Loader.LIBBPF, sources, fds, note=f"libbpf, because {first.what.splitlines()[0]}")
+    except VerifierError:
+        raise
     except DatapathError as error:
         raise DatapathError(
             f"neither loader works.\n  bcc: {first.what}\n  libbpf: {error.what}", mend=first.mend or error.mend
         ) from error
+
+
+def _written(log: str) -> str:
+    """The file that holds the verifier's words, for root alone; empty where none could be written."""
+    path = ahead.cache_folder() / VERIFIER_LOG
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+        path.unlink(missing_ok=True)
+        path.touch(mode=0o600)
+        path.write_text(log, encoding="utf-8")
+    except OSError:
+        return ""
+    return str(path)
 
 
 def _load_by(loader: Loader, sources: Sources, fds: Mapping[str, int], note: str = "") -> Program:

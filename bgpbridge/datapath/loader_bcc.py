@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bgpbridge.datapath.bcc_child import NO_BCC, NOT_COMPILED, REFUSED
+from bgpbridge.datapath.forbid import Feature, forbidden
 from bgpbridge.datapath.sources import PROGRAM, Sources
 from bgpbridge.errors import DatapathError, VerifierError
 
@@ -31,6 +32,8 @@ NO_BCC_MEND = "install Debian's python3-bpfcc (PyPI's bcc is another program), o
 
 def load(sources: Sources, fds: Mapping[str, int]) -> int:
     """The program as an fd of this process. Raises DatapathError: no BCC, not compiled; VerifierError."""
+    if forbidden(Feature.BCC):
+        raise _explain(NO_BCC, "BGPBRIDGE_FORBID")
     first, *others = dict.fromkeys((sys.executable, SYSTEM_PYTHON))
     code, said, fd = _run_child(first, sources, fds)
     for python in others:

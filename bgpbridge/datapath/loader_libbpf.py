@@ -11,6 +11,7 @@ import os
 from functools import cache
 from typing import TYPE_CHECKING
 
+from bgpbridge.datapath.forbid import Feature, forbidden
 from bgpbridge.datapath.sources import PROGRAM
 from bgpbridge.errors import DatapathError, VerifierError
 
@@ -59,6 +60,8 @@ def load(path: Path, fds: Mapping[str, int]) -> int:
 
 def load_all(path: Path, fds: Mapping[str, int], names: Sequence[str]) -> dict[str, int]:
     """The same for an object of several programs, by name."""
+    if forbidden(Feature.LIBBPF):
+        raise DatapathError("no libbpf: BGPBRIDGE_FORBID", mend=MEND)
     library = _libbpf()
     opened = library.bpf_object__open_file(os.fsencode(path), None)
     if not opened:

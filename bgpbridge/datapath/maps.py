@@ -5,7 +5,9 @@ and go without a route being lost. Pins live under `<pin_path>/v<LAYOUT>/`; the 
 beside, then renamed), and adoption checks type, sizes and flags of every map before one octet is believed.
 
 `groups`, `adjacencies` and `control` are mmapped: `store_group` and its friends are single stores, in an
-order that never shows a reader something half written (DESIGN section 7). bpf/abi.h holds the layouts.
+order that never shows a reader something half written (DESIGN section 7). bpf/abi.h holds the layouts. Where
+the kernel maps no arrays (before 5.5) the arrays are copies, and each store is followed by a system call for
+the element; who stores into `adjacencies` calls `stored_adjacency` then.
 """
 
 from __future__ import annotations
@@ -14,17 +16,18 @@ import errno
 import os
 import secrets
 import socket
-from dataclasses import dataclass, field, replace
+from dataclasses import InitVar, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.datapath import abi, pins
+from bgpbridge.datapath.carry import carry_layout
 from bgpbridge.datapath.control_word import ControlWord
 from bgpbridge.datapath.elements import BpfMap
-from bgpbridge.datapath.specs import MapSpec, Sizes, check_memory, possible_cpus, specs
-from bgpbridge.datapath.syscalls import MapType, map_create, map_info, object_get, object_pin
+from bgpbridge.datapath.specs import MapSpec, Sizes, check_memory, possible, possible_cpus, specs
+from bgpbridge.datapath.syscalls import MapFlag, MapType, map_create, map_info, object_get, object_pin
 from bgpbridge.errors import LayoutError, NetlinkError
 from bgpbridge.types import Family
 
@@ -36,6 +39,7 @@ __all__ = ["Maps", "Sizes", "open_map"]
 
 GROUP_SIZES = (64, 128, 256, 512)
 INDEX_FLAGS = {Family.IPV4: abi.ControlFlag.INDEX4, Family.IPV6: abi.ControlFlag.INDEX6}
+ARRAYS = ("groups", "adjacencies", "control", "rtt_rings")
 
 
 def open_map(fd: int, spec: MapSpec) -> BpfMap:
@@ -44,8 +48,10 @@ def open_map(fd: int, spec: MapSpec) -> BpfMap:
     return BpfMap(fd, spec.name, spec.key, spec.value, spec.entries, per_cpu)
 
 
-def _mapped(bpf_map: BpfMap) -> npt.NDArray[Any]:
-    return bpf_map.mapped()
+def _array_of(bpf_map: BpfMap, *, mapped: bool, fresh: bool) -> npt.NDArray[Any]:
+    if mapped:
+        return bpf_map.mapped()
+    return np.zeros(bpf_map.max_entries, bpf_map.value) if fresh else bpf_map.array()
 
 
 @dataclass(slots=True)
@@ -53,6 +59,8 @@ class Maps:
     """All maps of one datapath, open. `by_name` holds every one; the attributes name those with callers."""
 
     by_name: Mapping[str, BpfMap]
+    fresh: InitVar[bool] = False
+    mapped: bool = field(init=False)
     groups: npt.NDArray[Any] = field(init=False, repr=False)
     slots: npt.NDArray[np.uint16] = field(init=False, repr=False)
     adjacencies: npt.NDArray[Any] = field(init=False, repr=False)
@@ -67,19 +75,20 @@ class Maps:
     _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word1: npt.NDArray[np.uint64] = field(init=False, repr=False)
 
-    def __post_init__(self) -> None:
-        self.groups = _mapped(self.by_name["groups"])
-        self.adjacencies = _mapped(self.by_name["adjacencies"])
-        self.control = _mapped(self.by_name["control"])
+    def __post_init__(self, fresh: bool) -> None:
+        self.mapped = bool(map_info(self.by_name["groups"].fd).flags & MapFlag.MMAPABLE)
+
+        def array(name: str) -> npt.NDArray[Any]:
+            return _array_of(self.by_name[name], mapped=self.mapped, fresh=fresh)
+
+        self.groups, self.adjacencies, self.control, self.rtt_rings = (array(name) for name in ARRAYS)
         self.control_word = ControlWord(self.control)
-        self.rtt_rings = _mapped(self.by_name["rtt_rings"])
-        self.trace_rings = _mapped(self.by_name["trace_rings"])
-        lines = _mapped(self.by_name["index4"])
+        self.trace_rings = array("trace_rings")
+        lines, pairs = array("index4"), array("index6_dir")
         self.index4 = lines.view(np.uint16) if len(lines) == abi.INDEX4_LINES else None
-        pairs = _mapped(self.by_name["index6_dir"])
         self.index6_slots = pairs.view(np.uint32) if len(pairs) * 2 == abi.INDEX6_SLOTS else None
-        self.index6_words = _mapped(self.by_name["index6_lines"]).view(np.uint32)
-        self.slots = _mapped(self.by_name["group_slots"]).view(np.uint16).reshape(len(self.groups), -1)
+        self.index6_words = array("index6_lines").view(np.uint32)
+        self.slots = array("group_slots").view(np.uint16).reshape(len(self.groups), -1)
         # columns, so that a store under traffic is one indexing and no more
         self._group_heads = self.groups.view(np.uint64)
         self._word0, self._word1 = self.adjacencies["word0"], self.adjacencies["word1"]
@@ -88,6 +97,7 @@ class Maps:
     def create(cls, sizes: Sizes) -> Self:
         """New maps, unpinned: empty tries, reserved groups filled, forwarding off, a fresh hash seed.
         Raises CapacityError before anything is made when full tables would not fit into memory."""
+        sizes = possible(sizes)
         check_memory(sizes)
         made: dict[str, BpfMap] = {}
         try:
@@ -98,10 +108,11 @@ class Maps:
             for bpf_map in made.values():
                 bpf_map.close()
             raise
-        maps = cls(made)
+        maps = cls(made, fresh=True)
         maps.control_word.set("hash_seed", secrets.randbits(64))
         maps.control_word.set("layout", abi.LAYOUT)
         maps.control_word.set("slot_bits", sizes.group_slots.bit_length() - 1)
+        maps._store_control()
         maps.store_group(abi.GROUP_PUNT, flags=abi.GroupFlag.VALID | abi.GroupFlag.PUNT)
         maps.store_group(abi.GROUP_BLACKHOLE, flags=abi.GroupFlag.VALID | abi.GroupFlag.BLACKHOLE)
         return maps
@@ -109,7 +120,7 @@ class Maps:
     @classmethod
     def adopt(cls, pin_path: Path, sizes: Sizes) -> Self:
         """The maps that are pinned. Raises LayoutError when one is missing or is not laid out as ours."""
-        folder = pins.layout_folder(pin_path)
+        folder, sizes = pins.layout_folder(pin_path), possible(sizes)
         found: dict[str, BpfMap] = {}
         try:
             for spec in specs(sizes):
@@ -125,6 +136,7 @@ class Maps:
     @classmethod
     def open(cls, pin_path: Path, sizes: Sizes) -> tuple[Self, bool]:
         """Adopt what is pinned, else create and pin. The flag says whether it was adopted."""
+        pins.recover(pin_path)
         folder = pins.layout_folder(pin_path)
         if folder.is_dir():
             return cls.adopt(pin_path, _as_made(sizes, folder)), True
@@ -137,11 +149,74 @@ class Maps:
         if (layout := int(self.control["layout"][0])) != abi.LAYOUT:
             raise LayoutError(f"{pin_path}: control says layout {layout}, not {abi.LAYOUT}", mend=_clear(pin_path))
 
-    def pin(self, pin_path: Path) -> None:
-        """Pin all maps; the folder appears whole or not at all."""
-        with pins.new_layout_folder(pin_path) as folder:
+    def pin(self, pin_path: Path, *, replacing: bool = False) -> None:
+        """Pin all maps; the folder appears whole or not at all. `replacing` those that are pinned."""
+        with pins.new_layout_folder(pin_path, replacing=replacing) as folder:
             for name, bpf_map in self.by_name.items():
                 object_pin(bpf_map.fd, folder / name)
+
+    def fit(self, sizes: Sizes) -> bool:
+        """Whether maps of these sizes would be the same as ours."""
+        return all(spec.entries == self.by_name[spec.name].max_entries for spec in specs(possible(sizes)))
+
+    @classmethod
+    def remake(cls, pin_path: Path, sizes: Sizes, folder: Path) -> Self:
+        """New maps with what is pinned in `folder`, maps of other sizes or of another version's layout; pinned in their
+        place, the latter beside them. Raises LayoutError when they have too little in common."""
+        maps = cls.create(sizes)
+        try:
+            carry_layout(folder, maps)
+            maps.pin(pin_path, replacing=True)
+        except BaseException:
+            maps.close()
+            raise
+        return maps
+
+    def store_slots(self, slots: npt.NDArray[np.uint16]) -> None:
+        """All groups' slots, of groups that may have more slots than ours or fewer: a flow's upper hash bits choose, so
+        that slot n of so many is the slot at the same part of the way."""
+        mine, theirs = self.slots.shape[1], slots.shape[1]
+        same = slots if mine == theirs else slots[:, np.arange(mine) * theirs // mine]
+        other = np.flatnonzero((self.slots != same).any(axis=1))
+        self.slots[other] = same[other]
+        for group in other.tolist() if not self.mapped else ():
+            self._stored_slots(group)
+
+    def store_all(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Make a whole array (`groups`, `adjacencies`) what these values say."""
+        array: npt.NDArray[Any] = getattr(self, name)
+        pair = (rows.view(np.uint8).reshape(len(array), -1) for rows in (array, values))
+        other = np.flatnonzero(np.not_equal(*pair).any(axis=1))
+        array[other] = values[other]
+        if not self.mapped:
+            batch = self.by_name[name].update_batch(other, array[other])
+            if batch.error is not None:
+                raise batch.error
+
+    def store_settings(self, **settings: int) -> None:
+        """Fields of the control map."""
+        for name, value in settings.items():
+            self.control_word.set(name, value)
+        self._store_control()
+
+    def stored_adjacency(self, index: int) -> None:
+        """Words of an adjacency were stored in the array."""
+        if not self.mapped:
+            self.by_name["adjacencies"].update(index, self.adjacencies[index : index + 1])
+
+    def _store_control(self) -> None:
+        if not self.mapped:
+            self.by_name["control"].update(0, self.control)
+
+    def _stored_slots(self, group: int) -> None:
+        if not self.mapped:
+            lines = self.slots[group].view(abi.SLOT_LINE)
+            keys = np.arange(group * len(lines), (group + 1) * len(lines), dtype=np.uint32)
+            self.by_name["group_slots"].update_batch(keys, lines)
+
+    def _stored_group(self, group: int) -> None:
+        if not self.mapped:
+            self.by_name["groups"].update(group, self.groups[group : group + 1])
 
     @property
     def fds(self) -> dict[str, int]:
@@ -181,20 +256,25 @@ class Maps:
     def enable(self, on: bool) -> None:
         """`bgpbridge on` and `off`: one store, and every packet is the kernel's."""
         self.control_word.set("enabled", int(on))
+        self._store_control()
 
     def measure_handshakes(self, one_in: int) -> None:
         """Note the round-trip times of TCP handshakes (`datapath.rtt`) for one in so many flows, a power of two;
-        0 for none."""
+        0 for none. None where the arrays are copies: what the program notes is not seen in them."""
+        one_in = one_in if self.mapped else 0
         self.control_word.set("rtt_mask", max(one_in - 1, 0))
         self.control_word.set_flag(abi.ControlFlag.RTT, on=bool(one_in))
+        self._store_control()
 
     def trace(self, on: bool) -> None:
         """Note the packets that `trace_filter` wants in `trace_rings`, or none."""
-        self.control_word.set_flag(abi.ControlFlag.TRACE, on=on)
+        self.control_word.set_flag(abi.ControlFlag.TRACE, on=on and self.mapped)
+        self._store_control()
 
     def use_index(self, family: Family, on: bool) -> None:
         """Let the index answer for a family, or the trie alone: one store. The index must be in line already."""
         self.control_word.set_flag(INDEX_FLAGS.get(family, 0), on=on)
+        self._store_control()
 
     def uses_index(self, family: Family) -> bool:
         """Whether packets ask the index of a family."""
@@ -204,13 +284,16 @@ class Maps:
         """Fill a group or change it under traffic: slots first (each packet sees a slot old or new), then
         generation and flags in one store. Adjacencies that the slots name must stand already."""
         self.slots[group] = slots
+        self._stored_slots(group)
         generation = (int(self._group_heads[group]) + 1) & 0xFFFFFFFF
         self._group_heads[group] = np.uint64(generation | int(flags) << 32)
+        self._stored_group(group)
 
     def clear_group(self, group: int) -> None:
         """Make a group invalid: its packets pass. Only then may its id be used for something else."""
         self._group_heads[group] = np.uint64((int(self._group_heads[group]) + 1) & 0xFFFFFFFF)
         self.slots[group] = 0
+        self._stored_slots(group)
         counts = self.by_name["group_counters"]
         counts.update(group, np.zeros(counts.per_cpu, abi.COUNTER))  # who gets the id next begins at nothing
 
@@ -220,10 +303,12 @@ class Maps:
         self.adjacencies["ifindex"][index] = adjacency.ifindex
         self._word0[index] = adjacency.word0
         self._word1[index] = adjacency.word1
+        self.stored_adjacency(index)
 
     def set_adjacency_state(self, index: int, state: abi.AdjacencyState) -> None:
         """Up or down by one store; MACs stay."""
         self._word1[index] = np.uint64(int(self._word1[index]) & ((1 << 48) - 1) | int(state) << 48)
+        self.stored_adjacency(index)
 
     def accept_interface(self, ifindex: int, mac: bytes) -> None:
         """Take packets that come in by `ifindex` to this MAC, and let packets out by it. Raises NetlinkError

@@ -6,17 +6,29 @@ adoption checks of a pinned map before one octet of it is believed.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import errno
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bgpbridge.datapath import abi
-from bgpbridge.datapath.syscalls import MapFlag, MapInfo, MapType
-from bgpbridge.errors import CapacityError
+from bgpbridge.datapath.syscalls import MapFlag, MapInfo, MapType, map_create
+from bgpbridge.errors import BpfSyscallError, CapacityError, DatapathError
 
-__all__ = ["MapSpec", "Sizes", "check_memory", "memory_estimate", "memory_of_indexes", "possible_cpus", "specs"]
+__all__ = [
+    "MapSpec",
+    "Sizes",
+    "check_memory",
+    "maps_arrays",
+    "memory_estimate",
+    "memory_of_indexes",
+    "possible",
+    "possible_cpus",
+    "specs",
+]
 
 U32, U64 = np.dtype("<u4"), np.dtype("<u8")
 # Octets of kernel memory for one route, intermediate nodes and slab rounding included: measured on 6.18
@@ -32,12 +44,14 @@ SET_BY_KERNEL = 1 << 7
 @dataclass(frozen=True, slots=True)
 class Sizes:
     """Room, from the configuration: prefixes (datapath.max_ipv4 and max_ipv6), whether there are indexes in front of
-    the tries (engine), slots of a group (group_slots, a power of two from 64 to 512)."""
+    the tries (engine), slots of a group (group_slots, a power of two from 64 to 512); and whether user space maps the
+    arrays (`possible`)."""
 
     max_ipv4: int = 1_200_000
     max_ipv6: int = 400_000
     indexed: bool = True
     group_slots: int = abi.GROUP_SLOTS
+    mapped: bool = True
 
     @property
     def index6_lines(self) -> int:
@@ -77,7 +91,7 @@ class MapSpec:
 
 def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
     """Every map of this layout. A new one (an index, say) is a line here and in bpf/maps.h."""
-    mapped, trie = MapFlag.MMAPABLE, MapFlag.NO_PREALLOC
+    mapped, trie = MapFlag.MMAPABLE if sizes.mapped else MapFlag(0), MapFlag.NO_PREALLOC
     lines, pairs = (abi.INDEX4_LINES, abi.INDEX6_SLOTS // 2) if sizes.indexed else (1, 1)
     return (
         MapSpec("lpm4", MapType.LPM_TRIE, abi.LPM4_KEY, U32, sizes.max_ipv4, trie),
@@ -99,6 +113,35 @@ def specs(sizes: Sizes) -> tuple[MapSpec, ...]:
         MapSpec("trace_filter", MapType.ARRAY, U32, abi.TRACE_FILTER, 1),
         MapSpec("trace_rings", MapType.ARRAY, U32, abi.TRACE_RING, possible_cpus(), mapped, written=True),
     )
+
+
+def possible(sizes: Sizes) -> Sizes:
+    """The same on this kernel: one that maps no arrays (before 5.5) has no indexes, which live by stores. Raises
+    DatapathError on one whose devmaps are no hashes (before 5.4): XDP there cannot leave a packet to the kernel whose
+    egress it does not know."""
+    if not _makes(MapType.DEVMAP_HASH, 0):
+        raise DatapathError(
+            "this kernel is too old to forward by XDP: it has no devmap_hash (Linux 5.4)",
+            mend="boot a newer kernel, or leave datapath.interfaces empty: the kernel forwards alone",
+        )
+    return sizes if maps_arrays() else replace(sizes, indexed=False, mapped=False)
+
+
+def maps_arrays() -> bool:
+    """Whether user space can map arrays and store into them (Linux 5.5), found out by making one."""
+    return _makes(MapType.ARRAY, MapFlag.MMAPABLE)
+
+
+def _makes(kind: MapType, flags: int) -> bool:
+    value = U32.itemsize if kind is MapType.DEVMAP_HASH else U64.itemsize
+    try:
+        fd = map_create(kind, U32.itemsize, value, 1, flags, "probe")
+    except BpfSyscallError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return False
+    os.close(fd)
+    return True
 
 
 def possible_cpus() -> int:

@@ -16,6 +16,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from bgpbridge.datapath import forbid
 from bgpbridge.errors import BpfSyscallError, DatapathError
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ __all__ = [
     "object_pin",
     "program_by_id",
     "program_info",
+    "program_map_ids",
     "try_bpf",
 ]
 
 NR_BPF = {"x86_64": 321, "aarch64": 280}.get(platform.machine())
 ATTR_OCTETS = 144
+MOST_MAPS = 64  # of one program, as many as BPF allows
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -139,12 +142,14 @@ def bpf(command: Command, attr: bytes | bytearray) -> tuple[int, bytearray]:
     return result, attr_out
 
 
-def try_bpf(command: Command, attr: bytes | bytearray) -> tuple[int, bytearray, int]:
+def try_bpf(command: int, attr: bytes | bytearray) -> tuple[int, bytearray, int]:
     """As `bpf`, but hands the errno back (0 on success): for callers to whom a refusal is an answer."""
     if NR_BPF is None:
         raise DatapathError(f"no bpf(2) number known for {platform.machine()}", mend="run on x86_64 or aarch64")
     buffer = bytearray(ATTR_OCTETS)
     buffer[: len(attr)] = attr
+    if forbid.active and (forbidden := forbid.answer(command, attr)):
+        return -1, buffer, forbidden
     view = (ctypes.c_char * ATTR_OCTETS).from_buffer(buffer)
     result = int(_libc.syscall(NR_BPF, int(command), view, ATTR_OCTETS))
     return result, buffer, ctypes.get_errno() if result < 0 else 0
@@ -219,6 +224,16 @@ def program_info(fd: int) -> ProgramInfo:
     raw = object_info(fd)
     kind, program_id, tag, jited, translated = struct.unpack_from("=II8sII", raw)
     return ProgramInfo(kind, program_id, tag.hex(), jited, translated, raw[64:80].rstrip(b"\0").decode())
+
+
+def program_map_ids(fd: int) -> frozenset[int]:
+    """The maps that a program reads or writes. Offsets of struct bpf_prog_info: their number at 52, where to at 56."""
+    ids = (ctypes.c_uint32 * MOST_MAPS)()
+    info = bytearray(256)
+    struct.pack_into("=IQ", info, 52, MOST_MAPS, ctypes.addressof(ids))
+    buffer = (ctypes.c_char * 256).from_buffer(info)
+    bpf(Command.OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, 256, ctypes.addressof(buffer)))
+    return frozenset(ids[: min(MOST_MAPS, struct.unpack_from("=I", info, 52)[0])])
 
 
 def program_by_id(program_id: int) -> int:

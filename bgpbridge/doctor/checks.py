@@ -12,12 +12,13 @@ import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from bgpbridge.datapath.forbid import Feature, forbidden
+from bgpbridge.doctor.features import check_features
 from bgpbridge.doctor.finding import Finding, Level
 from bgpbridge.doctor.links import check_links
 
 __all__ = ["examine", "forward_rules"]
 
-OLDEST_KERNEL = (5, 9)  # BPF_LINK_CREATE for XDP; nexthop objects came with 5.3
 OCTETS_PER_ROUTE = {"XDP trie": 104, "kernel": 125, "RIB": 90}  # measured at a million IPv4 routes
 
 
@@ -33,6 +34,7 @@ def examine(
         check_kernel,
         check_privilege,
         lambda: check_bpffs(pin_path),
+        check_features,
         check_loaders,
         check_exabgp,
         lambda: check_sysctls(interfaces),
@@ -45,18 +47,12 @@ def examine(
 
 
 def check_kernel() -> Iterator[Finding]:
-    """Version, BTF and the JIT."""
-    release = platform.release()
-    version = tuple(int(part) for part in release.split("-")[0].split(".")[:2] if part.isdigit())
-    if version < OLDEST_KERNEL:
-        wanted = ".".join(map(str, OLDEST_KERNEL))
-        yield Finding("kernel", Level.FAIL, f"Linux {release}", f"boot Linux {wanted} or later (XDP links)")
-    else:
-        yield Finding("kernel", Level.OK, f"Linux {release}")
-    if Path("/sys/kernel/btf/vmlinux").exists():
+    """Its name (what it can do is asked of itself: `features`), BTF and the JIT."""
+    yield Finding("kernel", Level.OK, f"Linux {platform.release()}")
+    if Path("/sys/kernel/btf/vmlinux").exists() and not forbidden(Feature.BTF):
         yield Finding("btf", Level.OK, "/sys/kernel/btf/vmlinux")
     else:
-        yield Finding("btf", Level.WARN, "no BTF", "use a kernel with CONFIG_DEBUG_INFO_BTF=y")
+        yield Finding("btf", Level.OK, "none, and none is needed")
     jit = _sysctl("net/core/bpf_jit_enable")
     if jit == "0":
         yield Finding("bpf-jit", Level.FAIL, "interpreted, ten times slower", "sysctl -w net.core.bpf_jit_enable=1")
@@ -93,9 +89,9 @@ def check_bpffs(pin_path: Path) -> Iterator[Finding]:
 
 def check_loaders() -> Iterator[Finding]:
     """BCC (Debian's python3-bpfcc) and clang with libbpf; one of them must be there."""
-    bcc = importlib.util.find_spec("bcc")
+    bcc = importlib.util.find_spec("bcc") if not forbidden(Feature.BCC) else None
     is_bcc = bcc is not None and bcc.origin is not None and (Path(bcc.origin).parent / "libbcc.py").exists()
-    clang = shutil.which("clang")
+    clang = shutil.which("clang") if not forbidden(Feature.LIBBPF) else None
     if is_bcc:
         yield Finding("bcc", Level.OK, "python3-bpfcc")
     elif bcc is not None:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from pyroute2 import IPRoute
 
+from bgpbridge.datapath.forbid import Feature, forbidden
 from bgpbridge.doctor.finding import Finding, Level
 
 __all__ = ["check_links", "driver_of", "feature"]
@@ -100,7 +101,7 @@ def check_links(interfaces: Sequence[str]) -> Iterator[Finding]:
 def _check_link(name: str, peer: str | None) -> Iterator[Finding]:
     """One interface; `peer` is a veth's other end where it is in this namespace too."""
     driver = driver_of(name)
-    if driver in NATIVE:
+    if driver in NATIVE and not forbidden(Feature.NATIVE):
         yield Finding(f"link {name}", Level.OK, f"{driver}: native XDP")
     else:
         yield Finding(

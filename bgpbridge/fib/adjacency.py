@@ -121,8 +121,9 @@ class AdjacencyTable(KernelListener):
         *,
         timing: Timing | None = None,
         rng: random.Random | None = None,
+        stored: Callable[[int], None] | None = None,
     ) -> None:
-        self.words = AdjacencyWords(words)
+        self.words = AdjacencyWords(words, stored)
         self._kernel, self._prober, self._clock, self._changed = kernel, prober, clock, changed
         self._timing = timing or Timing()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -143,6 +144,10 @@ class AdjacencyTable(KernelListener):
                 self._set_state(entry, up=False, reason="link down")
         self._free = deque(n for n in self._free if n not in self._entries)
         return len(self._entries)
+
+    def move(self, words: npt.NDArray[Any], stored: Callable[[int], None] | None = None) -> None:
+        """From now on another array, which says the same."""
+        self.words = AdjacencyWords(words, stored)
 
     def sweep(self) -> int:
         """Free the adopted entries that nobody claimed. How many there were."""

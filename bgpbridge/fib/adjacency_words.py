@@ -8,12 +8,15 @@ word3 is `reserved` to the program; a restart finds its entries again by it. A n
 its state is down, then MACs, and state up last; a dead one loses its state first. Stores are not reordered on x86.
 
 A copy of every store is kept: it says whether somebody else has written there since.
+
+Where the array is a copy (a kernel that maps none), `stored` carries an entry over as a whole, which is not atomic to
+readers: so one that is up goes down before its MACs change, and up again behind them.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,11 +49,13 @@ def identity_of(gateway: IPAddress) -> int:
 
 
 class AdjacencyWords:
-    """Stores into the mmapped array; `words` is any contiguous view of it."""
+    """Stores into the mmapped array; `words` is any contiguous view of it. `stored` is called after stores into an
+    entry where the array is a copy."""
 
-    def __init__(self, words: npt.NDArray[Any]) -> None:
+    def __init__(self, words: npt.NDArray[Any], stored: Callable[[int], None] | None = None) -> None:
         self._rows: npt.NDArray[np.uint64] = words.view(np.uint64).reshape(-1, 4)
         self._kept = self._rows.copy()  # what an earlier run left is taken for what we stored
+        self._stored = stored
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -63,17 +68,23 @@ class AdjacencyWords:
 
     def open(self, number: int, ifindex: int, identity: int) -> None:
         """A new entry, down."""
-        self._store(number, (1, 0), (2, ifindex), (3, identity), (0, 0))
+        self._store(number, (1, 0))
+        self._store(number, (2, ifindex), (3, identity), (0, 0))
 
     def close(self, number: int) -> None:
         """An entry that nothing points to any more."""
-        self._store(number, (1, 0), (2, 0), (3, 0))
+        self._store(number, (1, 0))
+        self._store(number, (2, 0), (3, 0))
 
     def store_ends(self, number: int, dmac: bytes, smac: bytes, mtu: int) -> None:
         """MACs and MTU, the state as it is. Nothing is stored that stands there: its cache line stays shared."""
         row = self._rows[number]
         word0 = int.from_bytes(dmac[:6].ljust(6, b"\0") + min(mtu, 0xFFFF).to_bytes(2, "little"), "little")
         word1 = int.from_bytes(smac[:6].ljust(6, b"\0"), "little") | int(self._kept[number, 1]) & ~MAC_MASK
+        if self._stored is not None and (int(row[0]), int(row[1])) != (word0, word1):
+            self._store(number, (1, int(self._kept[number, 1]) & MAC_MASK))
+            self._store(number, (0, word0), (1, word1 & MAC_MASK))
+            self._store(number, (1, word1))
         if int(row[0]) != word0:
             self._store(number, (0, word0))
         if int(row[1]) != word1:
@@ -87,6 +98,8 @@ class AdjacencyWords:
         row, kept = self._rows[number], self._kept[number]
         for position, word in words:
             row[position] = kept[position] = word
+        if self._stored is not None:
+            self._stored(number)
 
     def far_end(self, number: int) -> tuple[bytes, int]:
         """The destination MAC and MTU that packets get."""

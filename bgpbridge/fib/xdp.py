@@ -24,7 +24,7 @@ from bgpbridge.datapath.maps import Maps
 from bgpbridge.fib.keys import U32, Keys, Rows
 from bgpbridge.fib.plan import Slots, fill_slots
 from bgpbridge.fib.refusals import RouteState
-from bgpbridge.fib.table import Index, tables
+from bgpbridge.fib.table import Index, Table, tables
 from bgpbridge.fib.xdp_groups import GroupStore
 from bgpbridge.fib.xdp_trie import Trie
 from bgpbridge.rib.changes import Changes, FewChanges
@@ -166,6 +166,13 @@ class XdpFib:
         index = trie.table.index
         if (wanted and index is not None and not index.trouble) != now:
             self.maps.use_index(family, not now)
+
+    def move(self, maps: Maps, by_family: Mapping[Family, Table], engine: Engine) -> None:
+        """From now on these maps, whose tables hold the same routes. No program reads them yet."""
+        self.maps, self.engine, self.groups = maps, engine, GroupStore(maps)
+        for family, trie in self.tries.items():
+            trie.table = by_family[family]
+            self._choose(family)
 
     # -- refusals -----------------------------------------------------------------------------------
 

@@ -289,6 +289,16 @@ class Trie:
             states.append(RouteState(PLANE, prefix, why.errno, why.said, 1, 0.0))
         return states
 
+    def standing(self, slice_: int) -> Iterator[tuple[Keys, U32]]:
+        """What stands in the table, in slices whose values are read as they are asked for. Not while leftovers of an
+        earlier run stand."""
+        lone = [prefix for prefix, row in self.overlay.items() if not row and prefix not in self._lone_refused]
+        yield Keys.of(self.family, lone), np.full(len(lone), PUNT, np.uint32)
+        for first in range(1, self.columns.end, slice_):
+            written = self._written.cells[first : min(first + slice_, self.columns.end)]
+            rows = np.flatnonzero(written)
+            yield self.columns.keys(rows + first), written[rows]
+
     def held(self) -> set[int]:
         """The groups of entries that stand against our will: a change or removal of theirs was refused."""
         return set(self._written.cells[self.refusals.rows()].tolist()) if self.refusals.count else set()

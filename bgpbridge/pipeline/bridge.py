@@ -88,6 +88,7 @@ class Bridge(Rooms):
         for link in list(self.watcher.state.links.values()):
             self.datapath.follow_link(link, True)
         self.datapath.leave_unwanted()
+        self.datapath.leave_earlier()
         if not self.datapath.adopted:
             self.planes.xdp.enabled = True
 

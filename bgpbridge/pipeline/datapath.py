@@ -10,25 +10,27 @@ from __future__ import annotations
 import asyncio
 import fnmatch
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bgpbridge.config.model import Datapath as Settings
 from bgpbridge.config.model import Engine
-from bgpbridge.datapath.attach import Attached, Wanted, attach, attached, detach
+from bgpbridge.datapath import pins
+from bgpbridge.datapath.attach import Attached, Wanted, attach, attached, detach, is_here
 from bgpbridge.datapath.bpffs import ensure_bpffs
 from bgpbridge.datapath.features import takes_redirects
 from bgpbridge.datapath.links import Mode
 from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
-from bgpbridge.datapath.pins import other_layouts
+from bgpbridge.datapath.selftest import prove
 from bgpbridge.datapath.specs import Sizes
 from bgpbridge.datapath.twin import Twin
 from bgpbridge.errors import BridgeError, DatapathError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.observed import Link
+from bgpbridge.pipeline.datapath_left import opened, running
 
-__all__ = ["Datapath"]
+__all__ = ["Datapath", "sizes_of"]
 
 
 @dataclass(slots=True)
@@ -44,21 +46,20 @@ class Datapath:
     refused: dict[int, str] = field(default_factory=dict)
     _twin: Twin | None = None
     _twin_loads: asyncio.Lock = field(default_factory=asyncio.Lock)
+    links: Mapping[int, Link] = field(default_factory=dict)  # the kernel's
+    main_table: bool = True  # our routes are in it, and not in a VRF's
     _accepted: dict[int, bytes] = field(default_factory=dict)
     _deaf: set[int] = field(default_factory=set)
+    _in_vrf: dict[int, str] = field(default_factory=dict)
 
     @classmethod
     def open(cls, settings: Settings, events: EventLog) -> Datapath:
         """Make or adopt the maps. Raises DatapathError or CapacityError."""
         ensure_bpffs(settings.pin_path)
-        for folder in other_layouts(settings.pin_path):
-            text = "maps of another version are pinned there; `bgpbridge clear` of that version removes them"
-            events.add("other-layout", str(folder), text, Severity.WARNING)
-        wanted = Sizes(settings.max_ipv4, settings.max_ipv6, settings.engine is not Engine.LPM, settings.group_slots)
-        maps, adopted = Maps.open(settings.pin_path, wanted)
+        wanted = sizes_of(settings)
+        maps, adopted = opened(settings.pin_path, wanted, events)
         for what in _kept(maps, wanted):
-            text = f"{what}, which stay; mend: `bgpbridge datapath upgrade`"
-            events.add("maps-kept", "xdp", text, Severity.WARNING)
+            events.add("maps-kept", "xdp", what, Severity.WARNING)
         return cls(settings, events, maps, adopted)
 
     @property
@@ -67,13 +68,33 @@ class Datapath:
         return self.settings.pin_path
 
     async def load(self) -> Program:
-        """Compile and verify the program in a worker thread. Raises DatapathError."""
-        loader = Loader(self.settings.loader.value)
-        self.program = await asyncio.to_thread(load, self.maps.fds, loader)
+        """Compile and verify the program in a worker thread; one that is another than the one on the interfaces has
+        to prove itself. Where that fails the latter goes on. Raises DatapathError where there is none."""
+        earlier = running(self.pin_path, self.maps)
+        try:
+            self.program = await asyncio.to_thread(self._compiled, earlier.info.tag if earlier is not None else "")
+        except DatapathError as error:
+            if earlier is None:
+                raise
+            self.program = earlier
+            self.events.add("program-kept", "xdp", f"the earlier program goes on: {error}", Severity.ERROR)
+            return earlier
+        if earlier is not None:
+            earlier.close()
         note = f" ({self.program.note})" if self.program.note else ""
         text = f"by {self.program.loader.value} in {self.program.load_s:.2f} s{note}"
         self.events.add("datapath-loaded", "xdp", text)
         return self.program
+
+    def _compiled(self, tag: str) -> Program:
+        program = load(self.maps.fds, Loader(self.settings.loader.value))
+        if tag not in ("", program.info.tag):
+            try:
+                prove(program, indexed=self.maps.indexed)
+            except DatapathError:
+                program.close()
+                raise
+        return program
 
     async def twin(self) -> Twin:
         """The program's second instance, which `packet` asks; loaded when somebody asks for the first time. Raises
@@ -102,9 +123,47 @@ class Datapath:
         if not present:
             self._forget(link)
         elif len(link.mac) == 6 and not link.loopback:
+            if self._other_table(link):
+                self._leave_to_vrf(link)
+                return
             self._accept(link)
+            self._renamed(link)
             if self.wanted(link.name) and link.ifindex not in self.attached and link.admin_up:
                 self._attach(link)
+
+    def _other_table(self, link: Link) -> bool:
+        """A VRF has a table of its own, which knows nothing of our routes unless it is the one that we write to."""
+        master = self.links.get(link.master)
+        return master is not None and master.kind == "vrf" and self.main_table
+
+    def _leave_to_vrf(self, link: Link) -> None:
+        """Its packets are another table's: neither in nor out by it, the kernel forwards them."""
+        vrf = self.links[link.master].name
+        if self._in_vrf.get(link.ifindex) == vrf:
+            return
+        self._in_vrf[link.ifindex] = vrf
+        self._accepted.pop(link.ifindex, None)
+        self._deaf.discard(link.ifindex)
+        self.attached.pop(link.ifindex, None)
+        self.maps.forget_interface(link.ifindex)  # an earlier run may have left it there
+        detach(link.ifindex, self.pin_path)
+        text = f"is in VRF {vrf}: its packets are that table's, the kernel forwards them"
+        if self.wanted(link.name):
+            self.refused[link.ifindex] = text
+        self.events.add("xdp-refused", link.name, text, Severity.WARNING)
+
+    def _renamed(self, link: Link) -> None:
+        """Another name: one that the configuration means as well, or not."""
+        seat = self.attached.get(link.ifindex)
+        if seat is None or seat.name == link.name:
+            return
+        if self.wanted(link.name):
+            self.attached[link.ifindex] = replace(seat, name=link.name)
+        else:
+            detach(link.ifindex, self.pin_path)
+            del self.attached[link.ifindex]
+            text = f"was {seat.name}; its name is not in datapath.interfaces, packets go by the kernel"
+            self.events.add("xdp-detached", link.name, text, Severity.WARNING)
 
     def _accept(self, link: Link) -> None:
         """Let packets in and out by this link; its MAC is the one that frames to us carry."""
@@ -112,7 +171,12 @@ class Datapath:
             return
         try:
             self.maps.accept_interface(link.ifindex, link.mac)
+            if before := self._accepted.get(link.ifindex):
+                text = f"MAC {before.hex(':')} -> {link.mac.hex(':')}: packets to the new one are taken"
+                self.events.add("mac-changed", link.name, text, Severity.NOTICE)
             self._accepted[link.ifindex] = link.mac
+            if self._in_vrf.pop(link.ifindex, None) is not None:
+                self.refused.pop(link.ifindex, None)
             self._deaf.discard(link.ifindex)
             self._check_redirect(link.ifindex, link.name)
         except BridgeError as error:
@@ -168,12 +232,50 @@ class Datapath:
     def _forget(self, link: Link) -> None:
         """The interface is gone, and with it the kernel's end of the attachment."""
         self._deaf.discard(link.ifindex)
+        self._in_vrf.pop(link.ifindex, None)
         if self._accepted.pop(link.ifindex, None) is not None:
             self.maps.forget_interface(link.ifindex)
         self.refused.pop(link.ifindex, None)
         if self.attached.pop(link.ifindex, None) is not None:
             detach(link.ifindex, self.pin_path)
             self.events.add("xdp-detached", link.name, "the interface is gone", Severity.WARNING)
+
+    def put(self, program: Program, maps: Maps) -> None:
+        """Another program under every link, one update each; it reads `maps`. Raises DatapathError with the interface
+        that would not have it, and then none has."""
+        before = self.program
+        moved: list[Attached] = []
+        assert before is not None, "load first"
+        mode = Wanted(self.settings.mode.value)
+        for seat in self.attached.values():
+            try:
+                attach(program.fd, seat.ifindex, self.pin_path, mode)
+                moved.append(seat)
+            except BridgeError as error:
+                if not is_here(seat.ifindex):
+                    continue  # the watcher is about to tell
+                for done in moved:
+                    attach(before.fd, done.ifindex, self.pin_path, mode)
+                what = f"{seat.name} does not take the new program: {error.what}"
+                raise DatapathError(what, mend=error.mend) from error
+        for seat in moved:
+            self.attached[seat.ifindex] = replace(seat, program_id=program.info.program_id)
+        self.program, self.maps = program, maps
+
+    def leave_earlier(self) -> None:
+        """After a start: an interface that would not take our program may still have one of an earlier bridge, over
+        maps that nobody keeps true. Its packets become the kernel's. Pins of other versions go."""
+        assert self.program is not None, "load first"
+        for seat in attached(self.pin_path):
+            if seat.program_id != self.program.info.program_id:
+                detach(seat.ifindex, self.pin_path)
+                text = "an earlier program was left there: taken off, packets go by the kernel"
+                self.events.add("xdp-detached", seat.name, text, Severity.WARNING)
+        for folder in pins.other_layouts(self.pin_path):
+            text = "unpinned: no program reads these maps any more"
+            self.events.add("other-layout", str(folder), text, Severity.NOTICE)
+        pins.remove_other_layouts(self.pin_path)
+        pins.pin_program(self.pin_path, self.program.fd)
 
     def leave_unwanted(self) -> None:
         """Come off interfaces that an earlier configuration named and this one does not."""
@@ -192,9 +294,17 @@ class Datapath:
         self.maps.close()
 
 
+def sizes_of(settings: Settings) -> Sizes:
+    """The maps that a configuration asks for."""
+    return Sizes(settings.max_ipv4, settings.max_ipv6, settings.engine is not Engine.LPM, settings.group_slots)
+
+
 def _kept(maps: Maps, wanted: Sizes) -> Iterator[str]:
     """What of pinned maps is otherwise than the configuration has it by now."""
-    if wanted.indexed and not maps.indexed:
-        yield "the pinned maps were made for the engine `lpm`"
+    mend = "which stay; mend: `bgpbridge datapath upgrade`"
+    if not maps.mapped:
+        yield "this kernel maps no arrays (Linux 5.5): the tries answer alone, a change is a system call"
+    elif wanted.indexed and not maps.indexed:
+        yield f"the pinned maps were made for the engine `lpm`, {mend}"
     if (slots := maps.slots.shape[1]) != wanted.group_slots:
-        yield f"the pinned maps have groups of {slots} slots, not {wanted.group_slots}"
+        yield f"the pinned maps have groups of {slots} slots, not {wanted.group_slots}, {mend}"

@@ -47,6 +47,9 @@ class Handshakes:
                 text = "handshakes are seen by XDP, which is on no interface (datapath.interfaces)"
                 self._events.add("handshakes-not-seen", "latency", text, Severity.WARNING)
             return
+        if wanted and not self._maps.mapped:
+            text = "what XDP notes of handshakes is read from mapped arrays, which this kernel has not (Linux 5.5)"
+            self._events.add("handshakes-not-seen", "latency", text, Severity.WARNING)
         keeping = Keeping(outcomes=MOST, window_s=settings.window_s) if settings is not None else Keeping()
         if keeping != self._table.keeping:
             self._table = FactTable(keeping)
@@ -56,6 +59,12 @@ class Handshakes:
             self._times, self._table = None, FactTable(keeping)
         self._maps.measure_handshakes(wanted)
         self.one_in = wanted
+
+    def move(self, maps: Maps) -> None:
+        """From now on other maps; handshakes under way are not measured."""
+        self._maps = maps
+        if self._times is not None:
+            self._times = HandshakeTimes(maps.rtt_rings)
 
     async def keep(self) -> None:
         """For ever."""

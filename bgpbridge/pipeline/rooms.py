@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 
 import numpy as np
@@ -16,6 +17,7 @@ import numpy as np
 from bgpbridge.commits import Cause, CommitLog
 from bgpbridge.config import Config
 from bgpbridge.datapath.abi import MAX_ADJACENCIES
+from bgpbridge.datapath.maps import Maps
 from bgpbridge.errors import CapacityError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.adjacency import AdjacencyTable
@@ -48,13 +50,22 @@ from bgpbridge.pipeline.rpki import Rpki
 from bgpbridge.pipeline.self_audit import SelfAudit
 from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.tracing import Tracing
+from bgpbridge.pipeline.upgrade import Upgrade
 from bgpbridge.pipeline.work import Work
 from bgpbridge.policy.judge import PolicyJudge
 from bgpbridge.rib.loc_rib import Capacity, Rib
 from bgpbridge.rib.next_hops import NextHop, Resolution
-from bgpbridge.types import IPAddress
+from bgpbridge.types import Family, IPAddress
 
 __all__ = ["Rooms"]
+
+MAIN_TABLE = 254  # RT_TABLE_MAIN
+ROOM_IPV4, ROOM_IPV6 = 4_000_000, 2_000_000  # columns are address space until they are used: max_ipv4 may be raised
+
+
+def _carrier(maps: Maps | None) -> Callable[[int], None] | None:
+    """What carries an adjacency over where the array is a copy of the map."""
+    return maps.stored_adjacency if maps is not None and not maps.mapped else None
 
 
 class Rooms:
@@ -90,7 +101,8 @@ class Rooms:
         self._make_watches()
 
     def _make_rib(self) -> None:
-        capacity = Capacity(ipv4=self.config.datapath.max_ipv4, ipv6=self.config.datapath.max_ipv6)
+        most = {Family.IPV4: self.config.datapath.max_ipv4, Family.IPV6: self.config.datapath.max_ipv6}
+        capacity = Capacity(ipv4=max(most[Family.IPV4], ROOM_IPV4), ipv6=max(most[Family.IPV6], ROOM_IPV6))
         self.judge = PolicyJudge(self.config.policy_set)
         self.rib = Rib(
             decision_options(self.config.decision),
@@ -99,6 +111,8 @@ class Rooms:
             router_id=int(self.config.router.router_id),
             capacity=capacity,
         )
+        for family, prefixes in most.items():
+            self.rib.allow(family, prefixes)
         self.judge.attach(self.rib.attributes)
 
     def _make_planes(self) -> None:
@@ -122,6 +136,9 @@ class Rooms:
 
     def _make_paths(self) -> None:
         state = self.watcher.state
+        if self.datapath is not None:
+            self.datapath.links = state.links
+            self.datapath.main_table = self.config.kernel.table == MAIN_TABLE
         via_default = self.config.decision.resolve_via_default
         self.resolver = Resolver(state.foreign, state.link_up, via_default=via_default)
         self.paths = Paths(
@@ -148,7 +165,9 @@ class Rooms:
         self.prober = NeighbourProber()
         self.opened.callback(self.prober.close)
         state, loop = self.watcher.state, asyncio.get_running_loop()
-        self.adjacencies = AdjacencyTable(words, state, self.prober, loop, self.kernel_events.adjacencies_changed)
+        self.adjacencies = AdjacencyTable(
+            words, state, self.prober, loop, self.kernel_events.adjacencies_changed, stored=_carrier(maps)
+        )
         self.paths.adjacencies = self.adjacencies
         state.listeners += [self.adjacencies, self.kernel_events]
 
@@ -222,8 +241,22 @@ class Rooms:
         maps = self.datapath.maps if self.datapath is not None else None
         self.handshakes = Handshakes(maps, self.adjacencies, self.events)
         self.tracing = Tracing(maps)
+        self.upgrade: Upgrade | None = None
+        if self.datapath is not None and self.planes.xdp is not None:
+            movers = (self._move_adjacencies, self.handshakes.move, self.tracing.move, self._make_room)
+            alone = self.self_audit.one_at_a_time
+            self.upgrade = Upgrade(self.datapath, self.planes.xdp, movers, self.events, alone)
 
     # -- what one room needs of another that is made after it ---------------------------------------------
+
+    def _move_adjacencies(self, maps: Maps) -> None:
+        self.adjacencies.move(maps.adjacencies, _carrier(maps))
+        self.self_audit.words = self.adjacencies.words
+
+    def _make_room(self, maps: Maps) -> None:
+        """The RIB takes as many prefixes as the maps do."""
+        self.rib.allow(Family.IPV4, maps.lpm4.max_entries)
+        self.rib.allow(Family.IPV6, maps.lpm6.max_entries)
 
     def _resolve(self, next_hop: NextHop) -> Resolution:
         return self.paths.resolve(next_hop)

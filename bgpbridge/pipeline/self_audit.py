@@ -71,6 +71,11 @@ class SelfAudit:
     swept: dict[Place, Swept] = field(default_factory=dict)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
 
+    @property
+    def one_at_a_time(self) -> asyncio.Lock:
+        """Held while maps are read in a thread."""
+        return self._one_at_a_time
+
     async def compare(self) -> AuditReport:
         """Both planes, all prefixes, all addresses."""
         async with self._one_at_a_time:

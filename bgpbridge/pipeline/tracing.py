@@ -66,6 +66,15 @@ class Tracing:
         if maps is not None:
             maps.trace(False)
 
+    @property
+    def busy(self) -> bool:
+        """Somebody traces."""
+        return bool(self._who)
+
+    def move(self, maps: Maps) -> None:
+        """From now on other maps; nobody traces."""
+        self._maps = maps
+
     @contextmanager
     def one(self, wanted: TraceFilter, who: str) -> Iterator[Tracer]:
         """For as long as somebody traces; `who` is what another one is told meanwhile. Raises UsageError where there

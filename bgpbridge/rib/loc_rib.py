@@ -275,6 +275,12 @@ class Rib:
                 short = error  # what the other family changed has to reach the planes
         return Applied(tuple(changes), tuple(findings), raw.end_of_rib, strongest(findings), short)
 
+    def allow(self, family: Family, prefixes: int) -> int:
+        """Take so many prefixes of a family at most, as far as its columns have room. How many it is now."""
+        tables = self.families[family]
+        tables.prefixes.capacity = min(prefixes, tables.size - 1)
+        return tables.prefixes.capacity
+
     def warm(self) -> None:
         """Take the memory that the first full table would take, 128 MiB, so that it does not stop for fresh pages.
         Changes nothing and may run in a thread beside everything else."""

@@ -123,6 +123,12 @@ def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     maps.close()
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where programs that were compiled ahead of time are kept, for the session."""
+    return tmp_path_factory.mktemp("compiled")
+
+
 @pytest.fixture
 def pin_path(tmp_path: Path) -> Iterator[Path]:
     """A bpffs of the test's own."""

@@ -224,6 +224,31 @@ def test_a_killed_supervisor_leaves_no_orphans_and_no_lock(daemon: Daemon) -> No
     daemon.start()
 
 
+def test_pins_of_another_size_are_made_anew_with_what_stood_in_them(daemon: Daemon) -> None:
+    daemon.stop(daemon.start())
+    daemon.write(size=4096)
+    daemon.start()
+    (event,) = daemon.events("maps-remade")
+    assert "lpm4 is not laid out as ours: entries 2048, expected 4096" in event["text"]
+    assert daemon.xdp()
+
+
+def test_half_a_set_of_pins_says_what_to_do(daemon: Daemon) -> None:
+    daemon.stop(daemon.start())
+    (layout_folder(daemon.folder / "bpf" / "bb") / "groups").unlink()
+    said = daemon.refused(1)
+    assert "groups is missing beside its sisters" in said
+    assert "bgpbridge clear" in said
+
+
+def test_pins_of_another_layout_are_told_of_and_go_when_nothing_reads_them(daemon: Daemon) -> None:
+    other = daemon.folder / "bpf" / "bb" / "v4711"
+    other.mkdir(parents=True)
+    daemon.start()
+    assert "packets go by the kernel until" in daemon.events("other-layout")[0]["text"]
+    assert not other.is_dir()
+
+
 def test_an_http_port_that_is_taken_is_said(daemon: Daemon) -> None:
     daemon.write(http="{port: 9479}")
 

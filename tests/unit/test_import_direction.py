@@ -29,6 +29,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 SIDEWAYS = {
     ("policy", "rpki"),
+    ("doctor", "datapath"),
     ("speaker", "feed"),
     ("health", "enrich"),
     ("metrics", "api"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bgpbridge.cli.text.words import Json, bad, columns, counted, facts, good, labelled, warn
+from bgpbridge.cli.text.words import Json, bad, columns, counted, facts, good, labelled, waits, warn
 
 __all__ = ["plan_text"]
 
@@ -23,7 +23,7 @@ def plan_text(plan: Json) -> list[str]:
         [line for routes in plan["routes"] for line in _routes(routes)],
         [line for table in plan["tables"] for line in _table(table)],
         _groups(plan["groups"]),
-        [warn(f"! {key} has changed and waits for a restart") for key in plan["restart"]],
+        [warn(f"! {waits(key)}") for key in plan["restart"]],
         [warn(f"! {text}") for text in plan["warnings"]],
         _as_of(plan),
     ]

@@ -7,7 +7,20 @@ from typing import Any
 
 import click
 
-__all__ = ["Json", "ago", "bad", "columns", "counted", "duration", "facts", "good", "labelled", "octets", "warn"]
+__all__ = [
+    "Json",
+    "ago",
+    "bad",
+    "columns",
+    "counted",
+    "duration",
+    "facts",
+    "good",
+    "labelled",
+    "octets",
+    "waits",
+    "warn",
+]
 
 Json = Mapping[str, Any]
 """One object of the control API. Keys are the fields of the dataclasses in `bgpbridge.view`."""
@@ -51,6 +64,12 @@ def octets(count: float) -> str:
 def counted(count: int, noun: str, plural: str = "") -> str:
     """`1 route`, `2,000 routes`."""
     return f"{count:,} {noun if count == 1 else plural or noun + 's'}"
+
+
+def waits(key: str) -> str:
+    """What a changed key waits for that `reload` does not take over."""
+    upgraded = key.removeprefix("datapath.") in ("engine", "group_slots", "loader", "max_ipv4", "max_ipv6")
+    return f"{key} has changed and waits for {'`bgpbridge datapath upgrade` or ' if upgraded else ''}a restart"
 
 
 def good(text: str) -> str:

@@ -481,6 +481,26 @@ def test_off_and_on_lose_no_packet(both: Any, feeds: dict[str, Feed]) -> None:
     assert (report.lost, report.ways) == (0, {"eth1": report.received})
 
 
+def test_another_program_and_other_maps_lose_no_packet(both: Any, feeds: dict[str, Feed]) -> None:
+    path = both.folder / "bgpbridge.yaml"
+    data = yaml.safe_load(path.read_text())
+    data["datapath"] |= {"engine": "lpm", "max_ipv4": 1_300_000}
+    path.write_text(yaml.safe_dump(data))
+    assert both.client.post("/v1/reload")["restart"] == ["datapath.engine", "datapath.max_ipv4"]
+
+    def upgrade() -> None:
+        done = both.cli("datapath", "upgrade", "--watch", "1")
+        assert done.returncode == 0, done
+        assert "new maps filled beside the old ones" in done.stdout
+
+    report = during(both, feeds, upgrade, 0)
+    assert (report.lost, report.ways) == (0, {"eth1": report.received})
+    assert both.client.post("/v1/reload")["restart"] == []
+    now = both.status()["xdp"]
+    assert (now["engine"]["ipv4"], now["capacity"]["ipv4"]) == ("lpm", 1_300_000)
+    both.assert_clean()
+
+
 def test_clear_leaves_nothing_of_ours(both: Any) -> None:
     both.stop()
     done = both.cli("clear", "-c", str(both.folder / "bgpbridge.yaml"))

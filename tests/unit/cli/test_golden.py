@@ -32,6 +32,7 @@ FINE = [
     "plan",
     "off",
     "on",
+    "datapath upgrade",
 ]
 TROUBLE = [
     "status",
@@ -52,8 +53,9 @@ TROUBLE = [
     "audit",
     "reload",
     "plan",
+    "datapath upgrade",
 ]
-CODES = {("trouble", "audit"): 1, ("trouble", "plan"): 4}
+CODES = {("trouble", "audit"): 1, ("trouble", "plan"): 4, ("trouble", "datapath upgrade"): 1}
 
 
 @pytest.mark.parametrize(
@@ -107,6 +109,8 @@ def test_help_lists_all_commands_without_importing_the_heavy_ones(bgpbridge, gol
         "override add",
         "override list",
         "override remove",
+        "datapath",
+        "datapath upgrade",
         "paths",
         "health",
         "rpki",

@@ -17,6 +17,7 @@ from bgpbridge.datapath.abi import Reason
 from bgpbridge.events import Event
 from bgpbridge.pipeline.plan_report import Plan
 from bgpbridge.pipeline.reload import ReloadReport
+from bgpbridge.pipeline.upgrade import UpgradeReport
 from bgpbridge.view.audit import AuditView
 from bgpbridge.view.counters import CounterView
 from bgpbridge.view.explain import ExplainView
@@ -90,6 +91,7 @@ VIEWS = {
     "audit": AuditView,
     "reload": ReloadReport,
     "plan": Plan,
+    "datapath_upgrade": UpgradeReport,
     "rpki": RpkiView,
     "packet": PacketView,
     "packet_frames": list[PacketView],

@@ -21,6 +21,7 @@ class Datapath:
     """The part of `Maps` that is asked for."""
 
     def __init__(self) -> None:
+        self.mapped = True
         self.rtt_rings = np.zeros(2, RTT_RING)
         self.one_in = -1
 

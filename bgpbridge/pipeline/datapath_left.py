@@ -1,0 +1,69 @@
+"""What an earlier bridge left for the datapath to go on with: its maps, and the program on its interfaces.
+
+Maps are adopted as they are pinned. Where they are of other sizes, or of another version, new ones get what stands in
+them: no program reads the new ones yet, so packets see nothing of it until each interface gets its program.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bgpbridge.datapath import pins
+from bgpbridge.datapath.attach import attached
+from bgpbridge.datapath.loader import Loader, Program
+from bgpbridge.datapath.maps import Maps
+from bgpbridge.datapath.specs import Sizes
+from bgpbridge.datapath.syscalls import map_info, object_get, program_info, program_map_ids
+from bgpbridge.errors import LayoutError
+from bgpbridge.events import EventLog, Severity
+
+__all__ = ["opened", "running"]
+
+
+def running(pin_path: Path, maps: Maps) -> Program | None:
+    """The program that an earlier bridge put on the interfaces, where it reads these very maps."""
+    pin = pins.program_pin(pin_path)
+    if not pin.exists():
+        return None
+    fd = object_get(pin)
+    info, everywhere = program_info(fd), {seat.program_id for seat in attached(pin_path)}
+    if everywhere == {info.program_id} and map_info(maps.lpm4.fd).map_id in program_map_ids(fd):
+        return Program(fd, Loader.AUTO, info, 0.0, "loaded by an earlier bridge")
+    os.close(fd)
+    return None
+
+
+def opened(pin_path: Path, sizes: Sizes, events: EventLog) -> tuple[Maps, bool]:
+    """Maps, and whether an earlier run's routes are in them: adopted, or carried over from maps of other sizes or of
+    another version. Raises DatapathError or CapacityError."""
+    pins.recover(pin_path)
+    mine, others = pins.layout_folder(pin_path), pins.other_layouts(pin_path)
+    if not mine.is_dir() and others:
+        return _carried(pin_path, sizes, others[-1], events)
+    try:
+        return Maps.open(pin_path, sizes)
+    except LayoutError as error:
+        return _remade(pin_path, sizes, mine, events, error)
+
+
+def _remade(pin_path: Path, sizes: Sizes, folder: Path, events: EventLog, error: LayoutError) -> tuple[Maps, bool]:
+    try:
+        maps = Maps.remake(pin_path, sizes, folder)
+    except LayoutError:
+        raise error from None
+    text = f"made anew with all that stood in them: {error.what}"
+    events.add("maps-remade", str(folder), text, Severity.NOTICE)
+    return maps, True
+
+
+def _carried(pin_path: Path, sizes: Sizes, folder: Path, events: EventLog) -> tuple[Maps, bool]:
+    try:
+        maps = Maps.remake(pin_path, sizes, folder)
+    except LayoutError as error:
+        text = f"ours cannot be filled from these maps ({error.what}): packets go by the kernel until the peers"
+        events.add("other-layout", str(folder), f"{text} have sent their tables", Severity.WARNING)
+        return Maps.open(pin_path, sizes)
+    text = "maps of another version: routes, groups and neighbours are carried over"
+    events.add("other-layout", str(folder), text, Severity.NOTICE)
+    return maps, True

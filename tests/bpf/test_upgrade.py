@@ -1,0 +1,200 @@
+"""Another program, and other maps, under traffic at full rate: nothing is lost, and what fails changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from bgpbridge.config.model import Datapath as Settings
+from bgpbridge.config.model import Engine
+from bgpbridge.config.model import Loader as ByLoader
+from bgpbridge.datapath import attach, carry, pins
+from bgpbridge.datapath.links import holders
+from bgpbridge.datapath.loader import Loader, load
+from bgpbridge.datapath.sources import Sources
+from bgpbridge.errors import DatapathError, VerifierError
+from bgpbridge.events import EventLog
+from bgpbridge.fib.observed import Link
+from bgpbridge.fib.xdp import XdpFib
+from bgpbridge.pipeline.datapath import Datapath
+from bgpbridge.pipeline.upgrade import Upgrade
+from bgpbridge.types import Family
+from tests.bpf.live_box import GROUP, ROUTES, Box, box_of, routes
+from tests.bpf.live_frames import R0, R1, path_of
+
+pytestmark = pytest.mark.root
+
+
+@pytest.fixture
+def box(namespaces: Callable[[str], object], pin_path: Path, compiled: Path, monkeypatch) -> Iterator[Box]:
+    monkeypatch.setenv("CACHE_DIRECTORY", str(compiled))
+    settings = Settings(
+        interfaces=("r0", "r1"),
+        pin_path=pin_path,
+        max_ipv4=5000,
+        max_ipv6=5000,
+        loader=ByLoader.LIBBPF,
+        engine=Engine.LPM,
+    )
+    with path_of(namespaces) as path, box_of(path, settings) as made:
+        yield made
+
+
+def copy_with(tmp_path: Path, file: str, old: str, new: str) -> Sources:
+    """The sources with one edit."""
+    folder = tmp_path / "bpf"
+    subprocess.run(["cp", "-r", str(Sources.ours().folder), str(folder)], check=True)
+    path = folder / file
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    return Sources(folder)
+
+
+@pytest.fixture
+def edited(tmp_path: Path, monkeypatch) -> Callable[[str, str, str], None]:
+    """Let the next upgrade compile sources with one edit."""
+
+    def edit(file: str, old: str, new: str) -> None:
+        sources = copy_with(tmp_path, file, old, new)
+        monkeypatch.setattr("bgpbridge.pipeline.upgrade.Sources.ours", lambda: sources)
+
+    return edit
+
+
+def test_a_program_and_then_maps_are_changed_at_full_rate_with_no_packet_lost(box: Box) -> None:
+    first = box.in_force()
+    with box.path.traffic():
+        one = box.run()
+        same_maps = box.datapath.maps
+        two = box.run(engine=Engine.INDEX, max_ipv4=20_000, group_slots=256)
+    came, lost = box.path.lost()
+    assert (lost, box.share_forwarded()) == (0, 1.0)
+    assert came > 50_000
+    assert (one.stayed, one.maps_replaced, two.stayed, two.maps_replaced) == (True, False, True, True)
+    assert box.in_force() == {two.program} != first
+    assert box.datapath.maps is not same_maps
+    assert box.moved == [box.datapath.maps]
+    assert (box.xdp.engine_of(Family.IPV4).value, box.xdp.status().capacity[Family.IPV4]) == ("index", 20_000)
+    keys, groups = box.xdp.table(Family.IPV4)
+    assert (len(keys), set(groups.tolist())) == (ROUTES, {GROUP})
+    # a bridge that starts now finds the new maps behind the pins
+    again = Datapath.open(
+        box.datapath.settings.model_copy(update={"max_ipv4": 20_000, "engine": Engine.INDEX, "group_slots": 256}),
+        EventLog(),
+    )
+    assert (again.adopted, again.maps.lpm4.max_entries) == (True, 20_000)
+    again.maps.close()
+
+
+def test_changes_while_new_maps_are_filled_are_in_them(box: Box, monkeypatch) -> None:
+    filled: list[int] = []
+    fill = Upgrade._fill
+
+    async def fill_and_change(self: Upgrade, mirrors) -> None:
+        await fill(self, mirrors)
+        box.xdp.apply(routes(10, 0))  # withdrawn
+        box.xdp.apply(routes(5, GROUP, first=ROUTES + 1))  # new ones
+        filled.append(1)
+
+    monkeypatch.setattr(Upgrade, "_fill", fill_and_change)
+    monkeypatch.setattr("bgpbridge.pipeline.upgrade.BEFORE_S", 0)
+    assert box.run(max_ipv6=6000).maps_replaced
+    keys, _ = box.xdp.table(Family.IPV4)
+    assert (filled, len(keys), box.xdp.status().entries[Family.IPV4]) == ([1], ROUTES - 5, ROUTES - 5)
+
+
+def test_a_program_that_does_badly_with_real_packets_goes_by_itself(box: Box, edited) -> None:
+    before, maps = box.in_force(), box.datapath.maps
+    # fine in the self-test, which comes in by interface 1
+    shunned = "if (ctx->ingress_ifindex != 1)\n\t\treturn PASS_NO_ROUTE;\n\ttype = parse_ethernet"
+    edited("bgpbridge.c", "type = parse_ethernet", shunned)
+    with box.path.traffic():
+        report = box.run(watch_s=5, max_ipv4=6000)
+    assert not report.stayed
+    assert "nothing is forwarded any more" in report.text
+    assert (box.in_force(), box.datapath.maps, box.moved[-1]) == (before, maps, maps)
+    assert [event.kind for event in box.upgrade.events.tail()][-1] == "datapath-went-back"
+    with box.path.traffic():
+        box.run()  # and it still can be upgraded
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "kind", "said"),
+    [
+        ("forward.h", "ip->ttl--;", "", DatapathError, "fails"),
+        ("parse.h", "if ((void *)(eth + 1) > cursor->end)", "if (0)", VerifierError, "invalid access to packet"),
+        ("abi.h", "#define LAYOUT 3", "#define LAYOUT 4", DatapathError, "restart bgpbridge"),
+    ],
+    ids=["wrong", "refused", "another-version"],
+)
+def test_a_program_that_is_no_good_changes_nothing(box: Box, edited, monkeypatch, file, old, new, kind, said) -> None:
+    before, maps, tables = box.in_force(), box.datapath.maps, box.xdp.tries[Family.IPV4].table
+    edited(file, old, new)
+    monkeypatch.setattr("bgpbridge.pipeline.upgrade.BEFORE_S", 0)
+    with pytest.raises(kind) as caught:
+        box.run(max_ipv4=6000)
+    assert said in str(caught.value) + getattr(caught.value, "log", "")
+    if isinstance(caught.value, VerifierError):
+        assert Path(caught.value.file).read_text() == caught.value.log
+    assert (box.in_force(), box.datapath.maps, box.xdp.tries[Family.IPV4].table) == (before, maps, tables)
+    assert box.upgrade.events.tail()[-1].kind == "datapath-upgrade-refused"
+
+
+def test_an_interface_that_will_not_have_it_leaves_all_as_they_were(box: Box) -> None:
+    before, taken = box.in_force(), box.path.router.index("r1")
+    with box.path.router.inside():
+        attach.detach(taken, box.datapath.pin_path)
+        other = load(box.datapath.maps.fds, Loader.LIBBPF)
+        attach.attach(other.fd, taken, box.datapath.pin_path / "theirs")
+        with pytest.raises(DatapathError, match="r1 does not take the new program: r1 is held by"):
+            box.run(max_ipv4=6000)
+        assert {holder.program_id for holder in holders(box.path.router.index("r0"))} == before
+        assert box.xdp.maps is box.datapath.maps
+        attach.detach_all(box.datapath.pin_path / "theirs")
+    other.close()
+
+
+def test_a_restart_with_other_sizes_or_another_layout_takes_the_routes_along(box: Box, monkeypatch) -> None:
+    pin_path = box.datapath.pin_path
+    events = EventLog()
+    wider = Datapath.open(box.datapath.settings.model_copy(update={"max_ipv4": 9000}), events)
+    assert (wider.adopted, [event.kind for event in events.tail()]) == (True, ["maps-remade"])
+    assert len(XdpFib(wider.maps).table(Family.IPV4)[0]) == ROUTES
+    assert np.array_equal(wider.maps.groups, box.datapath.maps.groups)
+    assert np.array_equal(wider.maps.slots, box.datapath.maps.slots)
+    wider.maps.close()
+    pins.layout_folder(pin_path).rename(pin_path / "v2")
+    monkeypatch.setattr(carry, "ALIKE", {2})
+    events = EventLog()
+    later = Datapath.open(box.datapath.settings, events)
+    assert (later.adopted, len(XdpFib(later.maps).table(Family.IPV4)[0])) == (True, ROUTES)
+    assert "carried over" in events.tail()[-1].text
+    later.maps.close()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [("forward.h", "ip->ttl--;", ""), ("parse.h", "if ((void *)(eth + 1) > cursor->end)", "if (0)")],
+    ids=["wrong", "refused"],
+)
+def test_a_start_with_a_program_that_is_no_good_goes_on_with_the_earlier_one(
+    box: Box, tmp_path: Path, monkeypatch, file, old, new
+) -> None:
+    with box.path.router.inside():
+        box.datapath.leave_earlier()
+        sources = copy_with(tmp_path, file, old, new)
+        monkeypatch.setattr("bgpbridge.datapath.loader.Sources.ours", lambda: sources)
+        events = EventLog()
+        later = Datapath.open(box.datapath.settings, events)
+        program = asyncio.run(later.load())
+        for name in ("r0", "r1"):
+            later.follow_link(Link(box.path.router.index(name), name, R0 if name == "r0" else R1, 1500, True), True)
+        later.leave_earlier()
+    assert {program.info.program_id} == box.in_force()
+    assert events.tail()[0].kind == "program-kept"
+    later.close()
