@@ -123,8 +123,8 @@ class Datapath(Strict):
     mode: Mode = Mode.AUTO
     """XDP in the driver (native), in the stack (generic), or in the driver where it can."""
     engine: Engine = Engine.AUTO
-    """What finds a route: the LPM trie alone (least memory), the index in front of it, or the index from some thousand
-    routes on (auto)."""
+    """What finds a route: the LPM trie alone (least memory), the index in front of it, or the index from ten routes
+    on (auto)."""
     pin_path: FilePath = Path("/sys/fs/bpf/bgpbridge")
     """A folder on a bpffs that keeps maps and links while no daemon runs."""
     group_slots: Literal[64, 128, 256, 512] = 64

@@ -33,8 +33,8 @@ from bgpbridge.types import Family, IPAddress, Prefix
 __all__ = ["Adopted", "Engine", "XdpFib", "XdpStatus"]
 
 MASK64 = (1 << 64) - 1
-# Under `auto`: from here on the index is the quicker one, by `make bench-datapath`; not back at once, for hysteresis.
-INDEX_FROM, INDEX_DOWN_TO = 1000, 500
+# Under `auto`. The index is the quicker one from the first route on (docs/decisions/engines.md); not back at once.
+INDEX_FROM, INDEX_DOWN_TO = 10, 5
 
 
 class Engine(enum.StrEnum):

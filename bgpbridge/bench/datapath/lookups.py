@@ -59,7 +59,7 @@ def engines(stand: Stand, family: Family, *, below: int = 1 << 20) -> Iterator[t
 
 def engines_of(stand: Stand, family: Family) -> tuple[str, ...]:
     """What can answer for a family here."""
-    return (INDEX, LPM) if stand.planes.xdp.tries[family].table.index is not None else (LPM,)
+    return (INDEX, LPM) if stand.planes.has_index(family) else (LPM,)
 
 
 def lookup_ns(stand: Stand, family: Family, subject: str) -> float:

@@ -74,6 +74,11 @@ class Planes:
         self.kernel.clear().result(SETTLE_S)
         self.kernel.stop()
 
+    def has_index(self, family: Family) -> bool:
+        """Whether an index can answer for all routes that stand in XDP."""
+        index = self.xdp.tries[family].table.index
+        return index is not None and not index.trouble
+
     def fill_xdp(self, family: Family, upto: int) -> None:
         """Let the first `upto` routes stand in XDP."""
         for part in self._missing(family, self.in_xdp[family], upto):

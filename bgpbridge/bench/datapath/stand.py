@@ -175,7 +175,7 @@ def stand(plan: Plan) -> Iterator[Stand]:
     """The place with both planes, no routes in them yet. This thread leaves the last CPU to the senders."""
     cpus = usual_cpus()
     tables = {Family.IPV4: made_table(Family.IPV4, plan.ipv4), Family.IPV6: made_table(Family.IPV6, plan.ipv6)}
-    maps = Maps.create(Sizes(plan.ipv4 + 1000, plan.ipv6 + 1000))
+    maps = Maps.create(Sizes())
     try:
         with place() as made, programs(maps, plan.walked) as loaded:
             planes = Planes(made, maps, tables)

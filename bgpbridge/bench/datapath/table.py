@@ -1,8 +1,8 @@
 """The tables of the datapath benches, and the destinations that go over them.
 
-Prefixes have the lengths of a real table (`feeds.prefixes`) and stand in random order, so the first ten are as typical
-as all. A destination is an address drawn inside a prefix that is drawn first: each alike (`random`), or the prefix at
-place n of the order with a weight of 1/n (`zipf`).
+Prefixes have the lengths of a real table (`feeds.prefixes`), those of IPv6 also its allocations, and stand in random
+order, so the first ten are as typical as all. A destination is an address drawn inside a prefix that is drawn first:
+each alike (`random`), or the prefix at place n of the order with a weight of 1/n (`zipf`).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ __all__ = ["DRAWS", "GROUPS", "IPV6_ADDRESS", "Addresses", "Table", "first_group
 
 GROUPS = 16  # next hops; each prefix has one of them
 DRAWS = ("random", "zipf")
+ALLOCATED = 32  # the length of most IPv6 allocations
 IPV6_ADDRESS = np.dtype([("hi", ">u8"), ("lo", ">u8")])
 Addresses = npt.NDArray[Any]
 
@@ -79,8 +80,26 @@ class Table:
 
 def made_table(family: Family, count: int) -> Table:
     """`count` prefixes; groups go round."""
-    value, length = prefixes(count, family, np.random.default_rng([1, int(family)]))
+    random = np.random.default_rng([1, int(family)])
+    if family is Family.IPV4:
+        value, length = prefixes(count, family, random)
+    else:
+        value, length = _allocated(count, random)
     none = np.zeros(count, np.uint64)
     hi, lo = (none, value) if family is Family.IPV4 else (value, none)
     group = (np.arange(count) % GROUPS + first_group(family)).astype(np.uint32)
     return Table(family, hi, lo, length, group)
+
+
+def _allocated(count: int, random: np.random.Generator) -> tuple[U64, U8]:
+    """IPv6 as it is given out: what is longer than a /32 lies in an allocation that stands in the table too, and some
+    have many more of them than others. Strewn evenly, no two of 220,000 would share more than their first bits."""
+    value, length = prefixes(count + count // 5 + 64, Family.IPV6, random)
+    parents = np.flatnonzero(length <= ALLOCATED)
+    inside = np.flatnonzero(length > ALLOCATED)
+    # squared: the first hundredth of the allocations has a tenth of the prefixes
+    chosen = parents[(random.random(len(inside)) ** 2 * len(parents)).astype(np.int64)]
+    value[inside] = value[chosen] | value[inside] & np.uint64((1 << 64 - ALLOCATED) - 1)
+    _, first = np.unique(value | length, return_index=True)  # no prefix is longer than 48 bits
+    kept = np.sort(first)[:count]
+    return value[kept], length[kept]
