@@ -41,7 +41,7 @@ def test_every_part_gives_its_rows() -> None:
         assert row.runs == 1
         assert row.median is None or math.isfinite(row.median), row
         assert row.median is not None or row.metric.startswith("under_churn"), row
-    assert "counters" in found.pop("features_cost")
+    assert {"counters", "trace, off", "trace, on", "handshakes timed"} <= found.pop("features_cost")
     several = {metric for metric in found if metric.endswith("_cpus")}
     assert all(found.pop(metric) == {"bgpbridge", "kernel"} for metric in several)
     assert found == EXPECTED

@@ -30,7 +30,7 @@ FLAGS: Final = {
     "RTT": "handshakes timed",
     "LOOSE": "reverse-path check, loose",
     "STRICT": "reverse-path check, strict",
-    "TRACE": "trace",
+    "TRACE": "trace, on",
 }
 
 
@@ -58,8 +58,7 @@ class _Flag:
     flag: ControlFlag
 
     def __call__(self, on: bool) -> None:
-        control = self.stand.maps.control["flags"]
-        control[0] = int(control[0]) & ~self.flag | (self.flag if on else 0)
+        self.stand.maps.control_word.set_flag(self.flag, on=on)
 
 
 def features(stand: Stand, family: Family = Family.IPV4) -> Iterator[tuple[str, Figure]]:
