@@ -19,7 +19,7 @@ from bgpbridge.errors import BpfSyscallError
 from bgpbridge.fib.keys import U8, U32, Keys, Rows
 from bgpbridge.types import Family
 
-__all__ = ["Refused", "dump", "key_of", "lookup", "remove", "store"]
+__all__ = ["Refused", "dump", "key_of", "remove", "store"]
 
 BATCH = 1024
 SINGLES = 4
@@ -61,12 +61,6 @@ def remove(bpf_map: BpfMap, keys: Keys) -> Refused:
     order = _sorted(keys)
     packed = packed[order]
     return _batches(order, lambda part: bpf_map.delete_batch(packed[part]))
-
-
-def lookup(bpf_map: BpfMap, key: Keys) -> int:
-    """The value of the longest match of one address (`key` of full length), 0 where there is none."""
-    value = bpf_map.lookup(_pack(key)[0])
-    return 0 if value is None else int(value)
 
 
 def dump(bpf_map: BpfMap, family: Family) -> tuple[Keys, U32]:

@@ -19,11 +19,12 @@ from bgpbridge.fib.ranges import DEFER, Ranges
 from bgpbridge.fib.sweep import DIVERGENT
 from bgpbridge.rib.tables import zeros
 from bgpbridge.types import Family, Prefix
+from tests.property.longest_match import Routes, answer, edges
 
-Routes = dict[Prefix, int]
 LAST = (1 << 128) - 1
 MASK64 = (1 << 64) - 1
 ROOM = 1 << 14
+WINDOW = [Prefix(Family.IPV6, 0x2000 << 112, 3)]  # has a first level of its own
 
 
 class Instant:
@@ -41,19 +42,6 @@ class Instant:
 def new_index(lines: int = ROOM) -> Index6:
     slots, words = zeros(abi.INDEX6_SLOTS, np.uint32), zeros(lines * abi.INDEX6_WORDS, np.uint32)
     return Index6(slots, words, capacity=5000, grace=Instant(), asked=SimpleNamespace(on=True))
-
-
-def longest(routes: Routes, address: int) -> int:
-    held = [p for p in routes if address >> (128 - p.length) == p.value >> (128 - p.length)]
-    return routes[max(held, key=lambda p: p.length)] if held else 0
-
-
-def edges(prefixes: list[Prefix]) -> list[int]:
-    found = {0, LAST, 0x2000 << 112, (0x4000 << 112) - 1}
-    for p in prefixes:
-        last = p.value | (1 << (128 - p.length)) - 1
-        found |= {p.value, last, max(p.value - 1, 0), min(last + 1, LAST)}
-    return sorted(found)
 
 
 def halves(addresses: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -115,8 +103,8 @@ class Story:
 
     def check(self, seen: list[Prefix]) -> None:
         assert not self.index.trouble
-        addresses = edges(seen)
-        wanted = [longest(self.routes, address) for address in addresses]
+        addresses = edges(Family.IPV6, WINDOW, seen)
+        wanted = [answer(self.routes, address) for address in addresses]
         assert self.index.lookup_many(*halves(addresses)).tolist() == wanted
         assert [self.index.lookup(a >> 64, a & MASK64) for a in addresses[:20]] == wanted[:20]
 
@@ -225,10 +213,10 @@ def test_what_somebody_flips_is_found_and_put_right(pairs: list, flips: list) ->
     compared = index.compared(keys, groups)
     assert bool(len(compared.wrong())) == (not same_form(index, fresh))
     ranges, state = index.ranges(), compared.pieces
-    for address in edges(list(routes)):
+    for address in edges(Family.IPV6, WINDOW, routes):
         said = look_up(index.nodes, address >> 64, address & MASK64)
         assert told(ranges, address) == (-1 if said is None else said), hex(address)
-        if told(ranges, address) != longest(routes, address):
+        if told(ranges, address) != answer(routes, address):
             assert told(state, address) == DIVERGENT, hex(address)
     index.mend(compared)
     assert same_form(index, fresh)

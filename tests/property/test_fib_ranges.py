@@ -16,8 +16,8 @@ from bgpbridge.fib.ranges import DEFER, Ranges, ranges_of, together
 from bgpbridge.fib.sweep import DIVERGENT, PENDING, REFUSED, RIGHT, Compared, clipped, excuses
 from bgpbridge.rib.tables import zeros
 from bgpbridge.types import Family, Prefix
+from tests.property.longest_match import Routes, answer, edges, longest
 
-Routes = dict[Prefix, int]
 V4, V6 = Family.IPV4, Family.IPV6
 MASK = (1 << 64) - 1
 LENGTHS = {V4: [0, 1, 8, 9, 16, 23, 24, 25, 31, 32], V6: [0, 1, 3, 16, 32, 48, 63, 64, 65, 96, 127, 128]}
@@ -47,31 +47,12 @@ def table(family: Family, some: Routes) -> tuple[Keys, np.ndarray]:
     return Keys.of(family, some), np.array(list(some.values()), np.uint32)
 
 
-def longest(some: Iterable[Prefix], address: int) -> Prefix | None:
-    held = [p for p in some if address >> (p.family.bits - p.length) == p.value >> (p.family.bits - p.length)]
-    return max(held, key=lambda p: p.length, default=None)
-
-
-def answer(some: Routes, address: int) -> int:
-    prefix = longest(some, address)
-    return some[prefix] if prefix is not None else 0
-
-
 def starts(cuts: Ranges) -> list[int]:
     return [hi << 64 | lo for hi, lo in zip(cuts.hi.tolist(), cuts.lo.tolist(), strict=True)]
 
 
 def value_at(cuts: Ranges, address: int) -> int:
     return int(cuts.value[max(i for i, first in enumerate(starts(cuts)) if first <= address)])
-
-
-def edges(family: Family, *tables: Iterable[Prefix]) -> list[int]:
-    top = (1 << family.bits) - 1
-    found = {0, top}
-    for prefix in (prefix for some in tables for prefix in some):
-        last = prefix.value | (1 << (family.bits - prefix.length)) - 1
-        found |= {prefix.value, last, max(prefix.value - 1, 0), min(last + 1, top)}
-    return sorted(found)
 
 
 def counted(family: Family, tables: list[Iterable[Prefix]], holds: Callable[[int], bool]) -> int:
