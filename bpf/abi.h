@@ -43,7 +43,7 @@ enum reason {
 	PASS_SHORT = 3,             /* the frame ends inside a header, or before the length that IP claims */
 	PASS_L2_GROUP = 4,          /* broadcast or multicast MAC: ARP, ND, routing protocols */
 	PASS_NOT_FOR_US = 5,        /* a unicast MAC that is not the interface's own */
-	PASS_VLAN = 6,              /* 802.1Q or 802.1ad tag */
+	PASS_VLAN = 6,              /* 802.1Q or 802.1ad tag of a VLAN that no interface of ours is in */
 	PASS_NOT_IP = 7,            /* any other ethertype */
 	PASS_BAD_HEADER = 8,        /* version, header length or total length contradict each other */
 	PASS_BAD_CHECKSUM = 9,      /* IPv4 header checksum: the kernel drops and counts it (RFC 1812 s5.2.2) */
@@ -60,8 +60,25 @@ enum reason {
 	PASS_ADJACENCY_DOWN = 20,   /* next hop unresolved, or its link is down */
 	PASS_MTU = 21,              /* larger than the egress MTU: the kernel fragments or says so */
 	PASS_TX_PORT = 22,          /* egress interface not in `tx_ports` */
-	DROP_BLACKHOLE = 23,        /* the prefix points to the blackhole group */
-	REASONS = 24
+	PASS_HEADROOM = 23,         /* the driver left no room for the VLAN tags to be put on */
+	PASS_SOURCE = 24,           /* strict check: the source is the kernel's to judge, and it would not tell us */
+	DROP_BLACKHOLE = 25,        /* the prefix points to the blackhole group */
+	DROP_REVERSE_PATH = 26,     /* the source has no route, or not by where the packet came in (RFC 3704) */
+	DROP_PUNT_RATE = 27,        /* would pass for the kernel to answer, but more did than datapath.punt_rate */
+	REASONS = 28
+};
+
+/* A VLAN tag where it is a u16: 0 is none. The id is in the low 12 bits. */
+enum tag_flag {
+	TAG_F_PRESENT = 0x1000,
+	TAG_F_SERVICE = 0x8000, /* 802.1ad; else 802.1Q */
+};
+
+/* Where frames come in or go out: a port and the tags that they bear there, outer one first. One word. */
+struct place {
+	u32 ifindex;
+	u16 outer;
+	u16 inner;
 };
 
 struct lpm4_key {
@@ -114,20 +131,24 @@ enum adjacency_state { ADJACENCY_DOWN = 0, ADJACENCY_UP = 1 };
 
 /* word0 is { u8 dmac[6]; u16 mtu }, word1 { u8 smac[6]; u16 state }, in memory order (little-endian hosts):
  * the program reads each word once, so a MAC never mixes with another one's MTU or state. `mtu` counts L3
- * octets. The third word (ifindex, flags) never changes while anything names the adjacency. */
+ * octets. The third word is a struct place: it never changes while anything names the adjacency and it is up. */
 struct adjacency {
 	u64 word0;
 	u64 word1;
 	u32 ifindex;
-	u32 flags;
+	u16 outer;
+	u16 inner;
 	u64 reserved;
 };
 
 enum control_flag {
-	CONTROL_F_RTT = 1,    /* measure handshakes: rtt.h */
-	CONTROL_F_INDEX4 = 2, /* the index answers for IPv4: lookup.h */
-	CONTROL_F_INDEX6 = 4, /* the index answers for IPv6: lookup6.h */
-	CONTROL_F_TRACE = 8,  /* packets that `trace_filter` wants are noted: trace.h */
+	CONTROL_F_RTT = 1,            /* measure handshakes: rtt.h */
+	CONTROL_F_INDEX4 = 2,         /* the index answers for IPv4: lookup.h */
+	CONTROL_F_INDEX6 = 4,         /* the index answers for IPv6: lookup6.h */
+	CONTROL_F_TRACE = 8,          /* packets that `trace_filter` wants are noted: trace.h */
+	CONTROL_F_LOOSE = 0x100,      /* a source must have a route: source.h */
+	CONTROL_F_STRICT = 0x200,     /* and one by the interface that the packet came in by */
+	CONTROL_F_FLOW_LABEL = 0x400, /* is part of an IPv6 flow's key: forward.h */
 };
 
 struct control {
@@ -135,16 +156,23 @@ struct control {
 	u32 layout;
 	u64 hash_seed;
 	u32 flags;
-	u32 rtt_mask;  /* flows whose hash has none of these bits are measured */
-	u32 slot_bits; /* 6 to 9: how many bits of a flow's hash choose its slot */
+	u32 rtt_mask;      /* flows whose hash has none of these bits are measured */
+	u32 slot_bits;     /* 6 to 9: how many bits of a flow's hash choose its slot */
+	u32 punt_cost_ns;  /* what one passed packet takes from a bucket: 1 s / rate; 0: no limit (punt.h) */
+	u32 punt_burst_ns; /* what a bucket holds */
 	u32 spare;
-	u64 reserved[4];
+	u64 reserved[3];
 };
 
-/* An ingress that we accept: `word` is { u8 mac[6]; u16 flags } in memory order. */
+/* An ingress that we accept, by its struct place: `word` is { u8 mac[6]; u16 number } in memory order. `number` is
+ * its bit in `group_sources`, `ifindex` that of the VLAN interface where there are tags. */
 struct interface {
 	u64 word;
+	u32 ifindex;
+	u32 reserved;
 };
+
+#define SOURCE_BITS 64 /* interfaces that a strict check tells apart; those beyond share the last bit */
 
 /* A handshake whose answer has not come yet. */
 struct rtt_start {
@@ -214,7 +242,8 @@ _Static_assert(sizeof(struct group) == 8, "group");
 _Static_assert(sizeof(struct slot_line) == 8, "slot_line");
 _Static_assert(sizeof(struct adjacency) == 32, "adjacency");
 _Static_assert(sizeof(struct control) == 64, "control");
-_Static_assert(sizeof(struct interface) == 8, "interface");
+_Static_assert(sizeof(struct place) == 8, "place");
+_Static_assert(sizeof(struct interface) == 16, "interface");
 _Static_assert(sizeof(struct counter) == 16, "counter");
 _Static_assert(sizeof(struct rtt_start) == 16, "rtt_start");
 _Static_assert(sizeof(struct rtt_ring) == 8 + 8 * RTT_SAMPLES, "rtt_ring");

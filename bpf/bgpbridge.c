@@ -9,55 +9,68 @@
  *                              redirect ◄─ TTL, checksum ◄─ MACs ◄─ redirect asked ◄─ up? MTU?─┘
  *
  * Passing is always right: the kernel holds the same routes, so a packet that passes is still forwarded or
- * answered, only slower. So everything that is not a plain unicast packet between two known links passes,
- * each with a named, counted reason (enum reason in abi.h), and the only drop is a route that asks for it.
- * A frame is edited when nothing can go wrong any more, or not at all.
+ * answered, only slower. So everything that is not a plain unicast packet between two known links passes, each with a
+ * named, counted reason (enum reason in abi.h). Drops are asked for: by a blackhole route, the reverse-path check, or
+ * the rate of packets that pass. A frame is edited when nothing can go wrong any more, or not at all.
  *
- * Where to look:  abi.h what user space shares · maps.h the maps · parse.h headers · addresses.h martians
- * and their kin · lookup.h and lookup6.h longest match · forward.h group, adjacency, edit · rtt.h handshakes · counters.h
- * reason to verdict · trace.h what operators ask to see · compat.h BCC and libbpf from one source · shim/ what
- * BCC takes for kernel headers.
+ * Where to look:  abi.h what user space shares · maps.h the maps · parse.h headers · addresses.h martians and their
+ * kin · lookup.h and lookup6.h longest match · source.h reverse-path check · forward.h group, adjacency · edit.h what
+ * changes in a frame · rtt.h handshakes · punt.h how much may pass · trace.h what operators ask to see · counters.h
+ * reason to verdict · compat.h BCC and libbpf from one source · shim/ what BCC takes for kernel headers.
  *
- * VLAN-tagged frames pass. A tag that the NIC or a veth peer took off before XDP cannot be seen here: user
- * space turns that offload off when it attaches (bgpbridge/datapath/offloads.py).
+ * Tagged frames of a VLAN interface are taken where XDP sits, on the port below (struct place). A tag that the NIC or
+ * a veth peer took off before XDP cannot be seen here: user space turns that offload off when it attaches
+ * (bgpbridge/datapath/offloads.py).
  */
 #include "compat.h"
 #include "forward.h"
+#include "punt.h"
 
 /* FORWARDED (0) when this frame was sent to us, as a router, by an interface that we take packets from. */
-inlined int check_ingress(u32 ifindex, const struct ethhdr *eth)
+inlined int check_ingress(struct frame *frame)
 {
-	const struct interface *interface = LOOKUP(interfaces, &ifindex);
-
-	if (!interface)
-		return PASS_INTERFACE;
-	if (eth->h_dest[0] & 1)
+	frame->ingress = LOOKUP(interfaces, &frame->place);
+	if (!frame->ingress)
+		return frame->place >> PLACE_SHIFT ? PASS_VLAN : PASS_INTERFACE;
+	if (frame->eth->h_dest[0] & 1)
 		return PASS_L2_GROUP;
 	/* 8 octets of the header, of which 6 count */
-	if ((*(const u64 *)eth ^ interface->word) & MAC_MASK)
+	if ((*(const u64 *)frame->eth ^ frame->ingress->word) & MAC_MASK)
 		return PASS_NOT_FOR_US;
 	return FORWARDED;
 }
 
-inlined int handle(struct xdp_md *ctx, struct cursor *cursor, const struct control *settings)
+/* Tags off the cursor and into the frame's place. Next: the ethertype behind; a third tag stays one. */
+inlined int parse_tags(struct frame *frame, struct cursor *cursor, int type)
 {
-	u64 octets = octets_left(cursor);
-	struct ethhdr *eth;
+	u16 outer = 0, inner = 0;
+
+	type = parse_tag(cursor, type, &outer);
+	if (type >= 0 && is_tag(type))
+		type = parse_tag(cursor, type, &inner);
+	frame->place |= (u64)outer << PLACE_SHIFT | (u64)inner << 48;
+	return type;
+}
+
+inlined int handle(struct frame *frame, struct cursor *cursor)
+{
 	int type, reason;
 
-	if (!settings || !READ_ONCE(settings->enabled))
+	if (!frame->settings || !READ_ONCE(frame->settings->enabled))
 		return PASS_DISABLED;
-	type = parse_ethernet(cursor, &eth);
+	type = parse_ethernet(cursor, &frame->eth);
+	if (type >= 0 && unlikely(is_tag(type)))
+		type = parse_tags(frame, cursor, type);
 	if (type < 0)
 		return -type;
-	reason = check_ingress(ctx->ingress_ifindex, eth);
+	reason = check_ingress(frame);
 	if (reason != FORWARDED)
 		return reason;
 	switch (type) {
 	case ETH_P_IP:
-		return forward_ipv4(cursor, eth, settings, octets);
+		return forward_ipv4(frame, cursor);
 	case ETH_P_IPV6:
-		return forward_ipv6(cursor, eth, settings, octets);
+		return forward_ipv6(frame, cursor);
 	case ETH_P_8021Q:
 	case ETH_P_8021AD:
 		return PASS_VLAN;
@@ -69,16 +82,17 @@ inlined int handle(struct xdp_md *ctx, struct cursor *cursor, const struct contr
 XDP_PROGRAM(bgpbridge)
 {
 	struct cursor cursor = { (void *)(long)ctx->data, (void *)(long)ctx->data_end };
-	u64 octets = octets_left(&cursor);
-	const struct control *settings;
+	struct frame frame = { .ctx = ctx, .place = ctx->ingress_ifindex, .octets = octets_left(&cursor) };
 	u32 only = 0;
 	u32 reason;
 
-	settings = LOOKUP(control, &only);
-	reason = handle(ctx, &cursor, settings);
-	if (is_tracing(settings))
-		trace(ctx, reason, octets);
-	return settle(reason, octets);
+	frame.settings = LOOKUP(control, &only);
+	reason = handle(&frame, &cursor);
+	if (unlikely(is_limited(reason)))
+		reason = limit(&frame, reason);
+	if (is_tracing(frame.settings))
+		trace(ctx, reason, frame.octets);
+	return settle(reason, frame.octets);
 }
 
 LICENSE("GPL")

@@ -50,8 +50,10 @@ typedef __u64 u64;
 #define READ_ONCE(x)         (*(const volatile __typeof__(x) *)&(x))
 #define WRITE_ONCE(x, value) (*(volatile __typeof__(x) *)&(x) = (value))
 
-#define inlined   static __always_inline
-#define net16(x)  __builtin_bswap16(x)
-#define likely(x) __builtin_expect(!!(x), 1)
+#define inlined     static __always_inline
+#define net16(x)    __builtin_bswap16(x)
+#define net32(x)    __builtin_bswap32(x)
+#define likely(x)   __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
 
 #endif

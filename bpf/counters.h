@@ -22,7 +22,7 @@ inlined int settle(u32 reason, u64 octets)
 	add_packet(LOOKUP(counters, &reason), octets);
 	if (likely(reason == FORWARDED))
 		return XDP_REDIRECT;
-	return reason == DROP_BLACKHOLE ? XDP_DROP : XDP_PASS;
+	return reason >= DROP_BLACKHOLE ? XDP_DROP : XDP_PASS;
 }
 
 inlined void count_group(u32 group, u64 octets)

@@ -6,28 +6,31 @@
  *
  * Flow: 5 tuple where there are ports; 3 tuple for everything else. Fragments of IPv4, first one included,
  * go by 3 tuple, so no hash splits a packet. IPv6 with any extension header goes by addresses and the type
- * of the first extension header, which all fragments of a packet share.
+ * of the first extension header, which all fragments of a packet share. The flow label (RFC 6437) is one more part
+ * of an IPv6 flow if asked for; handshakes are known without it, for their two sides choose their labels themselves.
  */
 #ifndef BGPBRIDGE_FORWARD_H
 #define BGPBRIDGE_FORWARD_H
 
 #include "addresses.h"
 #include "counters.h"
+#include "edit.h"
 #include "lookup.h"
 #include "rtt.h"
+#include "source.h"
 #include "trace.h"
 
 #define IPV4_FRAGMENT net16(0x3fff) /* More Fragments, or an offset */
-#define MAC_BITS      48
-#define MAC_MASK      ((1ULL << MAC_BITS) - 1)
+#define FLOW_LABEL    net32(0x000fffff)
 
 /* One packet on its way, as the families hand it over. */
 struct flow {
 	u64 hash;
 	u32 group;
+	u16 ethertype; /* network order */
+	u16 header_octets;
 	u32 l3_octets; /* with padding: a port drops what is longer than it may be, whatever IP says of it */
 	u32 adjacency; /* the one taken, once it is forwarded */
-	u64 frame_octets;
 };
 
 /* Multiply and fold. The top bits of a product depend on every bit that went in: slots are taken there. */
@@ -120,23 +123,16 @@ inlined u32 choose_adjacency(const struct control *settings, const struct flow *
 	return read_slot(settings, flow);
 }
 
-/* MACs by words: octets 0-7 are dmac and the head of smac, 8-11 its rest. The ethertype stays. */
-inlined void write_macs(struct ethhdr *eth, u64 word0, u64 word1)
-{
-	*(u64 *)eth = (word0 & MAC_MASK) | word1 << MAC_BITS;
-	*(u32 *)((void *)eth + 8) = word1 >> 16;
-}
-
-/* FORWARDED, with the frame's MACs written and the redirect set up, or the reason with the frame untouched.
- * The caller takes the TTL down after, and only after, FORWARDED. */
-inlined int send_out(const struct control *settings, struct ethhdr *eth, struct flow *flow)
+/* FORWARDED, with the frame's link header written and the redirect set up, or the reason with the frame untouched.
+ * The caller takes the TTL down after, and only after, FORWARDED: in the packet at *packet, which may have moved. */
+inlined int send_out(const struct frame *frame, struct flow *flow, void **packet)
 {
 	const struct adjacency *adjacency;
-	u64 word0, word1;
+	u64 word0, word1, place;
 	int reason;
-	u32 id = choose_adjacency(settings, flow, &reason);
+	u32 id = choose_adjacency(frame->settings, flow, &reason);
 
-	note_way(settings, flow->group, flow->hash, id);
+	note_way(frame->settings, flow->group, flow->hash, id);
 	if (!id)
 		return reason;
 	adjacency = LOOKUP(adjacencies, &id);
@@ -144,38 +140,38 @@ inlined int send_out(const struct control *settings, struct ethhdr *eth, struct 
 		return PASS_NO_ADJACENCY;
 	word0 = READ_ONCE(adjacency->word0);
 	word1 = READ_ONCE(adjacency->word1);
+	place = READ_ONCE(*(const u64 *)&adjacency->ifindex);
 	if (word1 >> MAC_BITS != ADJACENCY_UP)
 		return PASS_ADJACENCY_DOWN;
 	if (flow->l3_octets > word0 >> MAC_BITS)
 		return PASS_MTU;
-	if (REDIRECT(tx_ports, READ_ONCE(adjacency->ifindex), XDP_PASS) != XDP_REDIRECT)
+	if (REDIRECT(tx_ports, (u32)place, XDP_PASS) != XDP_REDIRECT)
 		return PASS_TX_PORT;
-	write_macs(eth, word0, word1);
+	if (likely(!((place | frame->place) >> PLACE_SHIFT))) {
+		write_macs(frame->eth, word0, word1);
+	} else {
+		*packet = write_link_header(frame->ctx, frame->place, place, word0, word1, flow->ethertype,
+					    flow->header_octets);
+		if (!*packet)
+			return PASS_HEADROOM;
+	}
 	flow->adjacency = id;
-	count_adjacency(id, flow->frame_octets);
-	count_group(flow->group, flow->frame_octets);
+	count_adjacency(id, frame->octets);
+	count_group(flow->group, frame->octets);
 	return FORWARDED;
 }
 
-/* TTL minus one, checksum by RFC 1624: the same sum that ip_decrease_ttl() of net/ip.h does. */
-inlined void decrease_ttl(struct iphdr *ip)
+inlined int forward_ipv4(const struct frame *frame, struct cursor *cursor)
 {
-	u32 check = ip->check;
-
-	check += net16(0x0100);
-	ip->check = (u16)(check + (check >= 0xffff));
-	ip->ttl--;
-}
-
-inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, const struct control *settings, u64 frame_octets)
-{
-	struct flow flow = { .frame_octets = frame_octets, .l3_octets = octets_left(cursor) };
+	struct flow flow = { .l3_octets = octets_left(cursor), .ethertype = net16(ETH_P_IP) };
+	const struct control *settings = frame->settings;
 	const struct tcp_head *tcp = 0;
 	u64 seed = settings->hash_seed;
+	u32 payload, sequence = 0;
+	int protocol, reason, syn = 0;
 	struct iphdr *ip;
-	int protocol, reason;
+	void *packet;
 	long ports = 0;
-	u32 payload;
 
 	protocol = parse_ipv4(cursor, &ip);
 	if (protocol < 0)
@@ -192,24 +188,38 @@ inlined int forward_ipv4(struct cursor *cursor, struct ethhdr *eth, const struct
 		return -ports;
 	flow.hash = hash_ipv4(seed, ip, ports);
 	flow.group = route_ipv4(settings, ip->daddr);
-	if (tcp)
+	if (unlikely(checks_sources(settings)) && flow.group != GROUP_PUNT) {
+		reason = check_source_ipv4(frame, ip);
+		if (reason != FORWARDED)
+			return reason;
+	}
+	if (tcp) {
+		sequence = tcp->sequence;
+		syn = tcp->flags & TCP_SYN;
 		end_handshake(settings, tcp, flow.hash);
-	reason = send_out(settings, eth, &flow);
-	if (likely(reason == FORWARDED))
-		decrease_ttl(ip);
-	if (tcp && tcp->flags & TCP_SYN && reason == FORWARDED)
-		begin_handshake(settings, tcp, answer_ipv4(seed, ip, ports), flow.adjacency);
-	return reason;
+	}
+	packet = ip;
+	flow.header_octets = sizeof(*ip);
+	reason = send_out(frame, &flow, &packet);
+	if (reason != FORWARDED)
+		return reason;
+	ip = packet;
+	decrease_ttl(ip);
+	if (syn)
+		begin_handshake(settings, sequence, answer_ipv4(seed, ip, ports), flow.adjacency);
+	return FORWARDED;
 }
 
-inlined int forward_ipv6(struct cursor *cursor, struct ethhdr *eth, const struct control *settings, u64 frame_octets)
+inlined int forward_ipv6(const struct frame *frame, struct cursor *cursor)
 {
-	struct flow flow = { .frame_octets = frame_octets, .l3_octets = octets_left(cursor) };
+	struct flow flow = { .l3_octets = octets_left(cursor), .ethertype = net16(ETH_P_IPV6) };
+	const struct control *settings = frame->settings;
 	u64 seed = settings->hash_seed;
 	const struct tcp_head *tcp;
+	u32 payload, sequence = 0;
+	int next, reason, syn = 0;
 	struct ipv6hdr *ip;
-	int next, reason;
-	u32 payload;
+	void *packet;
 	long ports;
 
 	next = parse_ipv6(cursor, &ip);
@@ -225,14 +235,28 @@ inlined int forward_ipv6(struct cursor *cursor, struct ethhdr *eth, const struct
 	tcp = tcp_to_measure(settings, cursor, next, payload);
 	flow.hash = hash_ipv6(seed, ip, ports);
 	flow.group = route_ipv6(settings, &ip->daddr);
-	if (tcp)
+	if (unlikely(checks_sources(settings)) && flow.group != GROUP_PUNT) {
+		reason = check_source_ipv6(frame, ip);
+		if (reason != FORWARDED)
+			return reason;
+	}
+	if (tcp) {
+		sequence = tcp->sequence;
+		syn = tcp->flags & TCP_SYN;
 		end_handshake(settings, tcp, flow.hash);
-	reason = send_out(settings, eth, &flow);
-	if (likely(reason == FORWARDED))
-		ip->hop_limit--;
-	if (tcp && tcp->flags & TCP_SYN && reason == FORWARDED)
-		begin_handshake(settings, tcp, answer_ipv6(seed, ip, ports), flow.adjacency);
-	return reason;
+	}
+	if (unlikely(READ_ONCE(settings->flags) & CONTROL_F_FLOW_LABEL))
+		flow.hash = mix(flow.hash, *(const u32 *)ip & FLOW_LABEL);
+	packet = ip;
+	flow.header_octets = sizeof(*ip);
+	reason = send_out(frame, &flow, &packet);
+	if (reason != FORWARDED)
+		return reason;
+	ip = packet;
+	ip->hop_limit--;
+	if (syn)
+		begin_handshake(settings, sequence, answer_ipv6(seed, ip, ports), flow.adjacency);
+	return FORWARDED;
 }
 
 #endif

@@ -19,8 +19,19 @@ struct cursor {
 	void *end;
 };
 
+/* A frame of an interface that we take packets from. `place` is a struct place as a word, `octets` as it came. */
+struct frame {
+	struct xdp_md *ctx;
+	struct ethhdr *eth;
+	const struct control *settings;
+	const struct interface *ingress;
+	u64 place;
+	u64 octets;
+};
+
 /* IPPROTO_ values that linux/in.h keeps elsewhere */
 #define NEXT_HOP_BY_HOP 0
+#define VLAN_ID_MASK    0x0fff
 
 inlined u64 octets_left(const struct cursor *cursor)
 {
@@ -37,6 +48,29 @@ inlined int parse_ethernet(struct cursor *cursor, struct ethhdr **header)
 	cursor->at = eth + 1;
 	*header = eth;
 	return net16(eth->h_proto);
+}
+
+/* Behind a tag's ethertype; `kind` is what follows. */
+struct vlan_header {
+	u16 tci;
+	u16 kind;
+};
+
+inlined int is_tag(int type)
+{
+	return type == ETH_P_8021Q || type == ETH_P_8021AD;
+}
+
+/* One tag, as a struct place holds it. Next: ethertype, host order. Priority and DEI end here, as in the kernel. */
+inlined int parse_tag(struct cursor *cursor, int type, u16 *tag)
+{
+	struct vlan_header *vlan = cursor->at;
+
+	if ((void *)(vlan + 1) > cursor->end)
+		return -PASS_SHORT;
+	cursor->at = vlan + 1;
+	*tag = TAG_F_PRESENT | (net16(vlan->tci) & VLAN_ID_MASK) | (type == ETH_P_8021AD ? TAG_F_SERVICE : 0);
+	return net16(vlan->kind);
 }
 
 /* RFC 1071 over a header of 20 octets: the sum of a good one is all ones. */

@@ -76,8 +76,8 @@ inlined void end_handshake(const struct control *settings, const struct tcp_head
 	DELETE(rtt_starts, &key);
 }
 
-/* `key` is the flow that the answer will have. */
-inlined void begin_handshake(const struct control *settings, const struct tcp_head *tcp, u64 key, u32 adjacency)
+/* `sequence` is the SYN's, network order; `key` is the flow that the answer will have. */
+inlined void begin_handshake(const struct control *settings, u32 sequence, u64 key, u32 adjacency)
 {
 	struct rtt_start fresh = { .adjacency = adjacency };
 	struct rtt_start *known;
@@ -85,7 +85,7 @@ inlined void begin_handshake(const struct control *settings, const struct tcp_he
 	if (!in_sample(settings, key))
 		return;
 	fresh.began_ns = bpf_ktime_get_ns();
-	fresh.expected = __builtin_bswap32(__builtin_bswap32(tcp->sequence) + 1);
+	fresh.expected = __builtin_bswap32(__builtin_bswap32(sequence) + 1);
 	if (!UPDATE(rtt_starts, &key, &fresh, BPF_NOEXIST))
 		return;
 	known = LOOKUP(rtt_starts, &key);

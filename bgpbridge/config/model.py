@@ -60,6 +60,14 @@ class Mode(enum.StrEnum):
     GENERIC = "generic"
 
 
+class ReversePath(enum.StrEnum):
+    """Whether packets are dropped whose source has no route, or none by where they came in (RFC 3704)."""
+
+    OFF = "off"
+    LOOSE = "loose"
+    STRICT = "strict"
+
+
 class Engine(enum.StrEnum):
     """What finds a packet's route: the index where the table is large, one of them always."""
 
@@ -133,6 +141,12 @@ class Datapath(Strict):
     """Room for IPv4 prefixes."""
     max_ipv6: int = Field(default=400_000, ge=1024, le=16_000_000)
     """Room for IPv6 prefixes."""
+    reverse_path: ReversePath = ReversePath.OFF
+    """Drop packets whose source has no route (loose), or none by the link that they came in by (strict; RFC 3704)."""
+    flow_label: bool = False
+    """Let the IPv6 flow label choose among paths too, beside addresses and ports."""
+    punt_rate: int = Field(default=0, ge=0, le=10_000_000)
+    """Packets a second, for each CPU and reason, that the kernel is asked to answer (TTL, MTU, no route); 0: any."""
     allow_netfilter_bypass: bool = False
     """Attach though FORWARD rules of netfilter exist, which packets in XDP never meet."""
 

@@ -50,6 +50,7 @@ __all__ = [
     "RTT_START",
     "RTT_STARTS",
     "SLOT_LINE",
+    "SOURCE_BITS",
     "TRACE_FILTER",
     "TRACE_OCTETS",
     "TRACE_RECORD",
@@ -59,7 +60,9 @@ __all__ = [
     "AdjacencyState",
     "ControlFlag",
     "GroupFlag",
+    "Place",
     "Reason",
+    "TagFlag",
     "XdpVerdict",
     "interface_word",
     "lpm4_keys",
@@ -84,6 +87,7 @@ RTT_SAMPLES = 256
 RTT_SHIFT = 16
 TRACE_RECORDS = 64
 TRACE_OCTETS = 128
+SOURCE_BITS = 64
 
 GROUP_NONE, GROUP_PUNT, GROUP_BLACKHOLE, GROUP_FIRST_FREE = 0, 1, 2, 16
 
@@ -94,7 +98,16 @@ INDEX6_PAIR = np.dtype([("slots", "<u4", 2)])
 INDEX6_LINE = np.dtype([("starts", "<u8", 4), ("inherited", "<u4"), ("before", "u1", 4), ("entries", "<u4", 6)])
 GROUP = np.dtype([("generation", "<u4"), ("flags", "<u2"), ("reserved", "<u2")])
 SLOT_LINE = np.dtype([("slots", "<u2", 4)])
-ADJACENCY = np.dtype([("word0", "<u8"), ("word1", "<u8"), ("ifindex", "<u4"), ("flags", "<u4"), ("reserved", "<u8")])
+ADJACENCY = np.dtype(
+    [
+        ("word0", "<u8"),
+        ("word1", "<u8"),
+        ("ifindex", "<u4"),
+        ("outer", "<u2"),
+        ("inner", "<u2"),
+        ("reserved", "<u8"),
+    ]
+)
 CONTROL = np.dtype(
     [
         ("enabled", "<u4"),
@@ -103,11 +116,13 @@ CONTROL = np.dtype(
         ("flags", "<u4"),
         ("rtt_mask", "<u4"),
         ("slot_bits", "<u4"),
+        ("punt_cost_ns", "<u4"),
+        ("punt_burst_ns", "<u4"),
         ("spare", "<u4"),
-        ("reserved", "<u8", 4),
+        ("reserved", "<u8", 3),
     ]
 )
-INTERFACE = np.dtype([("word", "<u8")])
+INTERFACE = np.dtype([("word", "<u8"), ("ifindex", "<u4"), ("reserved", "<u4")])
 RTT_START = np.dtype([("began_ns", "<u8"), ("expected", "<u4"), ("adjacency", "<u4")])
 RTT_RING = np.dtype([("head", "<u8"), ("samples", "<u8", RTT_SAMPLES)])
 COUNTER = np.dtype([("packets", "<u8"), ("octets", "<u8")])
@@ -171,7 +186,11 @@ class Reason(enum.IntEnum):
     PASS_ADJACENCY_DOWN = 20
     PASS_MTU = 21
     PASS_TX_PORT = 22
-    DROP_BLACKHOLE = 23
+    PASS_HEADROOM = 23
+    PASS_SOURCE = 24
+    DROP_BLACKHOLE = 25
+    DROP_REVERSE_PATH = 26
+    DROP_PUNT_RATE = 27
 
     @property
     def label(self) -> str:
@@ -183,7 +202,7 @@ class Reason(enum.IntEnum):
         """What the program returned with this reason."""
         if self is Reason.FORWARDED:
             return XdpVerdict.REDIRECT
-        return XdpVerdict.DROP if self is Reason.DROP_BLACKHOLE else XdpVerdict.PASS
+        return XdpVerdict.DROP if self >= Reason.DROP_BLACKHOLE else XdpVerdict.PASS
 
 
 class GroupFlag(enum.IntFlag):
@@ -201,6 +220,9 @@ class ControlFlag(enum.IntFlag):
     INDEX4 = 2
     INDEX6 = 4
     TRACE = 8
+    LOOSE = 0x100
+    STRICT = 0x200
+    FLOW_LABEL = 0x400
 
 
 class AdjacencyState(enum.IntEnum):
@@ -210,15 +232,50 @@ class AdjacencyState(enum.IntEnum):
     UP = 1
 
 
+class TagFlag(enum.IntFlag):
+    """A VLAN tag of a place, beside its id in the low 12 bits."""
+
+    PRESENT = 0x1000
+    SERVICE = 0x8000
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where frames come in or go out: a port and the VLAN tags that they bear there, 0 for none; the outer one is
+    first on the wire. As one word it is the key of `interfaces` and the third word of an adjacency."""
+
+    ifindex: int
+    outer: int = 0
+    inner: int = 0
+
+    @property
+    def word(self) -> int:
+        """As the program reads it."""
+        return self.ifindex | self.outer << 32 | self.inner << 48
+
+    @property
+    def tags(self) -> int:
+        """How many tags there are."""
+        return bool(self.outer) + bool(self.inner)
+
+    @classmethod
+    def of(cls, word: int) -> Place:
+        """From the word."""
+        return cls(word & 0xFFFFFFFF, word >> 32 & 0xFFFF, word >> 48)
+
+
 @dataclass(frozen=True, slots=True)
 class Adjacency:
-    """One adjacency as values. MACs are 6 octets; `mtu` is the egress interface's, in L3 octets."""
+    """One adjacency as values. MACs are 6 octets; `mtu` is the egress interface's, in L3 octets; `ifindex` is the
+    port, `outer` and `inner` the tags that frames get there (`Place`)."""
 
     dmac: bytes
     smac: bytes
     mtu: int
     state: AdjacencyState
     ifindex: int
+    outer: int = 0
+    inner: int = 0
 
     @property
     def word0(self) -> int:
@@ -235,12 +292,13 @@ class Adjacency:
         """From one element of the adjacencies map."""
         word0, word1 = (int(row[name]).to_bytes(8, "little") for name in ("word0", "word1"))
         state = AdjacencyState(int.from_bytes(word1[6:], "little") == AdjacencyState.UP)
-        return cls(word0[:6], word1[:6], int.from_bytes(word0[6:], "little"), state, int(row["ifindex"]))
+        place = (int(row[name]) for name in ("ifindex", "outer", "inner"))
+        return cls(word0[:6], word1[:6], int.from_bytes(word0[6:], "little"), state, *place)
 
 
-def interface_word(mac: bytes, flags: int = 0) -> int:
-    """The value of `interfaces`: { mac, flags } as the program reads it."""
-    return int.from_bytes(mac + flags.to_bytes(2, "little"), "little")
+def interface_word(mac: bytes, number: int = 0) -> int:
+    """The first word of a value of `interfaces`: { mac, number } as the program reads it."""
+    return int.from_bytes(mac + number.to_bytes(2, "little"), "little")
 
 
 def lpm4_keys(lo: npt.NDArray[Any], length: npt.NDArray[Any]) -> npt.NDArray[np.void]:

@@ -1,8 +1,9 @@
 """What one set of maps hands over to another: everything but the routes, which the FIB writes itself.
 
-    at once, by `carry_state`    groups, adjacencies, interfaces, egress ports, the switch, the hash seed (so that no
-                                 flow moves), counters
-    never                        handshakes that are being measured; the index flags, which say what the new maps hold
+    at once, by `carry_state`    groups and the links that they lead to, adjacencies, interfaces with their numbers,
+                                 egress ports, the switch, options, the hash seed (so that no flow moves), counters
+    never                        handshakes that are being measured, how much of `punt_rate` is used up; the index
+                                 flags, which say what the new maps hold
 
 `carry_layout` does the same from pins that are ours but for their sizes, or another version's whose routes, groups and
 adjacencies mean what ours do (`ALIKE`), routes included. From others nothing is taken: the Loc-RIB fills the maps, and
@@ -35,6 +36,7 @@ NEEDED = ("lpm4", "lpm6", "groups", "group_slots", "adjacencies", "control")
 ROUTES = ("lpm4", "lpm6")
 ARRAYS = ("groups", "adjacencies", "control")
 ALIKE = frozenset({abi.LAYOUT})
+SETTINGS = ("enabled", "hash_seed", "rtt_mask", "punt_cost_ns", "punt_burst_ns")
 INDEXES = sum(flag.value for flag in abi.ControlFlag if str(flag.name).startswith("INDEX"))
 
 
@@ -43,13 +45,16 @@ def carry_state(old: Maps, new: Maps) -> None:
     that sees packets yet, or has been out of use."""
     new.store_all("adjacencies", old.adjacencies)
     new.store_slots(old.slots)
+    new.store_all("group_sources", old.group_sources)
     new.store_all("groups", old.groups)
+    new.strict = old.strict
     kept = int(new.control["flags"][0]) & INDEXES
-    settings = {name: int(old.control[name][0]) for name in ("enabled", "hash_seed", "rtt_mask")}
+    settings = {name: int(old.control[name][0]) for name in SETTINGS}
     new.store_settings(**settings, flags=kept | int(old.control["flags"][0]) & ~INDEXES)
     for name in COPIED:
         _copy_all(old.by_name[name], new.by_name[name])
     _copy_ports(old.tx_ports, new.tx_ports)
+    new.ingress.take_over(old.ingress)
 
 
 def _copy_all(old: BpfMap, new: BpfMap) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+from collections.abc import Iterable
 
 __all__ = [
+    "ETH_8021AD",
+    "ETH_8021Q",
     "ETH_IPV4",
     "ETH_IPV6",
     "NEXT_HOP_MAC",
@@ -21,6 +24,7 @@ __all__ = [
     "ipv4",
     "ipv6",
     "mac",
+    "stacked",
     "tagged",
     "tcp",
     "udp",
@@ -65,6 +69,19 @@ def tagged(
 ) -> bytes:
     """A frame with one 802.1Q (or 802.1ad) tag."""
     return ethernet(struct.pack("!HH", vlan, kind) + payload, tpid, dst=dst, src=src)
+
+
+def stacked(
+    payload: bytes,
+    tags: Iterable[tuple[int, int]],
+    kind: int = ETH_IPV4,
+    *,
+    dst: bytes = ROUTER_MAC,
+    src: bytes = SENDER_MAC,
+) -> bytes:
+    """A frame with any number of tags, each (ethertype, TCI), the outer one first."""
+    head = b"".join(struct.pack("!HH", *tag) for tag in tags)
+    return dst + src + head + struct.pack("!H", kind) + payload
 
 
 def ipv4(

@@ -12,10 +12,8 @@ the element; who stores into `adjacencies` calls `stored_adjacency` then.
 
 from __future__ import annotations
 
-import errno
 import os
 import secrets
-import socket
 from dataclasses import InitVar, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -26,9 +24,10 @@ from bgpbridge.datapath import abi, pins
 from bgpbridge.datapath.carry import carry_layout
 from bgpbridge.datapath.control_word import ControlWord
 from bgpbridge.datapath.elements import BpfMap
+from bgpbridge.datapath.ingress import Ingress, places_of
 from bgpbridge.datapath.specs import MapSpec, Sizes, check_memory, possible, possible_cpus, specs
 from bgpbridge.datapath.syscalls import MapFlag, MapType, map_create, map_info, object_get, object_pin
-from bgpbridge.errors import LayoutError, NetlinkError
+from bgpbridge.errors import LayoutError
 from bgpbridge.types import Family
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Maps", "Sizes", "open_map"]
 
 GROUP_SIZES = (64, 128, 256, 512)
+PUNT_BURST_NS = 100_000_000
 INDEX_FLAGS = {Family.IPV4: abi.ControlFlag.INDEX4, Family.IPV6: abi.ControlFlag.INDEX6}
 ARRAYS = ("groups", "adjacencies", "control", "rtt_rings")
 
@@ -69,11 +69,15 @@ class Maps:
     index6_slots: npt.NDArray[np.uint32] | None = field(init=False, repr=False)
     index6_words: npt.NDArray[np.uint32] = field(init=False, repr=False)
     rtt_rings: npt.NDArray[Any] = field(init=False, repr=False)
+    group_sources: npt.NDArray[np.uint64] = field(init=False, repr=False)
     control_word: ControlWord = field(init=False, repr=False)
     trace_rings: npt.NDArray[Any] = field(init=False, repr=False)
     _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word1: npt.NDArray[np.uint64] = field(init=False, repr=False)
+    _places: npt.NDArray[np.uint64] = field(init=False, repr=False)
+    ingress: Ingress = field(init=False, repr=False)
+    strict: bool = field(init=False)
 
     def __post_init__(self, fresh: bool) -> None:
         self.mapped = bool(map_info(self.by_name["groups"].fd).flags & MapFlag.MMAPABLE)
@@ -92,6 +96,10 @@ class Maps:
         # columns, so that a store under traffic is one indexing and no more
         self._group_heads = self.groups.view(np.uint64)
         self._word0, self._word1 = self.adjacencies["word0"], self.adjacencies["word1"]
+        self._places = self.adjacencies.view(np.uint64).reshape(len(self.adjacencies), -1)[:, 2]
+        self.group_sources = array("group_sources")
+        self.ingress = Ingress(self.interfaces, self.tx_ports)
+        self.strict = bool(int(self.control["flags"][0]) & abi.ControlFlag.STRICT)
 
     @classmethod
     def create(cls, sizes: Sizes) -> Self:
@@ -183,7 +191,7 @@ class Maps:
             self._stored_slots(group)
 
     def store_all(self, name: str, values: npt.NDArray[Any]) -> None:
-        """Make a whole array (`groups`, `adjacencies`) what these values say."""
+        """Make a whole array (`groups`, `group_sources`, `adjacencies`) what these values say."""
         array: npt.NDArray[Any] = getattr(self, name)
         pair = (rows.view(np.uint8).reshape(len(array), -1) for rows in (array, values))
         other = np.flatnonzero(np.not_equal(*pair).any(axis=1))
@@ -218,6 +226,11 @@ class Maps:
         if not self.mapped:
             self.by_name["groups"].update(group, self.groups[group : group + 1])
 
+    def _store_sources(self, group: int, bits: np.uint64) -> None:
+        self.group_sources[group] = bits
+        if not self.mapped:
+            self.by_name["group_sources"].update(group, bits)
+
     @property
     def fds(self) -> dict[str, int]:
         """Map fds by name, as the loaders want them."""
@@ -240,7 +253,7 @@ class Maps:
 
     @property
     def interfaces(self) -> BpfMap:
-        """Ingress ifindex -> abi.interface_word: where packets are taken, and to which MAC."""
+        """Ingress abi.Place.word -> abi.INTERFACE: where packets are taken, and to which MAC. `ingress` writes it."""
         return self.by_name["interfaces"]
 
     @property
@@ -283,24 +296,58 @@ class Maps:
     def store_group(self, group: int, slots: npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID) -> None:
         """Fill a group or change it under traffic: slots first (each packet sees a slot old or new), then
         generation and flags in one store. Adjacencies that the slots name must stand already."""
+        bits = self._source_bits(slots) if self.strict else None
+        if bits is not None:  # no packet by a new link meets a check that does not know it
+            self._store_sources(group, self.group_sources[group] | bits)
         self.slots[group] = slots
         self._stored_slots(group)
         generation = (int(self._group_heads[group]) + 1) & 0xFFFFFFFF
         self._group_heads[group] = np.uint64(generation | int(flags) << 32)
         self._stored_group(group)
+        if bits is not None:
+            self._store_sources(group, bits)
 
     def clear_group(self, group: int) -> None:
         """Make a group invalid: its packets pass. Only then may its id be used for something else."""
         self._group_heads[group] = np.uint64((int(self._group_heads[group]) + 1) & 0xFFFFFFFF)
+        self._stored_group(group)
         self.slots[group] = 0
         self._stored_slots(group)
         counts = self.by_name["group_counters"]
         counts.update(group, np.zeros(counts.per_cpu, abi.COUNTER))  # who gets the id next begins at nothing
 
+    def _source_bits(self, slots: npt.ArrayLike) -> np.uint64:
+        """The links that a group's adjacencies are on."""
+        return np.uint64(self.ingress.bits_of(places_of(slots, self._places)))
+
+    def check_sources(self, *, loose: bool = False, strict: bool = False) -> None:
+        """The reverse-path check (RFC 3704). What the strict one needs to know of each group is kept only while it
+        is on: it is written down first, then the check begins by one store."""
+        self.strict = strict
+        if strict:
+            known = self.group_sources.copy()
+            for group in np.flatnonzero(self.groups["flags"]).tolist():
+                known[group] = self._source_bits(self.slots[group])
+            self.store_all("group_sources", known)
+        self.control_word.set_flag(abi.ControlFlag.STRICT, on=strict)
+        self.control_word.set_flag(abi.ControlFlag.LOOSE, on=loose and not strict)
+        self._store_control()
+
+    def use_flow_label(self, on: bool) -> None:
+        """Let the flow label (RFC 6437) be part of an IPv6 flow: flows with labels move to other slots, once."""
+        self.control_word.set_flag(abi.ControlFlag.FLOW_LABEL, on=on)
+        self._store_control()
+
+    def limit_punts(self, rate: int) -> None:
+        """At most `rate` packets a second and CPU pass for each reason that asks the kernel to answer; 0: no limit.
+        A tenth of a second's worth may come at once."""
+        cost_ns = 1_000_000_000 // rate if rate else 0
+        self.store_settings(punt_burst_ns=PUNT_BURST_NS, punt_cost_ns=cost_ns)
+
     def store_adjacency(self, index: int, adjacency: abi.Adjacency) -> None:
         """Fill an adjacency: egress first, then the MACs, the word with the state last. One that is named
-        by a slot may change MACs, MTU and state this way; its ifindex must stay."""
-        self.adjacencies["ifindex"][index] = adjacency.ifindex
+        by a slot may change MACs, MTU and state this way; its place must stay."""
+        self._places[index] = abi.Place(adjacency.ifindex, adjacency.outer, adjacency.inner).word
         self._word0[index] = adjacency.word0
         self._word1[index] = adjacency.word1
         self.stored_adjacency(index)
@@ -310,22 +357,14 @@ class Maps:
         self._word1[index] = np.uint64(int(self._word1[index]) & ((1 << 48) - 1) | int(state) << 48)
         self.stored_adjacency(index)
 
-    def accept_interface(self, ifindex: int, mac: bytes) -> None:
-        """Take packets that come in by `ifindex` to this MAC, and let packets out by it. Raises NetlinkError
-        when there is no such interface in this network namespace (a devmap itself only says EINVAL)."""
-        try:
-            socket.if_indextoname(ifindex)
-        except OSError:
-            raise NetlinkError(f"interface {ifindex}", errno.ENODEV) from None
-        value = np.zeros(1, abi.INTERFACE)
-        value["word"] = abi.interface_word(mac)
-        self.tx_ports.update(ifindex, ifindex)
-        self.interfaces.update(ifindex, value)
+    def accept_interface(self, ifindex: int, mac: bytes, *places: abi.Place) -> None:
+        """Take packets that come in by `ifindex` to this MAC, and let packets out by it; see Ingress.accept."""
+        self.ingress.accept(ifindex, mac, *places)
 
-    def forget_interface(self, ifindex: int) -> None:
+    def forget_interface(self, ifindex: int, *places: abi.Place) -> None:
         """Neither in nor out by this interface any more."""
-        self.interfaces.delete(ifindex)
-        self.tx_ports.delete(ifindex)
+        for place in places or (abi.Place(ifindex),):
+            self.ingress.forget(place)
 
     def close(self) -> None:
         """Give all fds back. The mappings go with the last array that looks at them."""

@@ -47,27 +47,28 @@ class Outcome:
     reasons: Mapping[Reason, Count]
 
 
-def run_raw(program: int, frame: bytes, *, ifindex: int = 0, repeat: int = 1) -> RawRun:
+def run_raw(program: int, frame: bytes, *, ifindex: int = 0, repeat: int = 1, metadata: int = 0) -> RawRun:
     """Run `frame` as if received by `ifindex` (0: loopback's stead, seen as ifindex 1). With `repeat` the
-    frame of one round is the input of the next, edits included."""
-    room = len(frame) + HEADROOM
-    data_in, data_out = ctypes.create_string_buffer(frame, len(frame)), ctypes.create_string_buffer(room)
-    context = ctypes.create_string_buffer(XDP_MD.pack(0, len(frame), 0, ifindex, 0, 0), XDP_MD.size)
-    with_context = (XDP_MD.size, ctypes.addressof(context)) if ifindex else (0, 0)
+    frame of one round is the input of the next, edits included. `metadata` octets before the frame are taken from
+    its headroom, as a driver does that has much to tell."""
+    data, room = bytes(metadata) + frame, metadata + len(frame) + HEADROOM
+    data_in, data_out = ctypes.create_string_buffer(data, len(data)), ctypes.create_string_buffer(room)
+    context = ctypes.create_string_buffer(XDP_MD.pack(metadata, len(data), 0, ifindex, 0, 0), XDP_MD.size)
+    with_context = (XDP_MD.size, ctypes.addressof(context)) if ifindex or metadata else (0, 0)
     attr = struct.pack(
         "=IIIIQQIIIIQQIII",
-        *(program, 0, len(frame), room, ctypes.addressof(data_in), ctypes.addressof(data_out), repeat, 0),
+        *(program, 0, len(data), room, ctypes.addressof(data_in), ctypes.addressof(data_out), repeat, 0),
         *(with_context[0], 0, with_context[1], 0, 0, 0, 0),
     )
     _, out = bpf(Command.PROG_TEST_RUN, attr)
     verdict, _, size = struct.unpack_from("=III", out, 4)
-    return RawRun(XdpVerdict(verdict), data_out.raw[:size], struct.unpack_from("=I", out, 36)[0])
+    return RawRun(XdpVerdict(verdict), data_out.raw[metadata:size], struct.unpack_from("=I", out, 36)[0])
 
 
-def run(program: int, maps: Maps, frame: bytes, *, ifindex: int = 0) -> Outcome:
+def run(program: int, maps: Maps, frame: bytes, *, ifindex: int = 0, metadata: int = 0) -> Outcome:
     """One frame through the program, with the counters that it moved (others' traffic included, if any)."""
     before = read_reasons(maps)
-    raw = run_raw(program, frame, ifindex=ifindex)
+    raw = run_raw(program, frame, ifindex=ifindex, metadata=metadata)
     after = read_reasons(maps)
     moved = {reason: after[reason] - before[reason] for reason in after if after[reason] != before[reason]}
     return Outcome(raw.verdict, raw.frame, moved)

@@ -22,10 +22,12 @@ from typing import Any, Protocol
 
 import numpy.typing as npt
 
+from bgpbridge.datapath.abi import Place
 from bgpbridge.errors import CapacityError
 from bgpbridge.fib.adjacency_words import AdjacencyWords, identity_of
 from bgpbridge.fib.kernel_state import KernelState
 from bgpbridge.fib.observed import KernelListener, Link, Neighbour, NeighbourState
+from bgpbridge.fib.places import ifindex_at, largest_packet, place_of, vlans_over
 from bgpbridge.types import IPAddress
 
 __all__ = ["Adjacency", "AdjacencyTable", "Clock", "Prober", "Timer", "Timing"]
@@ -99,6 +101,7 @@ class _Entry:
     id: int
     gateway: IPAddress | None
     ifindex: int
+    place: Place
     mac: bytes = b""
     up: bool = False
     reason: str = NOT_RESOLVED
@@ -130,15 +133,16 @@ class AdjacencyTable(KernelListener):
         self._entries: dict[int, _Entry] = {}
         self._by_hop: dict[tuple[IPAddress, int], _Entry] = {}
         self._by_link: dict[int, set[_Entry]] = {}
-        self._adopted: dict[tuple[int, int], _Entry] = {}
+        self._adopted: dict[tuple[int, Place], _Entry] = {}
         self._free: deque[int] = deque(range(1, len(self.words)))
 
     def adopt(self) -> int:
         """On restart, after the watcher's start and before the first claim: keep the entries that a former run left
         as they are, until `claim` asks for their gateway or `sweep` frees the rest. How many there are."""
         for left in self.words.used():
-            entry = _Entry(left.id, None, left.ifindex, left.dmac, up=left.up, reason="adopted")
-            self._adopted[left.identity, left.ifindex] = entry
+            ifindex = ifindex_at(self._kernel.links, left.place)
+            entry = _Entry(left.id, None, ifindex, left.place, left.dmac, up=left.up, reason="adopted")
+            self._adopted[left.identity, left.place] = entry
             self._remember(entry)
             if entry.up and not self._link_up(entry.ifindex):
                 self._set_state(entry, up=False, reason="link down")
@@ -203,7 +207,13 @@ class AdjacencyTable(KernelListener):
     # -- what the kernel says
 
     def on_link(self, link: Link, present: bool) -> None:
-        """Down at once with the link; MAC and MTU by a store; up again as neighbours are known."""
+        """Down at once with the link; MAC and MTU by a store; up again as neighbours are known. What stands on a port
+        by VLAN tags learns of it too: of the port itself where it was not known yet, of its MTU."""
+        self._on_link(link, present)
+        for vlan in tuple(vlans_over(self._kernel.links, link.ifindex)) if present else ():
+            self._on_link(vlan, present=True)
+
+    def _on_link(self, link: Link, present: bool) -> None:
         entries = tuple(self._by_link.get(link.ifindex, ()))
         if not entries:
             return
@@ -211,7 +221,7 @@ class AdjacencyTable(KernelListener):
             self._set_all(entries, up=False, reason="link down" if present else "link gone")
             return
         for entry in entries:
-            self.words.store_ends(entry.id, entry.mac, link.mac, link.mtu)
+            self._store_ends(entry, link)
             if not entry.up and entry.gateway is not None:
                 entry.attempts = 0
                 self._follow(entry)
@@ -237,17 +247,21 @@ class AdjacencyTable(KernelListener):
                 f"all {len(self.words) - 1} adjacencies are in use",
                 mend="each is one neighbour of a next hop; fewer next hops, or links instead of neighbours",
             )
-        entry = _Entry(self._free.popleft(), gateway, ifindex, since=self._clock.time())
-        self.words.open(entry.id, ifindex, identity_of(gateway))
+        place = place_of(self._kernel.links, ifindex)
+        entry = _Entry(self._free.popleft(), gateway, ifindex, place, since=self._clock.time())
+        self.words.open(entry.id, place, identity_of(gateway))
         self._remember(entry)
         self._by_hop[gateway, ifindex] = entry
         self._follow(entry, tell=False)
         return entry
 
     def _claim_adopted(self, gateway: IPAddress, ifindex: int) -> _Entry | None:
-        entry = self._adopted.pop((identity_of(gateway), ifindex), None)
+        place = place_of(self._kernel.links, ifindex)
+        entry = self._adopted.pop((identity_of(gateway), place), None)
         if entry is not None:
-            entry.gateway = gateway
+            self._by_link[entry.ifindex].discard(entry)
+            entry.gateway, entry.ifindex = gateway, ifindex
+            self._remember(entry)
             self._by_hop[gateway, ifindex] = entry
             self._follow(entry, tell=False)
         return entry
@@ -263,7 +277,7 @@ class AdjacencyTable(KernelListener):
             self._set_state(entry, up=False, reason=f"{link.name} has no Ethernet address", tell=tell)
         elif neighbour is not None and neighbour.state.usable and len(neighbour.mac) == 6:
             entry.mac, entry.attempts = neighbour.mac, 0
-            self.words.store_ends(entry.id, entry.mac, link.mac, link.mtu)
+            self._store_ends(entry, link)
             self._set_state(entry, up=True, reason="", tell=tell)
         elif neighbour is not None and neighbour.state & NeighbourState.FAILED:
             was_up = entry.up
@@ -272,6 +286,18 @@ class AdjacencyTable(KernelListener):
                 self._ask_soon(entry)
         elif not entry.up:
             self._set_state(entry, up=False, reason=NOT_RESOLVED, tell=tell)
+
+    def _store_ends(self, entry: _Entry, link: Link) -> None:
+        """MACs and MTU; and the place, where it was not known when the entry was made: no packet goes there then."""
+        place = place_of(self._kernel.links, entry.ifindex)
+        moved = place != entry.place
+        if moved:
+            self.words.store_state(entry.id, up=False)
+            self.words.move(entry.id, place)
+            entry.place = place
+        self.words.store_ends(entry.id, entry.mac, link.mac, largest_packet(self._kernel.links, link, place))
+        if moved and entry.up:
+            self.words.store_state(entry.id, up=True)
 
     def _store_state(self, entry: _Entry, *, up: bool) -> None:
         entry.up = up

@@ -2,9 +2,9 @@
 
 Each 8-octet word of an entry is one aligned store and valid alone (bpf/abi.h, struct adjacency):
 
-    word0 = dmac, mtu     word1 = smac, state     word2 = ifindex, flags     word3 = which gateway
+    word0 = dmac, mtu     word1 = smac, state     word2 = place (port, tags)     word3 = which gateway
 
-word3 is `reserved` to the program; a restart finds its entries again by it. A new entry gets link and gateway while
+word3 is `reserved` to the program; a restart finds its entries again by it. A new entry gets place and gateway while
 its state is down, then MACs, and state up last; a dead one loses its state first. Stores are not reordered on x86.
 
 A copy of every store is kept: it says whether somebody else has written there since.
@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bgpbridge.datapath.abi import Place
 from bgpbridge.types import IPAddress
 
 __all__ = ["AdjacencyWords", "LeftEntry", "identity_of"]
@@ -39,7 +40,7 @@ class LeftEntry:
     id: int
     dmac: bytes
     up: bool
-    ifindex: int
+    place: Place
     identity: int
 
 
@@ -64,12 +65,16 @@ class AdjacencyWords:
         """The entries in use; 0 is none."""
         for number in (np.flatnonzero(self._rows[1:, 2]) + 1).tolist():
             word0, word1, place, identity = (int(word) for word in self._rows[number])
-            yield LeftEntry(number, _mac(word0), word1 >> 48 == UP, place & 0xFFFFFFFF, identity)
+            yield LeftEntry(number, _mac(word0), word1 >> 48 == UP, Place.of(place), identity)
 
-    def open(self, number: int, ifindex: int, identity: int) -> None:
+    def open(self, number: int, place: Place, identity: int) -> None:
         """A new entry, down."""
         self._store(number, (1, 0))
-        self._store(number, (2, ifindex), (3, identity), (0, 0))
+        self._store(number, (2, place.word), (3, identity), (0, 0))
+
+    def move(self, number: int, place: Place) -> None:
+        """Another place for an entry that is down: that was a store of its own, before this one."""
+        self._store(number, (2, place.word))
 
     def close(self, number: int) -> None:
         """An entry that nothing points to any more."""

@@ -75,7 +75,9 @@ class NeighbourState(enum.IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A network interface. `up` means: set up, carrier there, operational, so a packet may leave."""
+    """A network interface. `up` means: set up, carrier there, operational, so a packet may leave. `peer` is the other
+    end of a veth, the parent of a VLAN interface; `vlan` is the latter's tag as datapath.abi.Place has it, 0 for none
+    and for one that only the kernel can apply."""
 
     ifindex: int
     name: str
@@ -87,6 +89,7 @@ class Link:
     peer: int = 0
     admin_up: bool = True
     loopback: bool = False
+    vlan: int = 0
 
 
 @dataclass(frozen=True, slots=True)

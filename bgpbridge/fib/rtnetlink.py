@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +19,7 @@ from functools import lru_cache
 from pyroute2.netlink import NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST
 from pyroute2.netlink.rtnl import RTM_NEWNEIGH
 
+from bgpbridge.datapath.abi import TagFlag
 from bgpbridge.fib.observed import Address, ForeignRoute, Link, Neighbour, NeighbourState, Nexthop, RouteType, Rule
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, IPAddress, Prefix
@@ -59,6 +61,10 @@ IFF_UP, IFF_LOOPBACK, IFF_RUNNING, IFF_LOWER_UP = 0x1, 0x8, 0x40, 0x10000
 CAN_SEND = IFF_UP | IFF_RUNNING | IFF_LOWER_UP
 NTF_USE, NTF_PROXY, NTF_ROUTER = 0x01, 0x08, 0x80
 RTM_F_CLONED = 0x200
+IFLA_LINK_NETNSID = 37
+IFLA_INFO_KIND, IFLA_INFO_DATA = 1, 2
+IFLA_VLAN_ID, IFLA_VLAN_EGRESS_QOS, IFLA_VLAN_PROTOCOL = 1, 3, 5
+ETH_P_8021AD = b"\x88\xa8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,21 @@ def decode_link(message: Message) -> Link | None:
         peer=_u32(found.get(5)),
         admin_up=bool(flags & IFF_UP),
         loopback=bool(flags & IFF_LOOPBACK),
+        vlan=_vlan(info) if IFLA_LINK_NETNSID not in found else 0,
     )
+
+
+def _vlan(info: dict[int, bytes]) -> int:
+    """The tag of a VLAN interface as abi.Place has it, from IFLA_LINKINFO. None where priorities are mapped: they
+    depend on more of a packet than XDP looks at."""
+    if info.get(IFLA_INFO_KIND) != b"vlan\0":
+        return 0
+    data = attributes(info.get(IFLA_INFO_DATA, b""), 0, len(info.get(IFLA_INFO_DATA, b"")))
+    number = int.from_bytes(data.get(IFLA_VLAN_ID, b""), sys.byteorder)
+    if not number or IFLA_VLAN_EGRESS_QOS in data:
+        return 0
+    service = data.get(IFLA_VLAN_PROTOCOL) == ETH_P_8021AD
+    return number | TagFlag.PRESENT | (TagFlag.SERVICE if service else 0)
 
 
 def decode_address(message: Message) -> Address | None:

@@ -89,6 +89,7 @@ class Bridge(Rooms):
             self.datapath.follow_link(link, True)
         self.datapath.leave_unwanted()
         self.datapath.leave_earlier()
+        self.datapath.apply_options()
         if not self.datapath.adopted:
             self.planes.xdp.enabled = True
 

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bgpbridge.config.model import Datapath as Settings
-from bgpbridge.config.model import Engine
+from bgpbridge.config.model import Engine, ReversePath
 from bgpbridge.datapath import pins
+from bgpbridge.datapath.abi import Place
 from bgpbridge.datapath.attach import Attached, Wanted, attach, attached, detach, is_here
 from bgpbridge.datapath.bpffs import ensure_bpffs
 from bgpbridge.datapath.features import takes_redirects
@@ -28,6 +29,7 @@ from bgpbridge.datapath.twin import Twin
 from bgpbridge.errors import BridgeError, DatapathError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.observed import Link
+from bgpbridge.fib.places import place_of, vlans_over
 from bgpbridge.pipeline.datapath_left import opened, running
 
 __all__ = ["Datapath", "sizes_of"]
@@ -35,7 +37,7 @@ __all__ = ["Datapath", "sizes_of"]
 
 @dataclass(slots=True)
 class Datapath:
-    """Maps and program, open. `attached` and `refused` are by ifindex."""
+    """Maps and program, open. `attached` and `refused` are by ifindex; `all_links` is the kernel's state."""
 
     settings: Settings
     events: EventLog
@@ -44,11 +46,11 @@ class Datapath:
     program: Program | None = None
     attached: dict[int, Attached] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
+    all_links: Mapping[int, Link] = field(default_factory=dict)
     _twin: Twin | None = None
     _twin_loads: asyncio.Lock = field(default_factory=asyncio.Lock)
-    links: Mapping[int, Link] = field(default_factory=dict)  # the kernel's
     main_table: bool = True  # our routes are in it, and not in a VRF's
-    _accepted: dict[int, bytes] = field(default_factory=dict)
+    _accepted: dict[int, tuple[bytes, tuple[Place, ...]]] = field(default_factory=dict)
     _deaf: set[int] = field(default_factory=set)
     _in_vrf: dict[int, str] = field(default_factory=dict)
 
@@ -114,38 +116,65 @@ class Datapath:
                 self._twin = made
             return self._twin
 
+    def apply_options(self) -> None:
+        """What the configuration asks of the program beyond forwarding. Interfaces and adjacencies stand already."""
+        check = self.settings.reverse_path
+        self.maps.check_sources(loose=check is ReversePath.LOOSE, strict=check is ReversePath.STRICT)
+        self.maps.use_flow_label(self.settings.flow_label)
+        self.maps.limit_punts(self.settings.punt_rate)
+
     def wanted(self, name: str) -> bool:
         """True for an interface that the configuration names."""
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.settings.interfaces)
 
     def follow_link(self, link: Link, present: bool) -> None:
-        """A link came, changed or went: accept its packets, attach, or forget it."""
+        """A link came, changed or went: accept its packets, attach, or forget it; and so for the VLAN interfaces on
+        it, whose frames come in by it."""
         if not present:
             self._forget(link)
-        elif len(link.mac) == 6 and not link.loopback:
-            if self._other_table(link):
-                self._leave_to_vrf(link)
-                return
-            self._accept(link)
-            self._renamed(link)
-            if self.wanted(link.name) and link.ifindex not in self.attached and link.admin_up:
-                self._attach(link)
+        else:
+            self._follow_one(link)
+        for vlan in tuple(vlans_over(self.all_links, link.ifindex)):
+            self._follow_one(vlan)
+
+    def _follow_one(self, link: Link) -> None:
+        if len(link.mac) != 6 or link.loopback:
+            return
+        if self._other_table(link):
+            self._leave_to_vrf(link)
+            return
+        place = place_of(self.all_links, link.ifindex)
+        wanted = self.wanted(link.name) and not self._seen_below(place)
+        if place.tags and not link.admin_up:
+            self._unaccept(link.ifindex)
+        else:
+            self._accept(link, (place, Place(link.ifindex)) if place.tags and wanted else (place,))
+        self._renamed(link)
+        if wanted and link.ifindex not in self.attached and link.admin_up:
+            self._attach(link)
+
+    def _seen_below(self, place: Place) -> bool:
+        """XDP on the port sees a VLAN interface's frames before the interface does: once is enough. It is not on a
+        port that is a VRF's; a VLAN interface does not follow its port into that."""
+        port = self.all_links.get(place.ifindex) if place.tags else None
+        return port is not None and self.wanted(port.name) and not self._other_table(port)
 
     def _other_table(self, link: Link) -> bool:
         """A VRF has a table of its own, which knows nothing of our routes unless it is the one that we write to."""
-        master = self.links.get(link.master)
+        master = self.all_links.get(link.master)
         return master is not None and master.kind == "vrf" and self.main_table
 
     def _leave_to_vrf(self, link: Link) -> None:
         """Its packets are another table's: neither in nor out by it, the kernel forwards them."""
-        vrf = self.links[link.master].name
+        vrf = self.all_links[link.master].name
         if self._in_vrf.get(link.ifindex) == vrf:
             return
         self._in_vrf[link.ifindex] = vrf
-        self._accepted.pop(link.ifindex, None)
+        self._unaccept(link.ifindex)
         self._deaf.discard(link.ifindex)
         self.attached.pop(link.ifindex, None)
-        self.maps.forget_interface(link.ifindex)  # an earlier run may have left it there
+        left = {Place(link.ifindex), place_of(self.all_links, link.ifindex)}
+        self.maps.forget_interface(link.ifindex, *left)  # by an earlier run
         detach(link.ifindex, self.pin_path)
         text = f"is in VRF {vrf}: its packets are that table's, the kernel forwards them"
         if self.wanted(link.name):
@@ -165,22 +194,29 @@ class Datapath:
             text = f"was {seat.name}; its name is not in datapath.interfaces, packets go by the kernel"
             self.events.add("xdp-detached", link.name, text, Severity.WARNING)
 
-    def _accept(self, link: Link) -> None:
+    def _accept(self, link: Link, places: tuple[Place, ...]) -> None:
         """Let packets in and out by this link; its MAC is the one that frames to us carry."""
-        if self._accepted.get(link.ifindex) == link.mac:
+        before, there = self._accepted.get(link.ifindex, (link.mac, places))
+        if link.ifindex in self._accepted and (before, there) == (link.mac, places):
             return
+        if there != places:
+            self._unaccept(link.ifindex)
         try:
-            self.maps.accept_interface(link.ifindex, link.mac)
-            if before := self._accepted.get(link.ifindex):
+            self.maps.accept_interface(link.ifindex, link.mac, *places)
+            if before != link.mac:
                 text = f"MAC {before.hex(':')} -> {link.mac.hex(':')}: packets to the new one are taken"
                 self.events.add("mac-changed", link.name, text, Severity.NOTICE)
-            self._accepted[link.ifindex] = link.mac
+            self._accepted[link.ifindex] = link.mac, places
             if self._in_vrf.pop(link.ifindex, None) is not None:
                 self.refused.pop(link.ifindex, None)
             self._deaf.discard(link.ifindex)
             self._check_redirect(link.ifindex, link.name)
         except BridgeError as error:
             self._refuse(link, error)
+
+    def _unaccept(self, ifindex: int) -> None:
+        if (known := self._accepted.pop(ifindex, None)) is not None:
+            self.maps.forget_interface(ifindex, *known[1])
 
     def check_redirects(self, links: Mapping[int, Link]) -> None:
         """Whether each interface still takes redirected frames: a veth's peer may get or lose GRO at any time,
@@ -191,6 +227,8 @@ class Datapath:
 
     def _check_redirect(self, ifindex: int, name: str) -> None:
         """Keep an interface that would lose redirected frames out of `tx_ports`: its packets are passed."""
+        if self._accepted[ifindex][1][0].tags:
+            return  # packets leave by the port below
         takes = takes_redirects(ifindex) or not self.any_native
         if takes == (ifindex not in self._deaf):
             return
@@ -233,8 +271,7 @@ class Datapath:
         """The interface is gone, and with it the kernel's end of the attachment."""
         self._deaf.discard(link.ifindex)
         self._in_vrf.pop(link.ifindex, None)
-        if self._accepted.pop(link.ifindex, None) is not None:
-            self.maps.forget_interface(link.ifindex)
+        self._unaccept(link.ifindex)
         self.refused.pop(link.ifindex, None)
         if self.attached.pop(link.ifindex, None) is not None:
             detach(link.ifindex, self.pin_path)
@@ -278,7 +315,9 @@ class Datapath:
         pins.pin_program(self.pin_path, self.program.fd)
 
     def leave_unwanted(self) -> None:
-        """Come off interfaces that an earlier configuration named and this one does not."""
+        """Come off interfaces that an earlier configuration named and this one does not; take no packets where an
+        earlier run knew an interface that is gone."""
+        self.maps.ingress.keep_only(place for _, places in self._accepted.values() for place in places)
         for seat in attached(self.pin_path):
             if not self.wanted(seat.name):
                 detach(seat.ifindex, self.pin_path)

@@ -137,7 +137,7 @@ class Rooms:
     def _make_paths(self) -> None:
         state = self.watcher.state
         if self.datapath is not None:
-            self.datapath.links = state.links
+            self.datapath.all_links = state.links
             self.datapath.main_table = self.config.kernel.table == MAIN_TABLE
         via_default = self.config.decision.resolve_via_default
         self.resolver = Resolver(state.foreign, state.link_up, via_default=via_default)

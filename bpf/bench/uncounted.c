@@ -10,7 +10,7 @@
 inlined int settle(u32 reason, u64 octets)
 {
 	(void)octets;
-	return reason == FORWARDED ? XDP_REDIRECT : reason == DROP_BLACKHOLE ? XDP_DROP : XDP_PASS;
+	return reason == FORWARDED ? XDP_REDIRECT : reason >= DROP_BLACKHOLE ? XDP_DROP : XDP_PASS;
 }
 
 inlined void count_group(u32 group, u64 octets)

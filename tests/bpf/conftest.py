@@ -13,8 +13,12 @@
     198.51.100.1/32, 2001:db8:1::1      1   own address: punt
     192.0.2.0/24,    2001:db8:f::/48    1   connected: punt
     198.51.100.66/32, 2001:db8:1::66    2   blackhole
+    198.18.8.0/24,   2001:db8:10::/48  23   adjacency 6, VLAN 10
+    198.18.9.0/24,   2001:db8:11::/48  24   adjacency 7, service VLAN 20 and in it VLAN 30
+    198.18.10.0/24,  2001:db8:12::/48  25   adjacency 8, service VLAN 40
 
-Test runs come in by ifindex 1 (loopback's number stands in for "no interface given").
+Test runs come in by ifindex 1 (loopback's number stands in for "no interface given"): untagged, and in the VLANs of
+`VLANS`, each with the MAC that it has there.
 """
 
 from __future__ import annotations
@@ -47,6 +51,16 @@ LIBC = ctypes.CDLL(None, use_errno=True)
 CLONE_NEWNET = 0x40000000
 LOOPBACK = 1
 NO_PORT = 4_000_000
+VLAN_MAC = frames.mac("00:00:5e:00:53:05")
+PRESENT, SERVICE = abi.TagFlag.PRESENT, abi.TagFlag.PRESENT | abi.TagFlag.SERVICE
+PLACES = (
+    abi.Place(LOOPBACK, PRESENT | 100),
+    abi.Place(LOOPBACK, PRESENT | 10),
+    abi.Place(LOOPBACK, SERVICE | 40),
+    abi.Place(LOOPBACK, SERVICE | 20, PRESENT | 30),
+    abi.Place(LOOPBACK, PRESENT | 100, PRESENT | 7),
+)
+VLANS = {place: VLAN_MAC if place is PLACES[2] else frames.ROUTER_MAC for place in PLACES}
 SIZES = Sizes(max_ipv4=10_000, max_ipv6=10_000)
 SECOND_HOP_MAC = frames.mac("00:00:5e:00:53:04")
 ROUTES: dict[int, tuple[str, ...]] = {
@@ -57,6 +71,9 @@ ROUTES: dict[int, tuple[str, ...]] = {
     20: ("198.18.3.0/24", "2001:db8:c::/48"),
     21: ("198.18.4.0/24", "2001:db8:d::/48"),
     22: ("198.18.5.0/24", "2001:db8:e::/48"),
+    23: ("198.18.8.0/24", "2001:db8:10::/48"),
+    24: ("198.18.9.0/24", "2001:db8:11::/48"),
+    25: ("198.18.10.0/24", "2001:db8:12::/48"),
     40000: ("198.18.6.0/24",),
     abi.GROUP_NONE: ("198.18.7.0/24",),
     abi.GROUP_PUNT: ("198.51.100.1/32", "2001:db8:1::1/128", "192.0.2.0/24", "2001:db8:f::/48"),
@@ -72,8 +89,8 @@ class Rig:
     program: Program
     tables: dict[Family, Table]
 
-    def run(self, frame: bytes) -> Outcome:
-        return run(self.program.fd, self.maps, frame)
+    def run(self, frame: bytes, metadata: int = 0) -> Outcome:
+        return run(self.program.fd, self.maps, frame, metadata=metadata)
 
     def route(self, text: str, group: int) -> None:
         prefix = Prefix.parse(text)
@@ -89,13 +106,20 @@ def adjacency(
 def fill(rig: Rig) -> None:
     maps = rig.maps
     maps.accept_interface(LOOPBACK, frames.ROUTER_MAC)
+    for place, address in VLANS.items():
+        maps.accept_interface(LOOPBACK, address, place)
     maps.store_adjacency(1, adjacency(frames.NEXT_HOP_MAC))
     maps.store_adjacency(2, adjacency(SECOND_HOP_MAC))
     maps.store_adjacency(3, adjacency(frames.NEXT_HOP_MAC, state=AdjacencyState.DOWN))
     maps.store_adjacency(4, adjacency(frames.NEXT_HOP_MAC, port=NO_PORT))
     maps.store_adjacency(5, adjacency(frames.NEXT_HOP_MAC, mtu=576))
+    for number, place in {6: PLACES[1], 7: PLACES[3], 8: PLACES[2]}.items():
+        tagged = Adjacency(
+            frames.NEXT_HOP_MAC, frames.ROUTER_MAC, 1500, AdjacencyState.UP, place.ifindex, place.outer, place.inner
+        )
+        maps.store_adjacency(number, tagged)
     halves = np.repeat([1, 2], abi.GROUP_SLOTS // 2)
-    for group, slots in {16: 1, 17: halves, 18: 3, 19: 4, 20: 0, 22: 5}.items():
+    for group, slots in {16: 1, 17: halves, 18: 3, 19: 4, 20: 0, 22: 5, 23: 6, 24: 7, 25: 8}.items():
         maps.store_group(group, slots)
     for group, prefixes in ROUTES.items():
         for text in prefixes:

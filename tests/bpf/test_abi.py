@@ -26,6 +26,7 @@ STRUCTS = {
     "index6_line": abi.INDEX6_LINE,
     "counter": abi.COUNTER,
     "interface": abi.INTERFACE,
+    "place": np.dtype([("ifindex", "<u4"), ("outer", "<u2"), ("inner", "<u2")]),
     "rtt_start": abi.RTT_START,
     "rtt_ring": abi.RTT_RING,
     "trace_filter": abi.TRACE_FILTER,
@@ -36,6 +37,7 @@ ENUMS = {
     "reason": {**{r.name: r.value for r in abi.Reason}, "REASONS": len(abi.Reason)},
     "group_flag": {f"GROUP_F_{flag.name}": flag.value for flag in abi.GroupFlag},
     "control_flag": {f"CONTROL_F_{flag.name}": flag.value for flag in abi.ControlFlag},
+    "tag_flag": {f"TAG_F_{flag.name}": flag.value for flag in abi.TagFlag},
     "adjacency_state": {f"ADJACENCY_{state.name}": state.value for state in abi.AdjacencyState},
     "group_id": {
         "GROUP_NONE": abi.GROUP_NONE,
@@ -60,6 +62,7 @@ CONSTANTS = (
     "INDEX6_GROUP",
     "TRACE_RECORDS",
     "TRACE_OCTETS",
+    "SOURCE_BITS",
 )
 
 

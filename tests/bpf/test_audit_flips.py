@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bgpbridge.datapath import abi
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
 from bgpbridge.fib import xdp_map
@@ -65,7 +66,7 @@ def plane(pin_path: Path) -> Iterator[Plane]:
     assert adopted
     plane = Plane(XdpFib(maps, Engine.INDEX), AdjacencyWords(maps.adjacencies), other)
     for number in (1, 2):
-        plane.words.open(number, ifindex=5 + number, identity=77)
+        plane.words.open(number, abi.Place(5 + number), identity=77)
         plane.words.store_ends(number, b"\2" * 6, b"\4" * 6, 1500)
         plane.words.store_state(number, up=True)
     plane.fill([16, 17])

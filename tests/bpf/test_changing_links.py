@@ -27,7 +27,7 @@ def box(namespaces: Callable[[str], object], pin_path: Path, compiled: Path, mon
         interfaces=("r0", "r1"), pin_path=pin_path, max_ipv4=5000, max_ipv6=5000, loader=ByLoader.LIBBPF
     )
     with path_of(namespaces) as path, box_of(path, settings) as made:
-        made.datapath.links = {77: VRF}
+        made.datapath.all_links = {77: VRF}
         with path.router.inside():
             yield made
 

@@ -16,6 +16,7 @@ from bgpbridge.errors import BpfSyscallError
 
 pytestmark = pytest.mark.root
 U32 = np.dtype("<u4")
+WORD = np.dtype([("word", "<u8")])
 ROOM = 1000
 
 
@@ -30,7 +31,7 @@ def trie():
 
 @pytest.fixture
 def table():
-    made = BpfMap(map_create(MapType.HASH, 4, 8, ROOM, 0, "table"), "table", U32, abi.INTERFACE, ROOM)
+    made = BpfMap(map_create(MapType.HASH, 4, 8, ROOM, 0, "table"), "table", U32, WORD, ROOM)
     yield made
     made.close()
 
@@ -87,7 +88,7 @@ def test_a_dump_holds_every_element_whatever_its_chunks(trie: BpfMap, chunk: int
 
 @pytest.mark.parametrize("chunk", [1, 5, 4096])
 def test_a_dump_of_a_hash_grows_its_chunk_for_long_buckets(table: BpfMap, chunk: int) -> None:
-    values = np.zeros(ROOM, abi.INTERFACE)
+    values = np.zeros(ROOM, WORD)
     values["word"] = np.arange(ROOM) * 3
     assert table.update_batch(np.arange(ROOM), values).done == ROOM
     found_keys, found_values = table.dump(chunk)

@@ -17,7 +17,7 @@ from bgpbridge.config.model import Datapath as Settings
 from bgpbridge.config.model import Engine as WantedEngine
 from bgpbridge.config.model import Loader as ByLoader
 from bgpbridge.datapath import attach, forbid, seats
-from bgpbridge.datapath.abi import Adjacency, AdjacencyState, Reason
+from bgpbridge.datapath.abi import Adjacency, AdjacencyState, ControlFlag, Place, Reason
 from bgpbridge.datapath.attach import NO_LINKS
 from bgpbridge.datapath.counters import read_reasons
 from bgpbridge.datapath.links import Mode, holders
@@ -117,6 +117,27 @@ def test_changes_reach_a_map_that_nobody_maps(made: MakeBox) -> None:
         box.xdp.enabled = False
         assert carried(box) == 0
         assert read_reasons(maps)[Reason.PASS_DISABLED].packets == FRAMES
+
+
+def test_options_reach_maps_that_nobody_maps(made: MakeBox) -> None:
+    with made("mmapable") as box:
+        maps = box.datapath.maps
+        sources, bit = (
+            maps.by_name["group_sources"],
+            1 << maps.ingress.number_of(Place(box.path.router.index("r1")).word),
+        )
+        maps.check_sources(strict=True)
+        assert sources.lookup(np.uint32(GROUP)) == bit
+        maps.store_group(GROUP, 0)
+        assert sources.lookup(np.uint32(GROUP)) == 0
+        maps.use_flow_label(True)
+        maps.limit_punts(1000)
+        control = maps.by_name["control"].lookup(np.uint32(0))
+        assert int(control["flags"]) & ControlFlag.STRICT
+        assert int(control["flags"]) & ControlFlag.FLOW_LABEL
+        assert int(control["punt_cost_ns"]) == 1_000_000
+        maps.clear_group(GROUP)
+        assert int(maps.by_name["groups"].lookup(np.uint32(GROUP))["flags"]) == 0
 
 
 def test_a_seat_without_a_link_is_known_again_and_given_back(made: MakeBox) -> None:

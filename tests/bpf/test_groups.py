@@ -107,6 +107,36 @@ def test_all_fragments_of_an_ipv6_packet_take_one_path(rig) -> None:
         assert path(rig, first) == path(rig, last)
 
 
+def labelled(label: int, traffic_class: int = 0) -> bytes:
+    packet = ipv6(tcp(443), src="2001:db8:77::1", dst=TO6, next_header=6, flow=traffic_class << 20 | label)
+    return ethernet(packet, 0x86DD)
+
+
+def test_the_flow_label_spreads_only_if_asked_and_the_traffic_class_never(rig) -> None:
+    frames = [labelled(n * 0x1111 & 0xFFFFF) for n in range(1000)]
+    assert len({path(rig, frame) for frame in frames}) == 1
+    rig.maps.use_flow_label(True)
+    try:
+        seen = Counter(path(rig, frame) for frame in frames)
+        classes = {path(rig, labelled(0x54321, n)) for n in range(256)}
+    finally:
+        rig.maps.use_flow_label(False)
+    assert seen[FIRST] / 1000 == pytest.approx(0.5, abs=5 * 0.5 / 1000**0.5)
+    assert len(classes) == 1
+
+
+def test_all_fragments_take_one_path_by_their_label_too(rig) -> None:
+    rig.maps.use_flow_label(True)
+    try:
+        for n in range(100):
+            header = {"src": "2001:db8:99::1", "dst": TO6, "next_header": 44, "flow": n * 0x2345}
+            first = ethernet(ipv6(bytes([17, 0, 0, 1]) + bytes(4) + udp(n), **header), 0x86DD)
+            last = ethernet(ipv6(bytes([17, 0, 0, 64]) + bytes(4) + bytes(9), **header), 0x86DD)
+            assert path(rig, first) == path(rig, last)
+    finally:
+        rig.maps.use_flow_label(False)
+
+
 def test_icmp_goes_by_addresses_alone(rig) -> None:
     paths = {
         path(rig, ethernet(ipv4(icmp(kind, 0, bytes([n] * 8)), dst=TO4, protocol=1)))

@@ -149,6 +149,70 @@ def test_an_interface_goes_in_and_out_of_both_maps() -> None:
     maps.close()
 
 
+def test_a_vlan_interface_is_taken_at_its_port_and_lets_nothing_out_itself() -> None:
+    maps = Maps.create(SIZES)
+    place = abi.Place(7, abi.TagFlag.PRESENT | 100)
+    maps.accept_interface(1, b"\2\0\0\0\0\1", place)
+    assert maps.interfaces.dump()[0].tolist() == [place.word] == [7 | 0x1064 << 32]
+    assert maps.interfaces.dump()[1]["ifindex"].tolist() == [1]
+    assert len(maps.tx_ports.keys()) == 0
+    maps.forget_interface(1, place)
+    assert len(maps.interfaces.dump()[0]) == 0
+    maps.close()
+
+
+def test_interfaces_of_an_earlier_run_that_are_gone_are_forgotten(pin_path: Path) -> None:
+    earlier, _ = Maps.open(pin_path, SIZES)
+    stays, goes = abi.Place(1), abi.Place(1, abi.TagFlag.PRESENT | 5)
+    earlier.accept_interface(1, bytes(6), stays)
+    earlier.accept_interface(1, bytes(6), goes)
+    later = Maps.adopt(pin_path, SIZES)
+    assert later.ingress.keep_only([stays]) == 1
+    assert later.interfaces.dump()[0].tolist() == [stays.word]
+    assert later.tx_ports.keys().tolist() == [1]
+    for maps in (earlier, later):
+        maps.close()
+
+
+def test_a_number_comes_back_with_its_interface_and_is_used_anew_only_when_all_are_taken(pin_path: Path) -> None:
+    maps, _ = Maps.open(pin_path, SIZES)
+    places = [abi.Place(1, abi.TagFlag.PRESENT | n) for n in range(abi.SOURCE_BITS + 2)]
+    for place in places[:3]:
+        maps.accept_interface(1, bytes(6), place)
+    maps.forget_interface(1, places[1])
+    adopted = Maps.adopt(pin_path, SIZES)
+    assert [adopted.ingress.number_of(places[n].word) for n in (0, 2)] == [0, 2]
+    adopted.close()
+    assert maps.ingress.number_of(places[3].word) == 3
+    assert maps.ingress.number_of(places[1].word) == 1
+    maps.forget_interface(1, places[1])
+    numbers = [maps.ingress.number_of(place.word) for place in places[4:]]
+    assert numbers == [*range(4, abi.SOURCE_BITS - 1), 1, abi.SOURCE_BITS - 1, abi.SOURCE_BITS - 1]
+    maps.close()
+
+
+def test_the_links_of_a_group_are_known_while_sources_are_checked_strictly() -> None:
+    maps = Maps.create(SIZES)
+    places = [abi.Place(4), abi.Place(4, abi.TagFlag.PRESENT | 9), abi.Place(5)]
+    for number, place in enumerate(places, 1):
+        maps.store_adjacency(
+            number,
+            Adjacency(b"\2" * 6, b"\4" * 6, 1500, AdjacencyState.UP, place.ifindex, place.outer),
+        )
+    maps.store_group(16, np.repeat([1, 3], 32))
+    sources = maps.by_name["group_sources"]
+    assert sources.lookup(16) == 0
+    maps.check_sources(strict=True)
+    bits = [1 << maps.ingress.number_of(place.word) for place in places]
+    assert sources.lookup(16) == bits[0] | bits[2]
+    maps.store_group(16, 2)
+    assert sources.lookup(16) == bits[1]
+    maps.check_sources(loose=True)
+    assert int(maps.control["flags"][0]) & abi.ControlFlag.LOOSE
+    assert not int(maps.control["flags"][0]) & abi.ControlFlag.STRICT
+    maps.close()
+
+
 def test_an_interface_that_does_not_exist_is_said_to_be_none() -> None:
     maps = Maps.create(SIZES)
     with pytest.raises(NetlinkError, match="interface 4000000: No such device"):

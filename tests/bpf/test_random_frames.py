@@ -14,8 +14,14 @@ from bgpbridge.datapath.frames import NEXT_HOP_MAC, ROUTER_MAC, SENDER_MAC, chec
 pytestmark = pytest.mark.root
 SETTINGS = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SECOND_HOP_MAC = bytes.fromhex("00005e005304")
-TO4 = st.sampled_from(["198.51.100.7", "203.0.113.9", "198.51.100.66", "192.0.2.1", "198.18.5.1", "8.8.8.8"])
-TO6 = st.sampled_from(["2001:db8:1::7", "2001:db8:2::9", "2001:db8:1::66", "2001:db8:e::1", "2001:4860::1"])
+LEAVES = {b"", bytes.fromhex("8100000a"), bytes.fromhex("88a800148100001e"), bytes.fromhex("88a80028")}
+CAME = {*LEAVES, bytes.fromhex("81000064"), bytes.fromhex("8100006481000007")}
+TO4 = st.sampled_from(
+    ["198.51.100.7", "203.0.113.9", "198.51.100.66", "192.0.2.1", "198.18.5.1", "198.18.8.1", "198.18.9.1"]
+)
+TO6 = st.sampled_from(
+    ["2001:db8:1::7", "2001:db8:2::9", "2001:db8:1::66", "2001:db8:e::1", "2001:db8:10::1", "2001:db8:11::1"]
+)
 
 
 @st.composite
@@ -26,15 +32,29 @@ def damaged_frames(draw: st.DrawFn) -> bytes:
         frame = bytearray(ethernet(ipv4(payload, dst=draw(TO4), ttl=draw(st.integers(0, 255)))))
     else:
         frame = bytearray(ethernet(ipv6(payload, dst=draw(TO6), hop_limit=draw(st.integers(0, 255))), 0x86DD))
+    frame[12:12] = draw(st.sampled_from(sorted(CAME)))
     for _ in range(draw(st.integers(0, 4))):
         frame[draw(st.integers(0, min(len(frame), 62) - 1))] = draw(st.integers(0, 255))
     return bytes(frame[: draw(st.integers(14, len(frame)))])
 
 
+def without_tags(frame: bytes) -> tuple[bytes, bytes]:
+    """The tags, priority and DEI masked out, and the frame without."""
+    tags = b""
+    while frame[12:14] in (b"\x81\0", b"\x88\xa8"):
+        tags += frame[12:14] + bytes([frame[14] & 0x0F, frame[15]])
+        frame = frame[:12] + frame[16:]
+    return tags, frame
+
+
 def assert_one_hop_further(before: bytes, after: bytes) -> None:
-    """`after` is `before` with new MACs, one TTL less, a right IPv4 checksum, and nothing else."""
+    """`after` is `before` with new MACs and tags, one TTL less, a right IPv4 checksum, and nothing else."""
     assert after[:6] in (NEXT_HOP_MAC, SECOND_HOP_MAC)
     assert after[6:12] == ROUTER_MAC
+    tags, after = without_tags(after)
+    assert tags in LEAVES
+    came, before = without_tags(before)
+    assert came in CAME
     assert after[12:14] == before[12:14]
     if before[12:14] == b"\x08\x00":
         header = after[14:34]
@@ -59,7 +79,8 @@ def assert_harmless(rig, frame: bytes) -> None:
     else:
         assert outcome.frame == frame
     if reason is Reason.DROP_BLACKHOLE:
-        assert frame[30:34] == bytes([198, 51, 100, 66]) or frame[38:54].endswith(b"\x66")
+        bare = without_tags(frame)[1]
+        assert bare[30:34] == bytes([198, 51, 100, 66]) or bare[38:54].endswith(b"\x66")
 
 
 @SETTINGS
@@ -69,7 +90,7 @@ def test_a_damaged_frame_passes_or_leaves_right(rig, frame: bytes) -> None:
 
 
 @SETTINGS
-@given(st.sampled_from([0x0800, 0x86DD, 0x8100]), st.binary(max_size=200))
+@given(st.sampled_from([0x0800, 0x86DD, 0x8100, 0x88A8]), st.binary(max_size=200))
 def test_random_octets_behind_an_ethertype(rig, kind: int, octets: bytes) -> None:
     assert_harmless(rig, ethernet(octets, kind))
 

@@ -27,7 +27,8 @@ def packet4(segment: bytes, *, back: bool = False, fragment: int = 0) -> bytes:
 
 def packet6(segment: bytes, *, back: bool = False) -> bytes:
     src, dst = (SERVER6, CLIENT6) if back else (CLIENT6, SERVER6)
-    return ethernet(ipv6(segment, src=src, dst=dst, next_header=TCP), 0x86DD)
+    label = 0x12345 if back else 0xFEDCB  # each side chooses its own
+    return ethernet(ipv6(segment, src=src, dst=dst, next_header=TCP, flow=label), 0x86DD)
 
 
 def there(port: int, flags: int = SYN, sequence: int = 1000, acked: int = 0, data: bytes = b"") -> bytes:
@@ -61,6 +62,16 @@ def test_both_halves_of_a_handshake_are_measured(rig: Rig, measured: HandshakeTi
     assert inward.rtt_s[0] <= time.monotonic() - begun
     rig.run(packet(there(40001, ACK, 1001, 7001)))
     assert len(measured.take().adjacency) == 0, "once a handshake"
+
+
+def test_flow_labels_hide_no_handshake(rig: Rig, measured: HandshakeTimes) -> None:
+    rig.maps.use_flow_label(True)
+    try:
+        rig.run(packet6(there(40009)))
+        rig.run(packet6(back(40009), back=True))
+    finally:
+        rig.maps.use_flow_label(False)
+    assert len(measured.take().adjacency) == 1
 
 
 @pytest.mark.parametrize("packet", [packet4, packet6])

@@ -7,7 +7,7 @@ import struct
 import pytest
 
 from bgpbridge.datapath.abi import Reason
-from bgpbridge.datapath.frames import NEXT_HOP_MAC, ethernet, ipv4, ipv6, tagged, tcp, udp
+from bgpbridge.datapath.frames import NEXT_HOP_MAC, ethernet, ipv4, ipv6, stacked, tagged, tcp, udp
 
 pytestmark = pytest.mark.root
 ETHERNET = 14  # BPF_PROG_TEST_RUN takes no less
@@ -19,6 +19,9 @@ WHOLE = {
     "ipv6 udp": ethernet(ipv6(udp(), dst=TO6), 0x86DD),
     "ipv6 tcp": ethernet(ipv6(tcp(), dst=TO6, next_header=6), 0x86DD),
     "ipv6 fragment": ethernet(ipv6(bytes(8) + udp(), dst=TO6, next_header=44), 0x86DD),
+    "vlan ipv4": tagged(ipv4(udp(), dst=TO4), 100),
+    "qinq ipv4": stacked(ipv4(udp(), dst=TO4), ((0x88A8, 20), (0x8100, 30))),
+    "qinq ipv6": stacked(ipv6(tcp(), dst=TO6, next_header=6), ((0x8100, 100), (0x8100, 7)), 0x86DD),
     "ipv6 hop-by-hop": ethernet(ipv6(bytes(8) + udp(), dst=TO6, next_header=0), 0x86DD),
 }
 
@@ -32,10 +35,11 @@ def test_a_frame_cut_at_any_length_passes_as_short(rig, name: str) -> None:
         assert outcome.frame == frame[:length]
 
 
-def test_a_tagged_frame_cut_at_any_length_passes_as_vlan(rig) -> None:
+def test_a_frame_of_another_vlan_cut_at_any_length_passes_as_such(rig) -> None:
     frame = tagged(ipv4(udp(), dst=TO4), 5)
     for length in range(ETHERNET, len(frame)):
-        assert list(rig.run(frame[:length]).reasons) == [Reason.PASS_VLAN]
+        reason = Reason.PASS_SHORT if length < ETHERNET + 4 else Reason.PASS_VLAN
+        assert list(rig.run(frame[:length]).reasons) == [reason]
 
 
 @pytest.mark.parametrize("protocol", [6, 17, 33, 132, 136])

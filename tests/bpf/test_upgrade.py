@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from bgpbridge.config.model import Datapath as Settings
-from bgpbridge.config.model import Engine
+from bgpbridge.config.model import Engine, ReversePath
 from bgpbridge.config.model import Loader as ByLoader
 from bgpbridge.datapath import attach, carry, pins
+from bgpbridge.datapath.abi import ControlFlag, Place, TagFlag
 from bgpbridge.datapath.links import holders
 from bgpbridge.datapath.loader import Loader, load
 from bgpbridge.datapath.sources import Sources
@@ -108,10 +109,30 @@ def test_changes_while_new_maps_are_filled_are_in_them(box: Box, monkeypatch) ->
     assert (filled, len(keys), box.xdp.status().entries[Family.IPV4]) == ([1], ROUTES - 5, ROUTES - 5)
 
 
+def test_options_and_what_a_strict_check_knows_go_along(box: Box, monkeypatch) -> None:
+    monkeypatch.setattr("bgpbridge.pipeline.upgrade.BEFORE_S", 0)
+    old, egress, gone = box.datapath.maps, Place(box.path.router.index("r1")), Place(1, TagFlag.PRESENT | 5)
+    box.datapath.settings = box.datapath.settings.model_copy(
+        update={"reverse_path": ReversePath.STRICT, "flow_label": True, "punt_rate": 1000}
+    )
+    with box.path.router.inside():
+        old.accept_interface(1, R0, gone)
+        numbers = [old.ingress.number_of(place.word) for place in (egress, gone)]
+        old.forget_interface(1, gone)
+        box.datapath.apply_options()
+    assert box.run(watch_s=0, max_ipv4=6000).maps_replaced
+    new = box.datapath.maps
+    assert (new is old, new.strict, int(new.group_sources[GROUP])) == (False, True, 1 << numbers[0])
+    assert [new.ingress.number_of(place.word) for place in (egress, gone)] == numbers
+    wanted = ControlFlag.STRICT | ControlFlag.FLOW_LABEL
+    assert int(new.control["flags"][0]) & (wanted | ControlFlag.LOOSE) == wanted
+    assert (int(new.control["punt_cost_ns"][0]), int(new.control["punt_burst_ns"][0])) == (1_000_000, 100_000_000)
+
+
 def test_a_program_that_does_badly_with_real_packets_goes_by_itself(box: Box, edited) -> None:
     before, maps = box.in_force(), box.datapath.maps
     # fine in the self-test, which comes in by interface 1
-    shunned = "if (ctx->ingress_ifindex != 1)\n\t\treturn PASS_NO_ROUTE;\n\ttype = parse_ethernet"
+    shunned = "if (frame->ctx->ingress_ifindex != 1)\n\t\treturn PASS_NO_ROUTE;\n\ttype = parse_ethernet"
     edited("bgpbridge.c", "type = parse_ethernet", shunned)
     with box.path.traffic():
         report = box.run(watch_s=5, max_ipv4=6000)
@@ -126,7 +147,7 @@ def test_a_program_that_does_badly_with_real_packets_goes_by_itself(box: Box, ed
 @pytest.mark.parametrize(
     ("file", "old", "new", "kind", "said"),
     [
-        ("forward.h", "ip->ttl--;", "", DatapathError, "fails"),
+        ("edit.h", "ip->ttl--;", "", DatapathError, "fails"),
         ("parse.h", "if ((void *)(eth + 1) > cursor->end)", "if (0)", VerifierError, "invalid access to packet"),
         ("abi.h", "#define LAYOUT 3", "#define LAYOUT 4", DatapathError, "restart bgpbridge"),
     ],
@@ -179,7 +200,7 @@ def test_a_restart_with_other_sizes_or_another_layout_takes_the_routes_along(box
 
 @pytest.mark.parametrize(
     ("file", "old", "new"),
-    [("forward.h", "ip->ttl--;", ""), ("parse.h", "if ((void *)(eth + 1) > cursor->end)", "if (0)")],
+    [("edit.h", "ip->ttl--;", ""), ("parse.h", "if ((void *)(eth + 1) > cursor->end)", "if (0)")],
     ids=["wrong", "refused"],
 )
 def test_a_start_with_a_program_that_is_no_good_goes_on_with_the_earlier_one(

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import fcntl
+import os
 import socket
 import struct
 import time
@@ -24,7 +25,7 @@ from bgpbridge.datapath import abi, attach
 from bgpbridge.datapath.abi import Adjacency, AdjacencyState, Reason
 from bgpbridge.datapath.attach import Wanted
 from bgpbridge.datapath.counters import read_reasons
-from bgpbridge.datapath.frames import ethernet, icmp, ipv4, ipv6, mac, tagged, tcp, udp
+from bgpbridge.datapath.frames import ethernet, icmp, ipv4, ipv6, mac, stacked, tagged, tcp, udp
 from bgpbridge.datapath.loader import Loader, load
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
@@ -34,6 +35,15 @@ MARK = b"bgpbridge on the wire"
 S0, R0, R1, K0 = (mac(f"02:00:00:00:00:{n:02x}") for n in (1, 2, 3, 4))
 GROUP = 16
 SIOCETHTOOL, ETHTOOL_SGRO = 0x8946, 0x2C
+SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
+Q, AD = 0x8100, 0x88A8
+PRESENT, SERVICE = abi.TagFlag.PRESENT, abi.TagFlag.PRESENT | abi.TagFlag.SERVICE
+# tags on the wire, as a place has them, and the third octet of the prefix behind that exit
+WAYS = (
+    ((), (0, 0), 113),
+    (((Q, 10),), (PRESENT | 10, 0), 114),
+    (((AD, 20), (Q, 30)), (SERVICE | 20, PRESENT | 30), 115),
+)
 
 
 def gro_on(interface: str) -> None:
@@ -42,6 +52,16 @@ def gro_on(interface: str) -> None:
     request = struct.pack("16sP", interface.encode(), ctypes.addressof(value)) + bytes(16)
     with socket.socket() as any_socket:
         fcntl.ioctl(any_socket, SIOCETHTOOL, request)
+
+
+def with_tag(frame: bytes, told: list[tuple[int, int, bytes]]) -> bytes:
+    """The frame as it was on the wire: the kernel takes the first tag off and tells of it (packet(7))."""
+    for level, kind, data in told:
+        if (level, kind) == (SOL_PACKET, PACKET_AUXDATA):
+            status, tci, tpid = struct.unpack_from("=I12xHH", data)
+            if status & TP_STATUS_VLAN_VALID:
+                return frame[:12] + struct.pack("!HH", tpid, tci) + frame[12:]
+    return frame
 
 
 @dataclass
@@ -67,9 +87,10 @@ class Router:
     def _receive(self, timeout_s: float) -> bytes:
         self.sink.settimeout(timeout_s)
         try:
-            return self.sink.recv(65536)
+            frame, told, _, _ = self.sink.recvmsg(65536, 256)
         except (TimeoutError, BlockingIOError):
             return b""
+        return with_tag(frame, told)
 
 
 def configure(sender, router, sink) -> None:
@@ -114,6 +135,7 @@ def packet_socket(space, interface: str) -> socket.socket:
     with space.inside():
         made = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0003))
         made.bind((interface, 0))
+    made.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
     return made
 
 
@@ -192,6 +214,31 @@ def test_what_is_not_ours_to_forward_is_left_to_the_kernel(router: Router) -> No
     assert came[22] == 63  # the kernel forwarded it
 
 
+def test_tags_are_taken_off_put_on_and_rewritten(router: Router) -> None:
+    """Every way in with every way out. This kernel may have no VLAN interfaces: it is XDP alone that reads tags."""
+    maps, (egress, ingress) = router.maps, (int(n) for n in sorted(router.maps.tx_ports.keys().tolist()))
+    if int(maps.adjacencies["ifindex"][1]) != egress:
+        egress, ingress = ingress, egress
+    for number, (tags, place, third) in enumerate(WAYS, 2):
+        if tags:
+            maps.accept_interface(ingress, R0, abi.Place(ingress, *place))
+        maps.store_adjacency(number, Adjacency(K0, R1, 1400, AdjacencyState.UP, egress, *place))
+        maps.store_group(GROUP + number, number)
+        maps.lpm4.update(abi.lpm4_keys(np.array([0xCB000000 | third << 8]), np.array([24])), GROUP + number)
+    sent, expected = [], []
+    for came, _, _ in WAYS:
+        for leaves, _, third in WAYS:
+            for octets in (0, 600, 1350):
+                before, after = (
+                    ipv4(udp(data=MARK + bytes(octets)), dst=f"203.0.{third}.9", ttl=ttl) for ttl in (64, 63)
+                )
+                sent.append(stacked(before, came, dst=R0, src=S0))
+                expected.append(stacked(after, leaves, dst=K0, src=R1))
+    assert router.carry(sent) == expected
+    forwarded = read_reasons(maps)[Reason.FORWARDED].packets
+    assert forwarded >= len(sent)
+
+
 def test_an_adjacency_that_goes_down_or_moves_is_followed_by_one_store(router: Router) -> None:
     frame = ethernet(ipv4(udp(data=MARK), dst="203.0.113.9"), dst=R0, src=S0)
     router.maps.set_adjacency_state(1, AdjacencyState.DOWN)
@@ -214,3 +261,35 @@ def test_the_router_is_reached_by_its_own_address(router: Router) -> None:
     while read_reasons(router.maps)[Reason.PASS_PUNT] == before and time.monotonic() < until:
         time.sleep(0.005)
     assert (read_reasons(router.maps)[Reason.PASS_PUNT] - before).packets == 1
+
+
+def test_a_source_is_checked_against_the_link_that_it_came_in_by(router: Router) -> None:
+    """The kernel knows both connected networks, and says which one is behind r0."""
+    connected = abi.lpm4_keys(np.array([0xC0000200, 0xC6336400]), np.array([24, 24]))
+    router.maps.lpm4.update_batch(connected, np.full(2, abi.GROUP_PUNT, np.uint32))
+    router.maps.check_sources(strict=True)
+    sources = ("192.0.2.2", "198.51.100.9", "203.0.113.9", "100.64.0.1")
+    frames = [ethernet(ipv4(udp(data=MARK), src=source, dst="203.0.113.9"), dst=R0, src=S0) for source in sources]
+    before = read_reasons(router.maps)[Reason.DROP_REVERSE_PATH].packets
+    (came,) = router.carry(frames)
+    assert came[26:30] == bytes([192, 0, 2, 2])
+    assert read_reasons(router.maps)[Reason.DROP_REVERSE_PATH].packets == before + 3
+
+
+def test_no_more_packets_than_the_rate_are_passed_to_be_answered(router: Router) -> None:
+    """One in a second and three at once, whatever the flood; what is to the router comes through."""
+    router.maps.lpm4.update(abi.lpm4_keys(np.array([0xC0000201]), np.array([32])), abi.GROUP_PUNT)
+    router.maps.control["punt_burst_ns"], router.maps.control["punt_cost_ns"] = 2_500_000_000, 1_000_000_000
+    flood = ethernet(ipv4(udp(data=MARK), dst="203.0.113.9", ttl=1), dst=R0, src=S0)
+    ours = ethernet(ipv4(udp(data=MARK), dst="192.0.2.1", ttl=1), dst=R0, src=S0)
+    before, begun = read_reasons(router.maps), time.monotonic()
+    for _ in range(100):
+        router.sender.send(flood)
+        router.sender.send(ours)
+    forwarded = ethernet(ipv4(udp(data=MARK), dst="203.0.113.9"), dst=R0, src=S0)
+    assert len(router.carry([forwarded])) == 1
+    after, most = read_reasons(router.maps), 3 + int(time.monotonic() - begun + 1)
+    passed = (after[Reason.PASS_TTL] - before[Reason.PASS_TTL]).packets - 100
+    dropped = (after[Reason.DROP_PUNT_RATE] - before[Reason.DROP_PUNT_RATE]).packets
+    assert passed + dropped == 100
+    assert 0 <= passed <= most * len(os.sched_getaffinity(0)), "a bucket for each CPU"

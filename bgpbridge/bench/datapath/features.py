@@ -28,8 +28,6 @@ SLICE_S: Final = 0.03
 # What features are called, by their flag in `control`.
 FLAGS: Final = {
     "RTT": "handshakes timed",
-    "LOOSE": "reverse-path check, loose",
-    "STRICT": "reverse-path check, strict",
     "TRACE": "trace, on",
 }
 
@@ -47,6 +45,9 @@ def features_of(stand: Stand, link: int) -> Iterator[Feature]:
     fds = stand.programs.fds
     yield Feature("counters", lambda on: link_update(link, fds[PROGRAM if on else UNCOUNTED]))
     yield Feature("trace, off", lambda on: link_update(link, fds[PROGRAM if on else UNTRACED]))
+    check = stand.maps.check_sources  # the strict one needs more than its flag
+    yield Feature("reverse-path check, loose", lambda on: check(loose=on))
+    yield Feature("reverse-path check, strict", lambda on: check(strict=on))
     for flag, name in FLAGS.items():
         if flag in ControlFlag.__members__:
             yield Feature(name, _Flag(stand, ControlFlag[flag]))

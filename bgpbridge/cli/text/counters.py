@@ -17,7 +17,7 @@ MEANINGS = {
     "pass_short": "ends inside a header",
     "pass_l2_group": "broadcast or multicast MAC",
     "pass_not_for_us": "another one's MAC",
-    "pass_vlan": "802.1Q or 802.1ad tag",
+    "pass_vlan": "in a VLAN that no interface is in",
     "pass_not_ip": "ARP and other ethertypes",
     "pass_bad_header": "header that contradicts itself",
     "pass_bad_checksum": "wrong IPv4 header checksum",
@@ -34,7 +34,11 @@ MEANINGS = {
     "pass_adjacency_down": "next hop unresolved, or its link down",
     "pass_mtu": "larger than the MTU out",
     "pass_tx_port": "out by an interface that takes no redirected frames",
+    "pass_headroom": "no room for a VLAN tag",
+    "pass_source": "reverse-path check left to the kernel",
     "drop_blackhole": "blackhole route",
+    "drop_reverse_path": "source has no route back that way",
+    "drop_punt_rate": "more for the kernel to answer than datapath.punt_rate",
 }
 COLOURS = {"redirect": good, "drop": bad}
 

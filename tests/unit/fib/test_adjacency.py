@@ -132,7 +132,7 @@ def test_another_mac_is_one_word(room):
     before = room.words[number].copy()
     room.neighbour(mac=NEW_MAC)
     assert room.entry(number).dmac == NEW_MAC
-    assert all(before[name] == room.words[number][name] for name in ("word1", "ifindex", "flags", "reserved"))
+    assert all(before[name] == room.words[number][name] for name in ("word1", "ifindex", "outer", "inner", "reserved"))
     assert room.told == []
 
 
@@ -304,3 +304,54 @@ def test_a_link_without_ethernet_addresses_never_comes_up(room):
     room.clock.turn(0)
     assert room.table.get(number).reason == "tun0 has no Ethernet address"
     assert not room.table.is_up(number)
+
+
+PORT_MAC = bytes.fromhex("020000000005")
+TAG, INNER = abi.TagFlag.PRESENT | abi.TagFlag.SERVICE | 20, abi.TagFlag.PRESENT | 30
+VLAN = Link(8, "eth0.20", OURS, 1500, up=True, kind="vlan", peer=5, vlan=TAG)
+STACKED = Link(9, "eth0.20.30", OURS, 1500, up=True, kind="vlan", peer=8, vlan=INNER)
+
+
+def behind(room, ifindex, mac=MAC):
+    room.kernel.neighbour(Neighbour(ifindex, GATEWAY, mac, N.REACHABLE))
+    return room.table.claim(GATEWAY, ifindex)
+
+
+def test_a_neighbour_on_a_vlan_interface_leaves_by_the_port_with_the_tag(room):
+    room.kernel.link(replace(ETH0, mac=PORT_MAC))
+    room.kernel.link(VLAN)
+    number = behind(room, 8)
+    assert room.entry(number) == abi.Adjacency(MAC, OURS, 1500, abi.AdjacencyState.UP, 5, TAG)
+    assert room.table.get(number).link == "eth0.20"
+    room.kernel.link(replace(VLAN, up=False))
+    assert room.told[-1] == ((number,), False)
+
+
+def test_a_second_tag_leaves_less_room_and_follows_the_ports_mtu(room):
+    room.kernel.link(VLAN)
+    room.kernel.link(STACKED)
+    number = behind(room, 9)
+    assert room.entry(number) == abi.Adjacency(MAC, OURS, 1496, abi.AdjacencyState.UP, 5, TAG, INNER)
+    room.kernel.link(replace(ETH0, mtu=1600))
+    assert room.entry(number).mtu == 1500
+
+
+def test_a_vlan_interface_that_is_known_before_its_port_gets_its_place_later(room):
+    room.kernel.link(ETH0, present=False)
+    room.kernel.link(VLAN)
+    number = behind(room, 8)
+    assert room.words[number]["ifindex"] == 8, "no port: the kernel's to send"
+    room.kernel.link(ETH0)
+    assert room.entry(number) == abi.Adjacency(MAC, OURS, 1500, abi.AdjacencyState.UP, 5, TAG)
+
+
+def test_a_restart_finds_entries_on_vlan_interfaces():
+    first = Room()
+    first.kernel.link(VLAN)
+    number, other = behind(first, 8), behind(first, 5)
+    second = Room(words=first.words)
+    second.kernel.link(VLAN)
+    assert second.table.adopt() == 2
+    assert second.table.claim(GATEWAY, 8) == number
+    assert second.table.claim(GATEWAY, 5) == other
+    assert second.table.links() == {5, 8}

@@ -13,6 +13,7 @@ from pyroute2.netlink.rtnl.ifinfmsg import ifinfmsg
 from pyroute2.netlink.rtnl.ndmsg import ndmsg
 from pyroute2.netlink.rtnl.rtmsg import rtmsg
 
+from bgpbridge.datapath.abi import TagFlag
 from bgpbridge.fib import rtnetlink
 from bgpbridge.fib.observed import Address, ForeignRoute, Link, Neighbour, NeighbourState, Nexthop, RouteType, Rule
 from bgpbridge.fib.own_filter import own_filter
@@ -91,6 +92,25 @@ ADDRESS = octets(
 def test_a_link():
     link = rtnetlink.decode_link(only(LINK))
     assert link == Link(5, "eth0", bytes.fromhex("020000000001"), 9000, True, "vlan", master=8, peer=7)
+
+
+def vlan_link(*more, **data):
+    attrs = [("IFLA_IFNAME", "eth0.5"), ("IFLA_MTU", 1500), ("IFLA_LINK", 7), *more]
+    info = {"attrs": [(f"IFLA_VLAN_{name}", value) for name, value in data.items()]}
+    kind = {"attrs": [("IFLA_INFO_KIND", "vlan"), ("IFLA_INFO_DATA", info)]}
+    return rtnetlink.decode_link(only(octets(ifinfmsg, 16, [*attrs, ("IFLA_LINKINFO", kind)], index=5)))
+
+
+def test_a_vlan_link_has_its_tag():
+    assert vlan_link(ID=5, PROTOCOL=0x8100).vlan == TagFlag.PRESENT | 5
+    assert vlan_link(ID=4094, PROTOCOL=0x88A8).vlan == TagFlag.PRESENT | TagFlag.SERVICE | 4094
+    assert vlan_link(ID=5).vlan == TagFlag.PRESENT | 5
+
+
+def test_a_vlan_link_that_xdp_cannot_stand_in_for_has_none():
+    mapped = {"attrs": [("IFLA_VLAN_QOS_MAPPING", {"from": 0, "to": 5})]}
+    assert vlan_link(ID=5, PROTOCOL=0x8100, EGRESS_QOS=mapped).vlan == 0
+    assert vlan_link(("IFLA_LINK_NETNSID", 1), ID=5, PROTOCOL=0x8100).vlan == 0
 
 
 @pytest.mark.parametrize("missing", [0x1, 0x40, 0x10000], ids=["admin down", "not running", "no carrier"])
