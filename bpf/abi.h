@@ -146,6 +146,7 @@ enum control_flag {
 	CONTROL_F_INDEX4 = 2,         /* the index answers for IPv4: lookup.h */
 	CONTROL_F_INDEX6 = 4,         /* the index answers for IPv6: lookup6.h */
 	CONTROL_F_TRACE = 8,          /* packets that `trace_filter` wants are noted: trace.h */
+	CONTROL_F_OFF = 16,           /* `enabled` is 0 because an operator said so: for who adopts the map */
 	CONTROL_F_LOOSE = 0x100,      /* a source must have a route: source.h */
 	CONTROL_F_STRICT = 0x200,     /* and one by the interface that the packet came in by */
 	CONTROL_F_FLOW_LABEL = 0x400, /* is part of an IPv6 flow's key: forward.h */

@@ -83,8 +83,6 @@ async def upgrade_datapath(call: Call) -> UpgradeReport:
     bridge = call.bridge
     if bridge.upgrade is None:
         raise UsageError("there is no XDP here to upgrade", mend="name interfaces in datapath.interfaces")
-    if bridge.tracing.busy:
-        raise UsageError("a trace reads the maps", mend="try again when it has ended")
     if bridge.adopting:
         raise UsageError("routes of an earlier run are still being claimed", mend="try again when `status` is through")
     try:
@@ -116,6 +114,8 @@ def _switch(call: Call, *, on: bool) -> SwitchedView:
     xdp = call.bridge.planes.xdp
     if xdp is None:
         raise UsageError("there is no XDP here to switch", mend="name interfaces in datapath.interfaces")
+    if call.bridge.datapath is not None:
+        call.bridge.datapath.begins = False  # this is the last word
     xdp.enabled = on
     text = "packets are forwarded by XDP" if on else "all packets go to the kernel"
     call.bridge.events.add("switched-on" if on else "switched-off", "xdp", text, Severity.NOTICE)

@@ -220,6 +220,7 @@ class ControlFlag(enum.IntFlag):
     INDEX4 = 2
     INDEX6 = 4
     TRACE = 8
+    OFF = 16
     LOOSE = 0x100
     STRICT = 0x200
     FLOW_LABEL = 0x400

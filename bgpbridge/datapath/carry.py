@@ -6,8 +6,8 @@
                                  flags, which say what the new maps hold
 
 `carry_layout` does the same from pins that are ours but for their sizes, or another version's whose routes, groups and
-adjacencies mean what ours do (`ALIKE`), routes included. From others nothing is taken: the Loc-RIB fills the maps, and
-until then packets pass to the kernel.
+adjacencies mean what ours do (`ALIKE`), routes included. From others nothing is taken but whether an operator had
+switched forwarding off (`switched_off`): the Loc-RIB fills the maps, and until then packets pass to the kernel.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from bgpbridge.datapath.maps import Maps
 
-__all__ = ["carry_layout", "carry_state"]
+__all__ = ["carry_layout", "carry_state", "switched_off"]
 
 COPIED = ("interfaces", "counters", "adjacency_counters", "group_counters")
 NEEDED = ("lpm4", "lpm6", "groups", "group_slots", "adjacencies", "control")
@@ -114,4 +114,18 @@ def _carry_arrays(old: dict[str, BpfMap], new: Maps) -> None:
     new.store_slots(old["group_slots"].array().view(np.uint16).reshape(len(new.groups), -1))
     new.store_all("groups", old["groups"].array())
     control = old["control"].array()  # in every layout these two stand where they stand in ours
-    new.store_settings(enabled=int(control["enabled"][0]), hash_seed=int(control["hash_seed"][0]))
+    off = int(control["flags"][0]) & abi.ControlFlag.OFF
+    new.store_settings(enabled=int(control["enabled"][0]), hash_seed=int(control["hash_seed"][0]), flags=int(off))
+
+
+def switched_off(folder: Path) -> bool:
+    """Whether the maps of any version say that nothing is to be forwarded: `control` begins with that word."""
+    if not (folder / "control").exists():
+        return False
+    fd = object_get(folder / "control")
+    try:
+        value = np.dtype(f"V{map_info(fd).value_size}")
+        word = BpfMap(fd, "control", np.dtype("<u4"), value, 1).lookup(np.zeros(1, np.uint32))
+        return word is not None and not int.from_bytes(word.tobytes()[:4], "little")
+    finally:
+        os.close(fd)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bgpbridge.datapath.syscalls import Command, bpf, error_of, try_bpf
+from bgpbridge.datapath.syscalls import Command, MapType, bpf, error_of, map_info, try_bpf
 
 if TYPE_CHECKING:
     from bgpbridge.errors import BpfSyscallError
@@ -29,6 +29,7 @@ __all__ = ["Batch", "BpfMap", "Update"]
 
 Rows = npt.NDArray[Any]
 DUMP_CHUNK = 4096
+ARRAYS = (MapType.ARRAY, MapType.PERCPU_ARRAY)
 # what a kernel says that knows no batches at all, or none for this kind of map (ENOTSUPP, 524)
 NO_BATCHES = frozenset({errno.EINVAL, errno.EOPNOTSUPP, 524})
 
@@ -135,12 +136,13 @@ class BpfMap:
 
     def array(self) -> Rows:
         """Every element of an array, in order, for who cannot map it."""
-        values = np.zeros(self.max_entries, self.value)
-        key = np.zeros(1, self.key)
-        for at in range(self.max_entries):
-            key[0] = at
-            attr = struct.pack("=IIQQQ", self.fd, 0, _address(key), _address(values) + at * self.value.itemsize, 0)
-            bpf(Command.MAP_LOOKUP_ELEM, attr)
+        keys, values = np.empty(self.max_entries, self.key), self._empty(self.max_entries)
+        cursor = np.zeros(self.key.itemsize, np.uint8)
+        _, code = self._lookup_batch((0, _address(cursor)), keys, values)
+        if code in NO_BATCHES:
+            return self._array_one_by_one()
+        if code:
+            raise error_of(Command.MAP_LOOKUP_BATCH, code)
         return values
 
     def keys(self) -> Rows:
@@ -199,12 +201,22 @@ class BpfMap:
 
     def _dump_one_by_one(self) -> tuple[Rows, Rows]:
         """The same for a dump. What goes meanwhile is left out."""
+        if map_info(self.fd).type in ARRAYS:
+            return np.arange(self.max_entries).astype(self.key), self._array_one_by_one()
         keys = self.keys()
         pairs = [(at, value) for at in range(len(keys)) if (value := self.lookup(keys[at])) is not None]
         values = self._empty(len(pairs))
         for row, (_, value) in enumerate(pairs):
             values[row] = value
         return keys[[at for at, _ in pairs]], values
+
+    def _array_one_by_one(self) -> Rows:
+        values, key = self._empty(self.max_entries), np.zeros(1, self.key)
+        pointer, into, size = _address(key), _address(values), self.value.itemsize * (self.per_cpu or 1)
+        for at in range(self.max_entries):
+            key[0] = at
+            bpf(Command.MAP_LOOKUP_ELEM, struct.pack("=IIQQQ", self.fd, 0, pointer, into + at * size, 0))
+        return values
 
     def _lookup_batch(self, pointers: tuple[int, int], keys: Rows, values: Rows) -> tuple[int, int]:
         attr = struct.pack("=QQQQIIQQ", *pointers, _address(keys), _address(values), len(keys), self.fd, 0, 0)

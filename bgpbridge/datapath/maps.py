@@ -266,8 +266,15 @@ class Maps:
         """Whether the program forwards at all."""
         return bool(self.control["enabled"][0])
 
+    @property
+    def switched_off(self) -> bool:
+        """Whether somebody has said that nothing is to be forwarded."""
+        return bool(int(self.control["flags"][0]) & abi.ControlFlag.OFF)
+
     def enable(self, on: bool) -> None:
-        """`bgpbridge on` and `off`: one store, and every packet is the kernel's."""
+        """`bgpbridge on` and `off`: one store, and every packet is the kernel's. That somebody said so is kept beside
+        it, for new maps forward nothing either."""
+        self.control_word.set_flag(abi.ControlFlag.OFF, on=not on)
         self.control_word.set("enabled", int(on))
         self._store_control()
 

@@ -38,6 +38,7 @@ function verdict(status) {
 
 function* troubles(status) {
   if (!status.xdp) yield ["warn", "XDP is not configured: the kernel forwards alone."];
+  else if (status.beginning) yield ["warn", "XDP waits for the peers' tables: all packets go to the kernel until then."];
   else if (!status.forwarding) yield ["bad", "Forwarding in XDP is switched off: all packets go to the kernel (", make("code", {}, "bgpbridge on"), ")."];
   for (const one of status.interfaces) {
     if (one.mode === "none") yield ["bad", `No XDP on ${one.name}: ${one.note}`];

@@ -38,7 +38,7 @@ SELECT_AFTER_S = 30.0
 @dataclass(slots=True)
 class Adoption:
     """`active` until everything is claimed or swept; `left` are the group ids of the earlier run that may still stand
-    under its prefixes."""
+    under its prefixes. `when_selected` is called when both planes have what the peers have sent again."""
 
     rib: Rib
     peers: PeerTable
@@ -51,6 +51,7 @@ class Adoption:
     active: bool = False
     left: set[int] = field(default_factory=set)
     synced: asyncio.Event = field(default_factory=asyncio.Event)
+    when_selected: Callable[[], None] = lambda: None
 
     async def take_over(self) -> None:
         """Ids keep their meaning, entries are neither lost nor rewritten. Both planes are open."""
@@ -94,6 +95,7 @@ class Adoption:
         await self._synced_within(min(SELECT_AFTER_S, stale_time_s()))
         self.committer.deferred = False
         await self._done(Cause(CauseKind.REPAIR, detail="selection after a restart"), self.rib.everything())
+        self.when_selected()
         await self._synced_within(stale_time_s() - SELECT_AFTER_S)
         await self._sweep()
         self.adjacencies.sweep()

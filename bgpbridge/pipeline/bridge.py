@@ -76,7 +76,8 @@ class Bridge(Rooms):
             self.watcher.ignore_ports({kernel.port})
 
     def _take_over_interfaces(self) -> None:
-        """Overlay first, then packets."""
+        """Overlay first, then packets. Maps that begin empty beside a kernel with an earlier run's routes forward when
+        they have them too: a covering route that comes first would lead packets astray."""
         if self.datapath is None or self.planes.xdp is None:
             return
         kernel = self.config.kernel
@@ -90,8 +91,10 @@ class Bridge(Rooms):
         self.datapath.leave_unwanted()
         self.datapath.leave_earlier()
         self.datapath.apply_options()
-        if not self.datapath.adopted:
-            self.planes.xdp.enabled = True
+        if self.adopting:
+            self.adoption.when_selected = self.datapath.begin
+        else:
+            self.datapath.begin()
 
     def _has_route(self, prefix: Prefix) -> bool:
         return group_of(self.rib, prefix) != 0

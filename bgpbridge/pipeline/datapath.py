@@ -37,12 +37,14 @@ __all__ = ["Datapath", "sizes_of"]
 
 @dataclass(slots=True)
 class Datapath:
-    """Maps and program, open. `attached` and `refused` are by ifindex; `all_links` is the kernel's state."""
+    """Maps and program, open. `attached` and `refused` are by ifindex; `all_links` is the kernel's state; `begins`
+    until new maps forward (`begin`)."""
 
     settings: Settings
     events: EventLog
     maps: Maps
     adopted: bool
+    begins: bool = False
     program: Program | None = None
     attached: dict[int, Attached] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
@@ -59,10 +61,10 @@ class Datapath:
         """Make or adopt the maps. Raises DatapathError or CapacityError."""
         ensure_bpffs(settings.pin_path)
         wanted = sizes_of(settings)
-        maps, adopted = opened(settings.pin_path, wanted, events)
-        for what in _kept(maps, wanted):
+        found = opened(settings.pin_path, wanted, events)
+        for what in _kept(found.maps, wanted):
             events.add("maps-kept", "xdp", what, Severity.WARNING)
-        return cls(settings, events, maps, adopted)
+        return cls(settings, events, found.maps, found.adopted, found.begins)
 
     @property
     def pin_path(self) -> Path:
@@ -298,6 +300,13 @@ class Datapath:
         for seat in moved:
             self.attached[seat.ifindex] = replace(seat, program_id=program.info.program_id)
         self.program, self.maps = program, maps
+
+    def begin(self) -> None:
+        """Let new maps forward: all routes that are known are in them, or none is known. Not where an operator has
+        switched it off."""
+        if self.begins:
+            self.begins = False
+            self.maps.enable(True)
 
     def leave_earlier(self) -> None:
         """After a start: an interface that would not take our program may still have one of an earlier bridge, over

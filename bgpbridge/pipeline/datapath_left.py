@@ -7,10 +7,12 @@ them: no program reads the new ones yet, so packets see nothing of it until each
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from bgpbridge.datapath import pins
 from bgpbridge.datapath.attach import attached
+from bgpbridge.datapath.carry import switched_off
 from bgpbridge.datapath.loader import Loader, Program
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
@@ -18,7 +20,17 @@ from bgpbridge.datapath.syscalls import map_info, object_get, program_info, prog
 from bgpbridge.errors import LayoutError
 from bgpbridge.events import EventLog, Severity
 
-__all__ = ["opened", "running"]
+__all__ = ["Opened", "opened", "running"]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """Maps to go on with. `adopted`: an earlier run's routes are in them. `begins`: they are to forward once there are
+    routes; otherwise they do already, or an operator has switched it off."""
+
+    maps: Maps
+    adopted: bool
+    begins: bool
 
 
 def running(pin_path: Path, maps: Maps) -> Program | None:
@@ -34,36 +46,43 @@ def running(pin_path: Path, maps: Maps) -> Program | None:
     return None
 
 
-def opened(pin_path: Path, sizes: Sizes, events: EventLog) -> tuple[Maps, bool]:
-    """Maps, and whether an earlier run's routes are in them: adopted, or carried over from maps of other sizes or of
-    another version. Raises DatapathError or CapacityError."""
+def opened(pin_path: Path, sizes: Sizes, events: EventLog) -> Opened:
+    """Maps that are adopted, carried over from maps of other sizes or of another version, or new. Raises DatapathError
+    or CapacityError."""
     pins.recover(pin_path)
     mine, others = pins.layout_folder(pin_path), pins.other_layouts(pin_path)
     if not mine.is_dir() and others:
         return _carried(pin_path, sizes, others[-1], events)
     try:
-        return Maps.open(pin_path, sizes)
+        maps, adopted = Maps.open(pin_path, sizes)
     except LayoutError as error:
         return _remade(pin_path, sizes, mine, events, error)
+    return _with(maps, adopted)
 
 
-def _remade(pin_path: Path, sizes: Sizes, folder: Path, events: EventLog, error: LayoutError) -> tuple[Maps, bool]:
+def _remade(pin_path: Path, sizes: Sizes, folder: Path, events: EventLog, error: LayoutError) -> Opened:
     try:
         maps = Maps.remake(pin_path, sizes, folder)
     except LayoutError:
         raise error from None
     text = f"made anew with all that stood in them: {error.what}"
     events.add("maps-remade", str(folder), text, Severity.NOTICE)
-    return maps, True
+    return _with(maps, True)
 
 
-def _carried(pin_path: Path, sizes: Sizes, folder: Path, events: EventLog) -> tuple[Maps, bool]:
+def _carried(pin_path: Path, sizes: Sizes, folder: Path, events: EventLog) -> Opened:
     try:
         maps = Maps.remake(pin_path, sizes, folder)
     except LayoutError as error:
-        text = f"ours cannot be filled from these maps ({error.what}): packets go by the kernel until the peers"
-        events.add("other-layout", str(folder), f"{text} have sent their tables", Severity.WARNING)
-        return Maps.open(pin_path, sizes)
+        off = switched_off(folder)
+        until = "for forwarding is switched off" if off else "until the peers have sent their tables"
+        text = f"ours cannot be filled from these maps ({error.what}): packets go by the kernel {until}"
+        events.add("other-layout", str(folder), text, Severity.WARNING)
+        return Opened(Maps.open(pin_path, sizes)[0], False, not off)
     text = "maps of another version: routes, groups and neighbours are carried over"
     events.add("other-layout", str(folder), text, Severity.NOTICE)
-    return maps, True
+    return _with(maps, True)
+
+
+def _with(maps: Maps, adopted: bool) -> Opened:
+    return Opened(maps, adopted, not maps.enabled and not maps.switched_off)

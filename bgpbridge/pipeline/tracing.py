@@ -1,7 +1,9 @@
 """Who has the datapath note packets: one at a time, and nobody unless somebody is there to read.
 
 `trace` shows them, `counters --prefixes` samples them. The datapath outlives us, so it is told to note nothing when we
-start; what a bridge left that was killed meanwhile fills one ring and no more (bpf/trace.h).
+start; what a bridge left that was killed meanwhile fills one ring and no more (bpf/trace.h). A trace goes on when
+`datapath upgrade` puts other maps in place: it begins on those before a packet meets them, and what stands in the
+rings of the old ones is read once more.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ class Tracer:
     def __init__(self, maps: Maps, wanted: TraceFilter) -> None:
         self._maps, self._wanted = maps, wanted
         self._rings = TraceRings(maps.trace_rings)
+        self._taken: list[Batch] = []
+        self._left: TraceRings | None = None
 
     def begin(self) -> None:
         """From now on packets are noted."""
@@ -40,9 +44,17 @@ class Tracer:
         """No more."""
         self._maps.trace(False)
 
+    def move(self, maps: Maps) -> None:
+        """Packets are about to meet other maps; some may still meet ours."""
+        self._taken = self.take()
+        self._left, self._maps, self._rings = self._rings, maps, TraceRings(maps.trace_rings)
+        self.begin()
+
     def take(self) -> list[Batch]:
         """What came since the last call, of each CPU."""
-        return self._rings.take()
+        before, left = self._taken, self._left
+        self._taken, self._left = [], None
+        return [*before, *(left.take() if left is not None else ()), *self._rings.take()]
 
     def pace(self, batches: list[Batch]) -> None:
         """Ask for more or fewer of the packets that match, by how many of them came."""
@@ -63,17 +75,15 @@ class Tracing:
     def __init__(self, maps: Maps | None) -> None:
         self._maps = maps
         self._who, self._since_s = "", 0.0
+        self._tracer: Tracer | None = None
         if maps is not None:
             maps.trace(False)
 
-    @property
-    def busy(self) -> bool:
-        """Somebody traces."""
-        return bool(self._who)
-
     def move(self, maps: Maps) -> None:
-        """From now on other maps; nobody traces."""
+        """Packets are about to meet other maps; who traces goes on there."""
         self._maps = maps
+        if self._tracer is not None:
+            self._tracer.move(maps)
 
     @contextmanager
     def one(self, wanted: TraceFilter, who: str) -> Iterator[Tracer]:
@@ -84,11 +94,11 @@ class Tracing:
         if self._who:
             ago = f"{time.monotonic() - self._since_s:.0f} s"
             raise UsageError(f"{self._who} has been running for {ago}", mend="one at a time: end it, or wait for it")
-        tracer = Tracer(self._maps, wanted)
+        self._tracer = tracer = Tracer(self._maps, wanted)
         self._who, self._since_s = who, time.monotonic()
         try:
             tracer.begin()
             yield tracer
         finally:
             tracer.end()
-            self._who = ""
+            self._who, self._tracer = "", None

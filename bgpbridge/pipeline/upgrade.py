@@ -168,17 +168,21 @@ class Upgrade:
 
     def _hand_over(self, old: _Side, new: _Side) -> None:
         """All at once. Raises DatapathError when an interface does not take the program: then none has it."""
-        if new.maps is not old.maps:
+        moved = new.maps is not old.maps
+        if moved:
             carry_state(old.maps, new.maps)
-        self.xdp.move(new.maps, new.tables, new.engine)
+        self._move(new, moved)
         try:
             self.datapath.put(new.program, new.maps)
         except BridgeError:
-            self.xdp.move(old.maps, old.tables, old.engine)
+            self._move(old, moved)
             raise
-        if new.maps is not old.maps:
-            for move in self.movers:
-                move(new.maps)
+
+    def _move(self, side: _Side, moved: bool) -> None:
+        """From now on changes go there, before a packet does."""
+        self.xdp.move(side.maps, side.tables, side.engine)
+        for move in self.movers if moved else ():
+            move(side.maps)
 
     async def _watched(self, start: Seen, before: Seen, watch_s: float) -> str:
         """Why the new program should go; empty when it did well all the while."""

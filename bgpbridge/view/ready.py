@@ -57,6 +57,8 @@ def _xdp(bridge: Bridge) -> str:
     datapath, xdp = bridge.datapath, bridge.planes.xdp
     if datapath is None or xdp is None:
         return ""
+    if datapath.begins:
+        return "XDP waits for the peers' tables"
     if not xdp.enabled:
         return "forwarding is switched off (`bgpbridge on`)"
     return "" if datapath.attached else "XDP is on no interface"

@@ -68,7 +68,8 @@ class MemoryView:
 
 @dataclass(frozen=True, slots=True)
 class StatusView:
-    """The state of the whole, in figures. Times are seconds."""
+    """The state of the whole, in figures. Times are seconds. `beginning`: XDP forwards as soon as its new maps hold
+    what the kernel has of an earlier run."""
 
     name: str
     version: str
@@ -77,6 +78,7 @@ class StatusView:
     process: int
     uptime_s: float
     forwarding: bool
+    beginning: bool
     loader: str
     loader_note: str
     interfaces: tuple[InterfaceView, ...]
@@ -118,6 +120,7 @@ def status(bridge: Bridge) -> StatusView:
         process=os.getpid(),
         uptime_s=round(time.monotonic() - bridge.began_s, 1),
         forwarding=xdp.enabled if xdp is not None else False,
+        beginning=datapath is not None and datapath.begins,
         loader=program.loader.value if program is not None else "none",
         loader_note=program.note if program is not None else "",
         interfaces=_interfaces(bridge),

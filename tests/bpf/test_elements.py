@@ -7,7 +7,7 @@ import errno
 import numpy as np
 import pytest
 
-from bgpbridge.datapath import abi
+from bgpbridge.datapath import abi, forbid
 from bgpbridge.datapath.elements import BpfMap, Update
 from bgpbridge.datapath.pen import Pen
 from bgpbridge.datapath.specs import possible_cpus
@@ -114,6 +114,22 @@ def test_per_cpu_values_come_as_one_row_a_key() -> None:
     cells.close()
     assert found_keys.tolist() == list(range(5))
     assert values.shape == (5, possible_cpus())
+
+
+@pytest.mark.parametrize("words", ["", "batch"])
+@pytest.mark.parametrize("kind", [MapType.ARRAY, MapType.PERCPU_ARRAY])
+def test_an_array_comes_whole_and_in_order(monkeypatch, words: str, kind: MapType) -> None:
+    monkeypatch.setattr(forbid, "active", forbid.read(words))
+    each = possible_cpus() if kind is MapType.PERCPU_ARRAY else 0
+    cells = BpfMap(map_create(kind, 4, 16, 5000, 0, "cells"), "cells", U32, abi.COUNTER, 5000, each)
+    wanted = np.zeros((5000, each) if each else 5000, abi.COUNTER)
+    wanted["packets"] = np.arange(wanted.size).reshape(wanted.shape)
+    cells.update_batch(np.arange(5000), wanted)
+    assert np.array_equal(cells.array(), wanted)
+    found_keys, values = cells.dump()
+    assert found_keys.tolist() == list(range(5000))
+    assert np.array_equal(values, wanted)
+    cells.close()
 
 
 def test_map_info_is_what_was_asked_for(trie: BpfMap) -> None:

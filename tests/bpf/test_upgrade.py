@@ -14,17 +14,20 @@ from bgpbridge.config.model import Datapath as Settings
 from bgpbridge.config.model import Engine, ReversePath
 from bgpbridge.config.model import Loader as ByLoader
 from bgpbridge.datapath import attach, carry, pins
-from bgpbridge.datapath.abi import ControlFlag, Place, TagFlag
+from bgpbridge.datapath.abi import ControlFlag, Place, Reason, TagFlag
+from bgpbridge.datapath.counters import read_reasons
 from bgpbridge.datapath.links import holders
 from bgpbridge.datapath.loader import Loader, load
 from bgpbridge.datapath.sources import Sources
+from bgpbridge.datapath.trace import TraceFilter
 from bgpbridge.errors import DatapathError, VerifierError
 from bgpbridge.events import EventLog
 from bgpbridge.fib.observed import Link
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.pipeline.datapath import Datapath
+from bgpbridge.pipeline.tracing import Tracing
 from bgpbridge.pipeline.upgrade import Upgrade
-from bgpbridge.types import Family
+from bgpbridge.types import Family, Prefix
 from tests.bpf.live_box import GROUP, ROUTES, Box, box_of, routes
 from tests.bpf.live_frames import R0, R1, path_of
 
@@ -68,13 +71,19 @@ def edited(tmp_path: Path, monkeypatch) -> Callable[[str, str, str], None]:
 
 
 def test_a_program_and_then_maps_are_changed_at_full_rate_with_no_packet_lost(box: Box) -> None:
-    first = box.in_force()
-    with box.path.traffic():
-        one = box.run()
-        same_maps = box.datapath.maps
-        two = box.run(engine=Engine.INDEX, max_ipv4=20_000, group_slots=256)
-    came, lost = box.path.lost()
+    first, tracing = box.in_force(), Tracing(box.datapath.maps)
+    box.upgrade.movers += (tracing.move,)
+    with tracing.one(TraceFilter(Prefix.parse("203.0.8.0/24")), "a test") as tracer:
+        with box.path.traffic():
+            one = box.run()
+            same_maps = box.datapath.maps
+            two = box.run(engine=Engine.INDEX, max_ipv4=20_000, group_slots=256)
+        came, lost = box.path.lost()
+        traced = tracer.take()
     assert (lost, box.share_forwarded()) == (0, 1.0)
+    assert sum(batch.packets for batch in traced) == came, "the trace has gone on over both"
+    assert {noted.reason for batch in traced for noted in batch.noted} == {Reason.FORWARDED}
+    assert not int(box.datapath.maps.control["flags"][0]) & ControlFlag.TRACE
     assert came > 50_000
     assert (one.stayed, one.maps_replaced, two.stayed, two.maps_replaced) == (True, False, True, True)
     assert box.in_force() == {two.program} != first
@@ -198,6 +207,43 @@ def test_a_restart_with_other_sizes_or_another_layout_takes_the_routes_along(box
     later.maps.close()
 
 
+def test_maps_of_another_version_are_not_believed_and_no_packet_goes_astray(box: Box) -> None:
+    pin_path, events = box.datapath.pin_path, EventLog()
+    pins.layout_folder(pin_path).rename(pin_path / "v2")
+    with box.path.traffic():
+        later = started_after(box, events)
+    assert (later.adopted, later.begins, later.maps.enabled) == (False, True, False)
+    assert "packets go by the kernel until the peers" in events.tail()[0].text
+    assert "unpinned" in events.tail()[-1].text
+    assert pins.other_layouts(pin_path) == []
+    came, lost = box.path.lost()
+    passed = read_reasons(later.maps)
+    assert (passed[Reason.PASS_DISABLED].packets, passed[Reason.FORWARDED].packets) == (lost, 0)
+    assert 0 < lost < came, "the program of before forwards until ours is there"
+    again = Datapath.open(box.datapath.settings, EventLog())
+    assert (again.adopted, again.begins) == (True, True), "one that was killed before it began"
+    again.begin()
+    again.maps.enable(False)
+    pins.layout_folder(pin_path).rename(pin_path / "v2")
+    last = Datapath.open(box.datapath.settings, events)
+    assert "forwarding is switched off" in events.tail()[-1].text
+    last.begin()
+    assert not last.maps.enabled
+    for datapath in (later, again, last):
+        datapath.close()
+
+
+def started_after(box: Box, events: EventLog) -> Datapath:
+    """A bridge that starts on what is pinned, to the point where its program is on the interfaces."""
+    with box.path.router.inside():
+        later = Datapath.open(box.datapath.settings, events)
+        asyncio.run(later.load())
+        for name, mac in (("r0", R0), ("r1", R1)):
+            later.follow_link(Link(box.path.router.index(name), name, mac, 1500, True), True)
+        later.leave_earlier()
+    return later
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [("edit.h", "ip->ttl--;", ""), ("parse.h", "if ((void *)(eth + 1) > cursor->end)", "if (0)")],
@@ -208,14 +254,9 @@ def test_a_start_with_a_program_that_is_no_good_goes_on_with_the_earlier_one(
 ) -> None:
     with box.path.router.inside():
         box.datapath.leave_earlier()
-        sources = copy_with(tmp_path, file, old, new)
-        monkeypatch.setattr("bgpbridge.datapath.loader.Sources.ours", lambda: sources)
-        events = EventLog()
-        later = Datapath.open(box.datapath.settings, events)
-        program = asyncio.run(later.load())
-        for name in ("r0", "r1"):
-            later.follow_link(Link(box.path.router.index(name), name, R0 if name == "r0" else R1, 1500, True), True)
-        later.leave_earlier()
-    assert {program.info.program_id} == box.in_force()
+    sources, events = copy_with(tmp_path, file, old, new), EventLog()
+    monkeypatch.setattr("bgpbridge.datapath.loader.Sources.ours", lambda: sources)
+    later = started_after(box, events)
+    assert {later.program.info.program_id} == box.in_force()
     assert events.tail()[0].kind == "program-kept"
     later.close()

@@ -69,7 +69,8 @@ def _attention(seen: Json) -> Iterator[str]:
     """What an operator should look at, in words."""
     xdp, kernel = seen["xdp"], seen["kernel"]
     if xdp is not None and not seen["forwarding"]:
-        yield "XDP is switched off, all packets go to the kernel (`bgpbridge on`)"
+        off = "XDP is switched off, all packets go to the kernel (`bgpbridge on`)"
+        yield "XDP waits for the peers' tables, all packets go to the kernel until then" if seen["beginning"] else off
     for interface in seen["interfaces"]:
         if interface["note"]:
             yield f"{interface['name']} is in mode {interface['mode']}: {interface['note']}"

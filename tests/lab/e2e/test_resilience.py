@@ -14,6 +14,7 @@ import yaml
 
 from bgpbridge.bench.feeds import Feed, made, update, withdrawal
 from bgpbridge.bench.rig import uplink
+from bgpbridge.datapath.pins import layout_folder
 from bgpbridge.lab import namespaces
 from bgpbridge.lab.measure import Report
 from bgpbridge.types import Family
@@ -63,6 +64,23 @@ def test_a_killed_bridge_loses_no_packet_and_comes_back_in_step(both: Any, feeds
     assert [tester.sessions for tester in both.testers] == [1, 1]
     both.assert_clean()
     assert both.events("adoption-finished")
+
+
+def test_a_bridge_of_another_version_starts_anew_and_no_packet_goes_astray(both: Any, feeds: dict[str, Feed]) -> None:
+    before, pins = both.status()["process"], layout_folder(both.folder / "bpf" / "bgpbridge")
+
+    def kill() -> None:
+        pins.rename(pins.with_name("v2"))
+        both.kill(BRIDGE)
+        both.until(lambda: both.status()["process"] != before, "a new bridge")
+        both.settled(ROUTES)
+        both.until(lambda: both.status()["xdp"]["enabled"], "XDP forwards")
+
+    report = during(both, feeds, kill)
+    assert (report.lost, report.ways) == (0, {"eth1": report.received})
+    assert "until the peers have sent their tables" in both.events("other-layout")[0]["text"]
+    assert not pins.with_name("v2").exists()
+    both.assert_clean()
 
 
 def test_routes_that_went_while_the_bridge_was_dead_are_swept(both: Any, feeds: dict[str, Feed]) -> None:
