@@ -14,6 +14,7 @@ import errno
 import mmap
 import os
 import struct
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -113,24 +114,30 @@ class BpfMap:
     def dump(self, chunk: int = DUMP_CHUNK) -> tuple[Rows, Rows]:
         """Every element as (keys, values). Elements that come or go meanwhile may or may not be seen."""
         keys, values = [np.empty(0, self.key)], [self._empty(0)]
+        for part_keys, part_values in self.chunks(chunk):
+            keys.append(part_keys.copy())
+            values.append(part_values.copy())
+        return np.concatenate(keys), np.concatenate(values)
+
+    def chunks(self, chunk: int = DUMP_CHUNK) -> Iterator[tuple[Rows, Rows]]:
+        """The same in parts, each of which is there until the next one is asked for."""
         # the cursor is a key for most maps and a bucket number for hashes: room for either
         cursor = [np.zeros(max(self.key.itemsize, 8), np.uint8) for _ in range(2)]
-        first = True
+        first, keys, values = True, np.empty(chunk, self.key), self._empty(chunk)
         while True:
-            part_keys, part_values = np.empty(chunk, self.key), self._empty(chunk)
             pointers = (0 if first else _address(cursor[0]), _address(cursor[1]))
-            count, code = self._lookup_batch(pointers, part_keys, part_values)
+            count, code = self._lookup_batch(pointers, keys, values)
             if code == errno.ENOSPC and count == 0:  # a hash bucket longer than the chunk
-                chunk *= 2
+                keys, values = np.empty(2 * len(keys), self.key), self._empty(2 * len(keys))
                 continue
             if code in NO_BATCHES and first:
-                return self._dump_one_by_one()
+                yield self._dump_one_by_one()
+                return
             if code not in (0, errno.ENOENT):
                 raise error_of(Command.MAP_LOOKUP_BATCH, code)
-            keys.append(part_keys[:count])
-            values.append(part_values[:count])
+            yield keys[:count], values[:count]
             if code == errno.ENOENT:
-                return np.concatenate(keys), np.concatenate(values)
+                return
             cursor.reverse()
             first = False
 

@@ -17,6 +17,7 @@ import numpy as np
 from bgpbridge.fib.audit_prefixes import Differences, Judged, differences, judge
 from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.keys import U32, Keys
+from bgpbridge.fib.order import in_order
 from bgpbridge.fib.ranges import DEFER, Ranges, ranges_of, together
 from bgpbridge.fib.sweep import Compared, excuses
 from bgpbridge.fib.table import Index
@@ -68,8 +69,10 @@ class Look:
 
 def look_at_xdp(family: Family, xdp: XdpFib, want: tuple[Keys, U32]) -> Look:
     """What the maps hold, and what packets are told."""
+    want = in_order(want)
     table = xdp.table(family)
-    prefixes = differences(table, want)
+    if not len(prefixes := differences(table, want)):
+        table = want  # the same: one of them is enough
     index, asked = xdp.index(family), xdp.asks_index(family)
     compared = index.compared(*want) if index is not None else None
     addresses = Compared.same(family)
@@ -89,8 +92,9 @@ def _answers(index: Ranges, trie: Ranges) -> Ranges:
 
 def look_at_kernel(family: Family, kernel: KernelFib, want: tuple[Keys, U32]) -> Look:
     """Our own routes: those of others in the same table are theirs to answer."""
-    table = kernel.table(family)
-    prefixes, addresses = differences(table, want), Compared.same(family)
+    want = in_order(want)
+    table, addresses = kernel.table(family), Compared.same(family)
+    prefixes = differences(table, want)
     if len(prefixes):
         addresses = Compared.of(ranges_of(*table), ranges_of(*want))
     return Look(want, prefixes, addresses)

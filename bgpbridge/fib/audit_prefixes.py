@@ -12,6 +12,7 @@ import numpy as np
 
 from bgpbridge.datapath import abi
 from bgpbridge.fib.keys import U32, Keys, KeyTable, Rows
+from bgpbridge.fib.order import in_order, unlike
 from bgpbridge.types import Family, Prefix
 
 __all__ = ["KINDS", "Differences", "Judged", "differences", "judge", "nothing", "with_overlay", "without_nothing"]
@@ -47,9 +48,8 @@ class Judged:
 
 
 def differences(have: tuple[Keys, U32], want: tuple[Keys, U32]) -> Differences:
-    """Compare two tables. A million prefixes take half a second, most of it without the GIL."""
-    have_keys, have_values = have
-    want_keys, want_values = want
+    """Compare two tables. A million prefixes that are the same take a tenth of a second, most of it without the GIL."""
+    (have_keys, have_values), (want_keys, want_values) = unlike(in_order(have), in_order(want))
     table = KeyTable(have_keys)
     at = table.find(want_keys)
     found = np.zeros(len(want_keys), np.uint32)
@@ -79,6 +79,8 @@ def judge(found: Differences, moving: Keys, refused: Keys) -> Judged:
 def with_overlay(want: tuple[Keys, U32], punted: list[Prefix]) -> tuple[Keys, U32]:
     """What XDP should hold: PUNT under every punted prefix, also under those that the RIB does not have."""
     keys, groups = want
+    if not punted:
+        return want
     overlay = Keys.of(keys.family, punted)
     at = KeyTable(overlay).find(keys)
     groups = np.where(at >= 0, np.uint32(abi.GROUP_PUNT), groups)

@@ -25,7 +25,7 @@ class Runs:
         octets = np.zeros((len(line), 32), np.uint8)
         octets[:, 0] = 1
         octets[there] = nodes.octets[line[there], :32]
-        self._starts = np.flatnonzero(np.unpackbits(octets.ravel(), bitorder="little"))
+        self._starts = np.flatnonzero(np.unpackbits(octets.ravel(), bitorder="little").view(np.bool_))
         self.count = np.bincount(self._starts >> 8, minlength=len(line))
         at, node = nodes.entries_at(line, self.count)
         self._entries: U32 = np.where(line[node] > 0, nodes.words[at], np.uint32(0))

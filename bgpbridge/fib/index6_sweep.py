@@ -90,7 +90,7 @@ def _lay_open(nodes: Nodes, way: Way, found: _Pieces) -> Way:
     best = np.where(inherited != 0, inherited, best)
     runs = np.unpackbits(np.ascontiguousarray(nodes.octets[line, :32]), axis=1, bitorder="little").astype(np.bool_)
     runs[:, ::64] = True  # there the program counts anew, whatever the bits say
-    node, octet = np.nonzero(runs)
+    node, octet = np.divmod(np.flatnonzero(runs), 256)
     at = nodes.entry_at(line[node], octet)
     out = at >= len(nodes.words)
     entry = nodes.words[np.minimum(at, len(nodes.words) - 1)]

@@ -37,6 +37,7 @@ __all__ = [
     "pack_routes",
     "parse_replies",
     "parse_routes",
+    "read_routes",
     "route_filter",
     "uniform",
 ]
@@ -99,9 +100,13 @@ class RouteDump:
     def __len__(self) -> int:
         return len(self.keys)
 
-    def take(self, which: npt.NDArray[Any]) -> RouteDump:
-        """Some of them, by index or mask."""
-        return RouteDump(self.keys.take(which), self.nexthop[which], self.metric[which])
+    @classmethod
+    def joined(cls, family: Family, parts: Sequence[RouteDump]) -> RouteDump:
+        """Several one after the other."""
+        nothing = np.empty(0, np.uint32)
+        nexthop = np.concatenate([nothing, *(part.nexthop for part in parts)])
+        metric = np.concatenate([nothing, *(part.metric for part in parts)])
+        return cls(Keys.joined(family, [part.keys for part in parts]), nexthop, metric)
 
 
 # -- requests ---------------------------------------------------------------------------------------
@@ -187,30 +192,24 @@ def parse_replies(data: bytes) -> Iterator[Reply]:
         yield Reply(message.sequence, -code, said.rstrip(b"\0").decode(errors="replace"))
 
 
-def parse_routes(family: Family, datagrams: Iterable[bytes]) -> RouteDump:
-    """RTM_NEWROUTE messages as columns. Datagrams of one message length are stacked and read at once."""
-    stacks: dict[int, list[bytes]] = {}
-    odd: list[Message] = []
-    for data in datagrams:
-        if length := uniform(data):
-            stacks.setdefault(length, []).append(data)
-        else:
-            odd += [message for message in messages(data) if message.type == RTM_NEWROUTE]
-    parts: list[Any] = [
-        _columns(family, np.frombuffer(b"".join(s), np.uint8).reshape(-1, n)) for n, s in stacks.items()
-    ]
-    parts.append([_scalar(family, message) for message in odd])
-    rows = np.concatenate([np.array(part, _route_row(family)) for part in parts])
-    keys = Keys.from_octets(family, np.ascontiguousarray(rows["dst"]), np.ascontiguousarray(rows["plen"]))
+def parse_routes(family: Family, parts: Iterable[bytes]) -> RouteDump:
+    """RTM_NEWROUTE messages as columns."""
+    return RouteDump.joined(family, [read_routes(family, part) for part in parts])
+
+
+def read_routes(family: Family, data: bytes | memoryview) -> RouteDump:
+    """The same of messages one after the other. Where all have one length they are read at once."""
+    if length := uniform(data):
+        return _columns(family, np.frombuffer(data, np.uint8).reshape(-1, length))
+    routes = [_scalar(family, message) for message in messages(bytes(data)) if message.type == RTM_NEWROUTE]
+    row = np.dtype([("dst", "u1", family.octets), ("plen", "u1"), ("metric", "u4"), ("nh", "u4")])
+    rows = np.array(routes, row)
+    keys = Keys.from_octets(family, np.ascontiguousarray(rows["dst"]), rows["plen"].copy())
     return RouteDump(keys, rows["nh"].copy(), rows["metric"].copy())
 
 
-def _route_row(family: Family) -> np.dtype[Any]:
-    return np.dtype([("dst", "u1", family.octets), ("plen", "u1"), ("metric", "u4"), ("nh", "u4")])
-
-
-def uniform(data: bytes) -> int:
-    """The length of the messages when the datagram is nothing but RTM_NEWROUTE of one length, else 0."""
+def uniform(data: bytes | memoryview) -> int:
+    """The length of the messages when there is nothing but RTM_NEWROUTE of one length, else 0."""
     length = int.from_bytes(data[:4], "little")
     if length < ROUTE_HEAD or length % 4 or len(data) % length:
         return 0
@@ -218,26 +217,26 @@ def uniform(data: bytes) -> int:
     return length if (words[:, 0] == length).all() and (words[:, 1] & 0xFFFF == RTM_NEWROUTE).all() else 0
 
 
-def _columns(family: Family, raw: U8) -> npt.NDArray[np.void]:
+def _columns(family: Family, raw: U8) -> RouteDump:
     """Messages of one length, n x length octets. All that have their attributes where the first one has are
     read as columns, the others (same length, another form) one by one."""
-    out = np.zeros(len(raw), _route_row(family))
-    out["plen"] = raw[:, DST_LEN_AT]
+    words: U32 = raw.view("<u4")
+    octets = np.zeros((len(raw), family.octets), np.uint8)
+    length, metric, nexthop = raw[:, DST_LEN_AT].copy(), np.zeros(len(raw), np.uint32), np.zeros(len(raw), np.uint32)
     regular = np.ones(len(raw), np.bool_)
-    first, at = raw[0].tobytes(), ROUTE_HEAD
-    while at + 4 <= len(first):
-        size, kind = ATTRIBUTE.unpack_from(first, at)
-        regular &= (raw[:, at : at + 4] == raw[0, at : at + 4]).all(axis=1)
-        value = raw[:, at + 4 : at + size]
+    at, end = ROUTE_HEAD, raw.shape[1]
+    while at + 4 <= end:
+        size, kind = ATTRIBUTE.unpack_from(raw[0], at)
+        regular &= words[:, at // 4] == words[0, at // 4]
         if kind == RTA_DST:
-            out["dst"] = value
+            octets[:] = raw[:, at + 4 : at + size]
         elif kind in (RTA_PRIORITY, RTA_NH_ID):
-            out["metric" if kind == RTA_PRIORITY else "nh"] = np.ascontiguousarray(value).view("<u4").ravel()
+            (metric if kind == RTA_PRIORITY else nexthop)[:] = words[:, at // 4 + 1]
         at += (max(size, 4) + 3) & ~3
     for index in np.flatnonzero(~regular).tolist():
         message = next(messages(raw[index].tobytes()))
-        out[index] = _scalar(family, message)
-    return out
+        octets[index], length[index], metric[index], nexthop[index] = _scalar(family, message)
+    return RouteDump(Keys.from_octets(family, octets, length), nexthop, metric)
 
 
 def _scalar(family: Family, message: Message) -> tuple[bytes | list[int], int, int, int]:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from bgpbridge.fib.kernel_objects import OBJECTS, Members, NexthopObjects
 from bgpbridge.fib.kernel_pace import GATHER_S, Pace
 from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.kernel_table import OURS_UNKNOWN, KernelTable, Slice
-from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, pack_routes, parse_routes, route_filter
+from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, pack_routes, read_routes, route_filter
 from bgpbridge.fib.keys import KeyTable
 from bgpbridge.rib.groups import LIMIT
 from bgpbridge.scheduling import ask_usual_slice
@@ -78,10 +79,11 @@ class Counts:
 def dump_routes(sock: RouteSocket, family: Family, options: KernelOptions) -> RouteDump:
     """Our routes of a family, `nexthop` as group ids (OURS_UNKNOWN for what is none of our groups)."""
     owner = options.owner(family)
-    found = parse_routes(family, sock.dump(RTM_GETROUTE, route_filter(family, owner)))
-    group = found.nexthop.astype(np.int64) - options.group_base
+    parts = sock.dump_by(RTM_GETROUTE, route_filter(family, owner), partial(read_routes, family))
+    found = RouteDump.joined(family, parts)
+    group = found.nexthop - np.uint32(options.group_base)  # what is below it is far above LIMIT then
     ours = (group > 0) & (group <= LIMIT) & (found.metric == owner.metric)
-    return RouteDump(found.keys, np.where(ours, group, OURS_UNKNOWN).astype(np.uint32), found.metric)
+    return RouteDump(found.keys, np.where(ours, group, np.uint32(OURS_UNKNOWN)), found.metric)
 
 
 class KernelWorker:

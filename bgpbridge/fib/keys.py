@@ -9,7 +9,7 @@ verified and runs of equal tokens are walked: a peer can neither build collision
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,9 +70,9 @@ class Keys:
         """Several one after the other."""
         if not parts:
             return cls.of(family, [])
-        columns = ((part.hi, part.lo, part.length) for part in parts)
-        hi, lo, length = (np.concatenate(column) for column in zip(*columns, strict=True))
-        return cls(family, hi, lo, length)
+        columns = ((part.lo, part.length) for part in parts)
+        lo, length = (np.concatenate(column) for column in zip(*columns, strict=True))
+        return cls(family, _upper(family, lo, lambda: np.concatenate([part.hi for part in parts])), lo, length)
 
     def octets(self) -> U8:
         """The addresses as n x 4 or n x 16 octets in network order."""
@@ -84,7 +84,8 @@ class Keys:
 
     def take(self, which: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> Keys:
         """Some of them, by index, mask or slice."""
-        return Keys(self.family, self.hi[which], self.lo[which], self.length[which])
+        lo = self.lo[which]
+        return Keys(self.family, _upper(self.family, lo, lambda: self.hi[which]), lo, self.length[which])
 
     def prefix(self, index: int) -> Prefix:
         """One of them as a value."""
@@ -101,6 +102,11 @@ class Keys:
             + (self.lo ^ self.lo >> np.uint64(31)) * second
             + length * third
         )
+
+
+def _upper(family: Family, lo: U64, of_ipv6: Callable[[], U64]) -> U64:
+    """Upper halves; those of IPv4 are pages that nobody touches."""
+    return np.zeros(len(lo), np.uint64) if family is Family.IPV4 else of_ipv6()
 
 
 class KeyTable:

@@ -7,6 +7,7 @@ longer route which stood still.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from bgpbridge.types import Family
 
 __all__ = ["DIVERGENT", "PENDING", "REFUSED", "RIGHT", "Compared", "clipped", "excuses"]
 
+STRETCH = 8192  # pieces that are compared at a time
 RIGHT, DIVERGENT, PENDING, REFUSED = range(4)
 
 
@@ -31,7 +33,9 @@ class Compared:
     @classmethod
     def of(cls, have: Ranges, want: Ranges) -> Compared:
         """Where two tables say the same is one piece up to the next difference."""
-        pieces, (mine, its) = together([have, want])
+        parts = [_beside(have.part(mine), want.part(its)) for mine, its in _stretches(have, want)]
+        pieces = Ranges.joined_up([pieces for pieces, _, _ in parts])
+        mine, its = (np.concatenate([part[column] for part in parts]) for column in (1, 2))
         wrong = mine != its
         kept = np.ones(len(wrong), np.bool_)
         kept[1:] = wrong[1:] | wrong[:-1]
@@ -70,6 +74,25 @@ class Compared:
     def addresses(self) -> int:
         """How many addresses differ without a reason."""
         return self.pieces.count(self.pieces.value == DIVERGENT)
+
+
+def _beside(have: Ranges, want: Ranges) -> tuple[Ranges, U32, U32]:
+    """The same addresses as two tables have them; those that say the same throughout as one piece that does."""
+    if have.same(want):
+        first = have.part(slice(0, 1))
+        return first, first.value, first.value
+    pieces, (mine, its) = together([have, want])
+    return pieces, mine, its
+
+
+def _stretches(have: Ranges, want: Ranges) -> Iterator[tuple[slice, slice]]:
+    """Where a piece begins in both, again and again: the pieces of both from one such place to the next."""
+    before = 0, 0
+    for its in range(STRETCH, len(want), STRETCH):
+        if (mine := have.begins(int(want.hi[its]), int(want.lo[its]))) > before[0]:
+            yield slice(before[0], mine), slice(before[1], its)
+            before = mine, its
+    yield slice(before[0], len(have)), slice(before[1], len(want))
 
 
 def excuses(wanted: Keys, moving: Keys, refused: Keys) -> Ranges:

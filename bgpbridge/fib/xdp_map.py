@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.elements import Batch, BpfMap
 from bgpbridge.errors import BpfSyscallError
-from bgpbridge.fib.keys import U8, U32, Keys, Rows
+from bgpbridge.fib.keys import U32, Keys, Rows
 from bgpbridge.types import Family
 
 __all__ = ["Refused", "dump", "key_of", "remove", "store"]
@@ -65,9 +65,17 @@ def remove(bpf_map: BpfMap, keys: Keys) -> Refused:
 
 def dump(bpf_map: BpfMap, family: Family) -> tuple[Keys, U32]:
     """Every entry of the trie. May run in a thread; what changes meanwhile may or may not be seen."""
-    packed, values = bpf_map.dump()
-    octets: U8 = np.ascontiguousarray(packed["addr"])
-    return Keys.from_octets(family, octets, packed["plen"].astype(np.uint8)), values.astype(np.uint32)
+    # As columns part by part: elements as the kernel gives them take twice as much, and pages that are new are slow.
+    octets, lengths, values = (
+        [np.empty((0, family.octets), np.uint8)],
+        [np.empty(0, np.uint8)],
+        [np.empty(0, np.uint32)],
+    )
+    for packed, groups in bpf_map.chunks():
+        octets.append(packed["addr"].copy())
+        lengths.append(packed["plen"].astype(np.uint8))
+        values.append(groups.astype(np.uint32))
+    return Keys.from_octets(family, np.concatenate(octets), np.concatenate(lengths)), np.concatenate(values)
 
 
 def _pack(keys: Keys) -> npt.NDArray[np.void]:
