@@ -20,8 +20,11 @@
 #define MAX_GROUPS      32768 /* 15 bits: an index entry of u16 keeps its top bit for itself */
 #define MAX_ADJACENCIES 4096
 #define MAX_INTERFACES  256
-#define INDEX4_LINES    (1 << 22) /* of four /24 each; 1 where there is no index */
-#define INDEX4_DEEP     0x8000    /* something longer than /24 lives there: ask the trie */
+#define INDEX4_SLOTS    (1 << 24) /* for each /24; then pages of a slot for each address of a /24 */
+#define INDEX4_PAGE     256
+#define INDEX4_PAGES    16384
+#define INDEX4_LINES    ((INDEX4_SLOTS + INDEX4_PAGES * INDEX4_PAGE) / 4) /* of four slots; 1 where there is no index */
+#define INDEX4_DEEP     0x8000 /* something longer than /24 lives there: the rest is its page, 0: ask the trie */
 #define INDEX6_SHORT    (1 << 16) /* slots for the first 16 bits of an address; then those for 24 bits in 2000::/3 */
 #define INDEX6_SLOTS    (INDEX6_SHORT + (1 << 21))
 #define INDEX6_WORDS    16         /* of a line of 64 octets */

@@ -19,7 +19,8 @@ inlined u32 trie_ipv4(u32 destination)
 	return group ? *group : GROUP_NONE;
 }
 
-/* The group of the address's /24, unless something longer lives there: bgpbridge/fib/index4.py. */
+/* The group of the address's /24, or where something longer lives there, of the address in the page of that /24. Page 0
+ * is none: there was none left. bgpbridge/fib/index4.py writes both. */
 inlined u32 route_ipv4(const struct control *settings, u32 destination)
 {
 	u32 address = __builtin_bswap32(destination), line = address >> 10, entry;
@@ -31,6 +32,10 @@ inlined u32 route_ipv4(const struct control *settings, u32 destination)
 			entry = READ_ONCE(slots->slots[address >> 8 & 3]);
 			if (likely(!(entry & INDEX4_DEEP)))
 				return entry;
+			line = (INDEX4_SLOTS + (entry & ~INDEX4_DEEP) * INDEX4_PAGE + (address & (INDEX4_PAGE - 1))) / 4;
+			slots = LOOKUP(index4, &line);
+			if (likely(slots && entry != INDEX4_DEEP))
+				return READ_ONCE(slots->slots[address & 3]);
 		}
 	}
 	return trie_ipv4(destination);

@@ -267,7 +267,7 @@ def prove(program: Program, sources: Sources | None = None, *, indexed: bool = F
 def _fill_index(maps: Maps, slots: npt.NDArray[np.uint16]) -> None:
     """Each /24 with its group, marked where something longer lives (fib/index4.py keeps the real one)."""
     for network, length, group in ROUTES4:
-        slots[network >> 8] = group if length == 24 else slots[network >> 8] | abi.INDEX4_DEEP
+        slots[network >> 8] = group if length == 24 else abi.INDEX4_DEEP
     maps.use_index(Family.IPV4, True)
 
 

@@ -1,26 +1,28 @@
 """The IPv4 index: for each /24 the group of its longest match, in one array that the program reads (DIR-24-8,
-Gupta, Lin and McKeown, INFOCOM 1998, with a trie in place of its second table).
+Gupta, Lin and McKeown, INFOCOM 1998), and behind it pages of 256 for those /24s in which something longer lives.
 
-    slots[address >> 8]   15 bits group id | DEEP: something longer than /24 lives here, ask the trie
-    _owner[slot]          prefix length + 1 of the route whose group stands there, 0 nobody   } user space only
-    _there[heap number]   routes up to /23, numbered 1 << length | bits                        }
-    _deep[slot]           which longer prefixes live there: bit 1 << (length - 24) | rest      }
+    slots[address >> 8]   15 bits group id, or DEEP | page
+    pages[page][address & 255]              group id; page 0: there was none left, ask the trie
+    _there[heap number]   routes up to /23, numbered 1 << length | bits           } user space only
+    _deep[slot]           its page, and which longer prefixes live in that /24    }
 
-A route is written where no longer one owns the slot. A withdrawn one leaves its slots to the route that covers it,
-found by halving the heap number; so no slot is ever without an answer in between. Each slot is one aligned store of
-two octets: a reader sees the old answer or the new one, never a third. Nothing longer than /24 costs more than a bit.
+    index4_level   how prefixes paint slots, alike in both levels        index4_pages   which pages are free
+    index4_sweep   the whole for an audit                                bpf/lookup.h   the program's side
+
+A withdrawn route leaves its slots to the route that covers it, found by halving the heap number.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from bgpbridge.datapath import abi
 from bgpbridge.fib import index4_sweep
+from bgpbridge.fib.index4_level import DEEP, Level, Slots
+from bgpbridge.fib.index4_pages import PAGE, Pages, Waiting
 from bgpbridge.fib.keys import U8, U32, U64, Keys, Rows
 from bgpbridge.fib.ranges import Ranges
 from bgpbridge.fib.sweep import Compared, clipped
@@ -28,34 +30,37 @@ from bgpbridge.rib.tables import zeros
 
 __all__ = ["Index4", "ValueOf"]
 
-Slots = npt.NDArray[np.uint16]
 ValueOf = Callable[[int, int, int], int]
 """The group that stands in the trie under exactly this prefix (hi, lo, length)."""
 
 SLOT_BITS = 24
-DEEP = np.uint16(abi.INDEX4_DEEP)
-GROUP = np.uint16(abi.INDEX4_DEEP - 1)
-SCATTER_FROM = 21  # /21 to /24: one pass for each of the few slots of a prefix
-ROWS_FROM = 13  # /13 to /20: prefixes as rows of slots; shorter ones are slices
-SINGLY = 8  # slots that one route's change writes by themselves; more are quicker under a mask
+SLOTS = 1 << SLOT_BITS
 SORT_FROM = 4096
-AT_ONCE = 1 << 20  # slots that one pass of a bulk change looks at
+
+
+@dataclass(slots=True)
+class _Deep:
+    """A /24 in which longer prefixes live, each a bit of `mask`: 1 << (1 << (length - 24) | its bits beyond 24)."""
+
+    page: int
+    mask: int = 0
 
 
 class Index4:
-    """Writer of one index. `slots` is the live map, or an array of the same shape."""
+    """Writer of one index. `slots` is the live map, or an array like it: abi.INDEX4_SLOTS, then the pages."""
 
     trouble = ""  # it holds whatever there is
 
-    def __init__(self, slots: Slots) -> None:
+    def __init__(self, slots: Slots, grace: Waiting | None = None) -> None:
         self.slots = slots
+        self._pages = Pages(slots[SLOTS:], grace)
         self._start()
 
     def _start(self) -> None:
-        self._owner: U8 = zeros(1 << SLOT_BITS, np.uint8)
-        self._there: U8 = zeros(1 << SLOT_BITS, np.uint8)
-        self._deep: dict[int, int] = {}
-        self._views = self.slots.data, self._owner.data, self._there.data
+        self._flat = Level(self.slots[:SLOTS], 8)
+        self._there: U8 = zeros(SLOTS, np.uint8)
+        self._one_there = self._there.data
+        self._deep: dict[int, _Deep] = {}
 
     # -- many ---------------------------------------------------------------------------------------
 
@@ -64,42 +69,41 @@ class Index4:
         if len(keys) >= SORT_FROM:  # twice as quick: neighbours share cache lines and pages
             order = np.argsort(keys.lo)
             keys, groups = keys.take(order), groups[order]
-        values = groups.astype(np.uint16)
+        values = np.minimum(groups, DEEP).astype(np.uint16)  # as `_of_trie`
         for length in np.unique(keys.length).tolist():
+            if length > SLOT_BITS:
+                break
             which = np.flatnonzero(keys.length == length)
             network = keys.lo[which]
-            if length > SLOT_BITS:
-                self._deep_each(network, length, there=True)
-                continue
             if length < SLOT_BITS:
-                self._there[self._heap(network, length)] = 1
-            self._paint(network, length, values[which], length + 1)
+                self._there[_heap(network, length)] = 1
+            self._flat.paint(_first(network), length, values[which], length + 1)
+        deep = np.flatnonzero(keys.length > SLOT_BITS)
+        if len(deep):
+            self._store_deep(keys.lo[deep], keys.length[deep], values[deep])
 
     def remove(self, keys: Keys, value_of: ValueOf) -> None:
         """Routes that are about to leave the trie, in which they must stand still. No prefix twice."""
         lengths = np.unique(keys.length).tolist()
-        parts = [(length, keys.lo[keys.length == length]) for length in lengths]
+        parts = [(length, keys.lo[keys.length == length]) for length in lengths if length <= SLOT_BITS]
         for length, network in parts:  # all of them first: none may be another's cover
             if length < SLOT_BITS:
-                self._there[self._heap(network, length)] = 0
+                self._there[_heap(network, length)] = 0
         for length, network in parts:
-            if length > SLOT_BITS:
-                self._deep_each(network, length, there=False)
-            else:
-                self._uncover(network, length, value_of)
-
-    def _heap(self, network: U64, length: int) -> Rows:
-        return ((network >> np.uint64(32 - length)) | np.uint64(1 << length)).astype(np.int64)
+            self._uncover(network, length, value_of)
+        deep = np.flatnonzero(keys.length > SLOT_BITS)
+        if len(deep):
+            self._remove_deep(zip(keys.lo[deep].tolist(), keys.length[deep].tolist(), strict=True), value_of)
 
     def _uncover(self, network: U64, length: int, value_of: ValueOf) -> None:
         """Leave the slots of gone routes to what covers them."""
         cover, shorter = self._covers(network, length)
-        groups = self._groups_of(cover, shorter, value_of)
-        self._paint(network, length, groups, (shorter + 1).astype(np.uint8), gone=True)
+        groups = _groups_of(cover, shorter, value_of)
+        self._flat.paint(_first(network), length, groups, (shorter + 1).astype(np.uint8), gone=True)
 
     def _covers(self, network: U64, length: int) -> tuple[Rows, Rows]:
         """The heap number and length of the longest route above each prefix; (0, -1) where there is none."""
-        heap = self._heap(network, length)
+        heap = _heap(network, length)
         cover, shorter = np.zeros(len(heap), np.int64), np.full(len(heap), -1, np.int64)
         todo = np.arange(len(heap))
         for above in range(length - 1, -1, -1):
@@ -111,88 +115,24 @@ class Index4:
                 break
         return cover, shorter
 
-    def _groups_of(self, cover: Rows, shorter: Rows, value_of: ValueOf) -> Slots:
-        distinct, at = np.unique(cover, return_inverse=True)
-        lengths = np.zeros(len(distinct), np.int64)
-        lengths[at] = shorter
-        groups = np.zeros(len(distinct), np.uint16)
-        for index, (heap, length) in enumerate(zip(distinct.tolist(), lengths.tolist(), strict=True)):
-            if heap:
-                groups[index] = value_of(0, (heap ^ 1 << length) << (32 - length), length)
-        return groups[at]
-
-    def _paint(self, network: U64, length: int, groups: Slots, owner: Any, *, gone: bool = False) -> None:
-        """Write groups into the slots of prefixes of one length: where nothing longer owns them, or (`gone`) where
-        exactly these own them. `owner` is who does then, length + 1, one for all or one each."""
-        first = (network >> np.uint64(8)).astype(np.int64)
-        owners = np.broadcast_to(np.asarray(owner, np.uint8), first.shape)
-        width = 1 << (SLOT_BITS - length)
-        if length >= SCATTER_FROM:
-            for offset in range(width):
-                self._put(first + offset, groups, owners, length, gone)
-        elif length >= ROWS_FROM:
-            step, reach = max(1, AT_ONCE // width), np.arange(width)
-            for start in range(0, len(first), step):
-                part = slice(start, start + step)
-                slots = (first[part, None] + reach).ravel()
-                self._put(slots, np.repeat(groups[part], width), np.repeat(owners[part], width), length, gone)
-        else:
-            for start, group, its in zip(first.tolist(), groups.tolist(), owners.tolist(), strict=True):
-                self._put_range(start, width, group, its, length, gone)
-
-    def _put(self, slots: Rows, groups: Slots, owners: U8, length: int, gone: bool) -> None:
-        held = self._owner.take(slots)
-        mine = held == length + 1 if gone else held <= length + 1
-        if not mine.all():
-            slots, groups, owners = slots.compress(mine), groups.compress(mine), owners.compress(mine)
-        self.slots[slots] = groups | self.slots.take(slots) & DEEP if self._deep else groups
-        self._owner[slots] = owners
-
-    def _put_range(self, start: int, width: int, group: int, owner: int, length: int, gone: bool) -> None:
-        """One prefix, a slice of slots; a long one in parts, so that masks stay small."""
-        if width <= SINGLY:
-            self._put_few(start, width, group, owner, length, gone)
-            return
-        for at in range(start, start + width, AT_ONCE):
-            part = slice(at, min(at + AT_ONCE, start + width))
-            held, slots = self._owner[part], self.slots[part]
-            mine = held == length + 1 if gone else held <= length + 1
-            if self._deep:
-                np.copyto(slots, slots & DEEP | np.uint16(group), where=mine)
-            else:
-                np.copyto(slots, np.uint16(group), where=mine)
-            np.copyto(held, np.uint8(owner), where=mine)
-
-    def _put_few(self, start: int, width: int, group: int, owner: int, length: int, gone: bool) -> None:
-        slots, owners, _ = self._views
-        for slot in range(start, start + width):
-            held = owners[slot]
-            if held == length + 1 or (held <= length and not gone):
-                slots[slot] = group | slots[slot] & int(DEEP)
-                owners[slot] = owner
-
     # -- one ----------------------------------------------------------------------------------------
 
     def store_one(self, _hi: int, lo: int, length: int, group: int) -> None:
         """One route that stands in the trie by now."""
+        group = min(group, DEEP)
         if length > SLOT_BITS:
-            self._deep_one(lo, length, there=True)
+            self._store_deep_one(lo, length, group)
             return
-        slots, owner, there = self._views
-        first = lo >> 8
-        if length == SLOT_BITS:
-            slots[first] = group | slots[first] & int(DEEP)
-            owner[first] = SLOT_BITS + 1
-            return
-        there[1 << length | lo >> (32 - length)] = 1
-        self._put_range(first, 1 << (SLOT_BITS - length), group, length + 1, length, gone=False)
+        if length < SLOT_BITS:
+            self._one_there[1 << length | lo >> (32 - length)] = 1
+        self._flat.paint_one(lo >> 8, 1 << (SLOT_BITS - length), group, length + 1, length + 1)
 
     def remove_one(self, _hi: int, lo: int, length: int, value_of: ValueOf) -> None:
         """One route that is about to leave the trie."""
         if length > SLOT_BITS:
-            self._deep_one(lo, length, there=False)
+            self._remove_deep([(lo, length)], value_of)
             return
-        there = self._views[2]
+        there = self._one_there
         heap, shorter = 1 << length | lo >> (32 - length), length
         if length < SLOT_BITS:
             there[heap] = 0
@@ -200,49 +140,162 @@ class Index4:
             heap, shorter = heap >> 1, shorter - 1
             if not heap or there[heap]:
                 break
-        group = value_of(0, (heap ^ 1 << shorter) << (32 - shorter), shorter) if heap else 0
-        self._put_range(lo >> 8, 1 << (SLOT_BITS - length), group, shorter + 1 if heap else 0, length, gone=True)
+        group = _of_trie(value_of, (heap ^ 1 << shorter) << (32 - shorter), shorter) if heap else 0
+        owner = shorter + 1 if heap else 0
+        self._flat.paint_one(lo >> 8, 1 << (SLOT_BITS - length), group, owner, length + 1, gone=True)
 
     # -- longer than /24 ----------------------------------------------------------------------------
 
-    def _deep_each(self, network: U64, length: int, *, there: bool) -> None:
-        for lo in network.tolist():
-            self._deep_one(lo, length, there=there)
+    def _store_deep(self, network: U64, lengths: U8, groups: Slots) -> None:
+        """Pages are painted before slots point at them."""
+        slots = _first(network)
+        found = self._note(slots.tolist(), network.tolist(), lengths.tolist())
+        page = np.fromiter((self._deep[slot].page for slot in slots.tolist()), np.int64, len(slots))
+        paged = page > 0
+        first = page * PAGE + (network & np.uint64(PAGE - 1)).astype(np.int64)
+        for length in np.unique(lengths).tolist():
+            which = np.flatnonzero(paged & (lengths == length))
+            self._pages.level.paint(first[which], length, groups[which], length + 1)
+        pages = np.fromiter((self._deep[slot].page for slot in found), np.uint16, len(found))
+        self.slots[np.array(found, np.int64)] = pages | np.uint16(DEEP)
 
-    def _deep_one(self, lo: int, length: int, *, there: bool) -> None:
-        slots, slot = self._views[0], lo >> 8
-        bit = 1 << (1 << (length - SLOT_BITS) | (lo & 0xFF) >> (32 - length))
-        known = self._deep.get(slot, 0)
-        now = known | bit if there else known & ~bit
-        if now:
-            self._deep[slot] = now
-            slots[slot] |= int(DEEP)
+    def _note(self, slots: list[int], networks: list[int], lengths: list[int]) -> list[int]:
+        """Longer prefixes live in these /24s from now on; those that had none, with a page filled each."""
+        deep = self._deep
+        found = [slot for slot in dict.fromkeys(slots) if slot not in deep]
+        for slot, page in zip(found, pages := self._pages.take(len(found)), strict=True):
+            deep[slot] = _Deep(page)
+        for slot, network, length in zip(slots, networks, lengths, strict=True):
+            deep[slot].mask |= _bit(network, length)
+        if found:
+            self._pages.fill(np.array(pages, np.int64), self.slots.take(found))
+            self._flat.watch(self._rebase)
+        return found
+
+    def _store_deep_one(self, lo: int, length: int, group: int) -> None:
+        slot = lo >> 8
+        found = self._note([slot], [lo], [length])
+        page = self._deep[slot].page
+        if page:
+            start = page * PAGE + (lo & PAGE - 1)
+            self._pages.level.paint_one(start, 1 << (32 - length), group, length + 1, length + 1)
+        if found:
+            self._flat.one[slot] = DEEP | page
+
+    def _remove_deep(self, prefixes: Iterable[tuple[int, int]], value_of: ValueOf) -> None:
+        listed = list(prefixes)
+        for lo, length in listed:  # all of them first: none may be another's cover
+            deep = self._deep.get(lo >> 8)
+            if deep is not None:
+                deep.mask &= ~_bit(lo, length)
+        for lo, length in listed:
+            slot = lo >> 8
+            deep = self._deep.get(slot)
+            if deep is None:
+                continue
+            if deep.mask:
+                self._uncover_deep(slot, deep, lo, length, value_of)
+            else:
+                self._flat.one[slot] = self._base(slot, value_of)
+                self._pages.retire(deep.page)
+                del self._deep[slot]
+
+    def _uncover_deep(self, slot: int, deep: _Deep, lo: int, length: int, value_of: ValueOf) -> None:
+        if not deep.page:
+            return
+        heap, shorter = _bit(lo, length).bit_length() - 1, length
+        while heap > 1 and not deep.mask >> heap & 1:
+            heap, shorter = heap >> 1, shorter - 1
+        if heap > 1:
+            beyond = shorter - SLOT_BITS
+            group = _of_trie(value_of, slot << 8 | (heap ^ 1 << beyond) << (8 - beyond), shorter)
+            owner = shorter + 1
         else:
-            self._deep.pop(slot, None)
-            slots[slot] &= int(GROUP)
+            group, owner = self._base(slot, value_of), 0
+        start = deep.page * PAGE + (lo & PAGE - 1)
+        self._pages.level.paint_one(start, 1 << (32 - length), group, owner, length + 1, gone=True)
+
+    def _base(self, slot: int, value_of: ValueOf) -> int:
+        """What holds a /24 as a whole."""
+        length = self._flat.one_owner[slot] - 1
+        return _of_trie(value_of, (slot << 8) >> (32 - length) << (32 - length), length) if length >= 0 else 0
+
+    def _rebase(self, slots: Rows, groups: Slots) -> None:
+        """Something else holds these /24s as a whole, in which longer prefixes live."""
+        for slot, group in zip(slots.tolist(), groups.tolist(), strict=True):
+            deep = self._deep.get(slot)
+            if deep is None:  # DEEP by a group that there is not
+                self._flat.one[slot] = group
+            elif deep.page:
+                self._pages.level.paint_one(deep.page * PAGE, PAGE, group, 0, 0, gone=True)
 
     # -- the whole ----------------------------------------------------------------------------------
 
     def rebuild(self, keys: Keys, groups: U32) -> int:
-        """Bring the whole index in line with what stands in the trie, whatever stood in it (1M routes: 0.3 s, 32 MiB
-        for as long). Returns how many slots had been otherwise; only these are stored."""
-        fresh = Index4(zeros(1 << SLOT_BITS, np.uint16))
+        """Bring the whole index in line with what stands in the trie, whatever stood in it (1M routes: 0.3 s, 40 MiB
+        for as long). Returns how many slots had been otherwise, with their pages; only these are stored. While pages
+        are waited for until nobody reads them, packets to /24s that want one ask the trie."""
+        fresh = Index4(zeros(len(self.slots), np.uint16))
         fresh.store(keys, groups)
-        wrong = np.flatnonzero(self.slots != fresh.slots)
+        deep = np.fromiter(fresh._deep, np.int64, len(fresh._deep))
+        right = self._right_pages(deep, fresh)
+        different = self.slots[:SLOTS] != fresh.slots[:SLOTS]
+        different[deep] = False
+        wrong = np.flatnonzero(different)
+        self.slots[deep[~right]] = DEEP
         self.slots[wrong] = fresh.slots[wrong]
-        self._owner, self._there, self._deep = fresh._owner, fresh._there, fresh._deep
-        self._views = self.slots.data, self._owner.data, self._there.data
-        return len(wrong)
+        self._flat.owned(fresh._flat.owner)
+        self._there, self._one_there = fresh._there, fresh._one_there
+        self._take_pages(deep, right, fresh)
+        return len(wrong) + int(np.count_nonzero(~right))
+
+    def _right_pages(self, deep: Rows, fresh: Index4) -> npt.NDArray[np.bool_]:
+        """Which of these /24s have a page of their own that says what it should."""
+        page, theirs = self._page_of(deep), fresh._page_of(deep)
+        inside = (page >= 0) & (page < len(self._pages.rows))
+        page[~inside] = 0
+        _, first = np.unique(page, return_index=True)
+        own = np.zeros(len(page), np.bool_)
+        own[first] = True
+        alike = (self._pages.rows[page] == fresh._pages.rows[theirs]).all(axis=1)
+        right: npt.NDArray[np.bool_] = inside & np.where(page > 0, own & (theirs > 0) & alike, theirs == 0)
+        return right
+
+    def _page_of(self, slots: Rows) -> Rows:
+        """By the map itself; below 0 where a slot is not DEEP."""
+        return self.slots[slots].astype(np.int64) - DEEP
+
+    def _take_pages(self, deep: Rows, right: npt.NDArray[np.bool_], fresh: Index4) -> None:
+        """Give each of these /24s a page: its own where that is `right`, else a free one with what `fresh` says."""
+        theirs = fresh._page_of(deep)
+        page = np.where(right, self._page_of(deep), 0)
+        pages = self._pages
+        pages.keep(page[page > 0])
+        wanted = np.flatnonzero(~right & (theirs > 0))
+        page[wanted] = pages.take(len(wanted))
+        wanted = wanted[page[wanted] > 0]
+        pages.rows[page[wanted]] = fresh._pages.rows[theirs[wanted]]
+        paged = np.flatnonzero(page)
+        pages.owners[page[paged]] = fresh._pages.owners[theirs[paged]]
+        self.slots[deep[wanted]] = (page[wanted] + DEEP).astype(np.uint16)
+        columns = zip(deep.tolist(), page.tolist(), strict=True)
+        self._deep = {slot: _Deep(its, fresh._deep[slot].mask) for slot, its in columns}
+        if self._deep:
+            self._flat.watch(self._rebase)
 
     def clear(self) -> None:
-        """No routes: every slot says so."""
-        self.slots[:] = 0
+        """No routes: every slot says so. Waits until nobody reads the pages."""
+        self.slots[:SLOTS] = 0
+        self._pages.keep(np.empty(0, np.int64))
         self._start()
 
     def lookup(self, _hi: int, lo: int) -> int | None:
         """What a packet to this address is told; None: the trie is asked."""
         entry = int(self.slots[lo >> 8])
-        return None if entry & int(DEEP) else entry
+        if entry < DEEP:
+            return entry
+        page = entry - DEEP
+        return int(self._pages.rows[page, lo & PAGE - 1]) if 0 < page < len(self._pages.rows) else None
 
     # -- for an audit -------------------------------------------------------------------------------
 
@@ -252,7 +305,8 @@ class Index4:
 
     def compared(self, keys: Keys, groups: U32) -> Compared:
         """What it says, beside what it should where these routes stand."""
-        return Compared.of(self.ranges(), index4_sweep.expected(keys, groups))
+        unpaged = [slot for slot, deep in list(self._deep.items()) if not deep.page]
+        return index4_sweep.compared(self.slots, keys, groups, unpaged)
 
     def widened(self, keys: Keys) -> Keys:
         """Prefixes by the slots in which a change of them may show."""
@@ -260,4 +314,33 @@ class Index4:
 
     def mend(self, wrong: Compared) -> None:
         """Somebody else has written there: store what should be."""
-        index4_sweep.store(self.slots, wrong.pieces, wrong.wrong(), wrong.want)
+        pages = {slot: deep.page for slot, deep in self._deep.items()}
+        index4_sweep.store(self.slots, pages, wrong)
+
+
+def _first(network: U64) -> Rows:
+    return (network >> np.uint64(32 - SLOT_BITS)).astype(np.int64)
+
+
+def _heap(network: U64, length: int) -> Rows:
+    return ((network >> np.uint64(32 - length)) | np.uint64(1 << length)).astype(np.int64)
+
+
+def _bit(network: int, length: int) -> int:
+    return 1 << (1 << (length - SLOT_BITS) | (network & PAGE - 1) >> (32 - length))
+
+
+def _of_trie(value_of: ValueOf, network: int, length: int) -> int:
+    """The group of a route; DEEP, so that the trie says it, where it is none that there is."""
+    return min(value_of(0, network, length), DEEP)
+
+
+def _groups_of(cover: Rows, shorter: Rows, value_of: ValueOf) -> Slots:
+    distinct, at = np.unique(cover, return_inverse=True)
+    lengths = np.zeros(len(distinct), np.int64)
+    lengths[at] = shorter
+    groups = np.zeros(len(distinct), np.uint16)
+    for index, (heap, length) in enumerate(zip(distinct.tolist(), lengths.tolist(), strict=True)):
+        if heap:
+            groups[index] = _of_trie(value_of, (heap ^ 1 << length) << (32 - length), length)
+    return groups[at]

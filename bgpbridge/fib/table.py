@@ -14,6 +14,7 @@ from typing import Protocol
 
 import numpy as np
 
+from bgpbridge.datapath import abi
 from bgpbridge.datapath.elements import BpfMap
 from bgpbridge.datapath.grace import Grace
 from bgpbridge.datapath.maps import Maps
@@ -191,16 +192,26 @@ class Asked:
 
 def tables(maps: Maps) -> dict[Family, Table]:
     """Both families' tables over one set of maps, with the indexes that there is room for."""
-    index4 = Index4(maps.index4) if maps.index4 is not None else None
     return {
-        Family.IPV4: Table(Family.IPV4, maps.lpm4, index4),
+        Family.IPV4: Table(Family.IPV4, maps.lpm4, _index4(maps)),
         Family.IPV6: Table(Family.IPV6, maps.lpm6, _index6(maps)),
     }
 
 
+def _ordered() -> bool:
+    """Whether a reader on another CPU sees our stores in the order in which we make them."""
+    return platform.machine() in ("x86_64", "i686")
+
+
+def _index4(maps: Maps) -> Index4 | None:
+    """Elsewhere without pages, which must be full before a slot points at them."""
+    if maps.index4 is None:
+        return None
+    return Index4(maps.index4, Grace()) if _ordered() else Index4(maps.index4[: abi.INDEX4_SLOTS])
+
+
 def _index6(maps: Maps) -> Index6 | None:
-    """None as well where a reader on another CPU may see our stores in another order than we make them."""
-    if maps.index6_slots is None or platform.machine() not in ("x86_64", "i686"):
+    if maps.index6_slots is None or not _ordered():
         return None
     asked = Asked(maps, Family.IPV6)
     return Index6(maps.index6_slots, maps.index6_words, capacity=maps.lpm6.max_entries, grace=Grace(), asked=asked)

@@ -89,6 +89,16 @@ def slot(text: str, value: int) -> Callable[[Maps], None]:
     return flip
 
 
+def paged(text: str, value: int) -> Callable[[Maps], None]:
+    def flip(maps: Maps) -> None:
+        assert maps.index4 is not None
+        address = Prefix.parse(text).value
+        page = int(maps.index4[address >> 8]) - abi.INDEX4_DEEP
+        maps.index4[abi.INDEX4_SLOTS + page * abi.INDEX4_PAGE + (address & 0xFF)] = value
+
+    return flip
+
+
 def entry(text: str, group: int) -> Callable[[Maps], None]:
     """0: it is removed."""
 
@@ -134,14 +144,17 @@ FLIPS = {
     # what is done: (kind, addresses that packets are told wrong, words of the example)
     "a slot of the index": (slot("198.51.100.0/24", 16), "index", 256, "198.51.100.0/24"),
     "a slot that had none": (slot("203.0.113.0/24", 17), "index", 256, "203.0.113.0/24"),
-    "a slot says DEEP": (slot("198.51.100.0/24", 0x8000 | 17), "index", 0, "198.51.100.0/24"),
+    "a slot asks the trie": (slot("198.51.100.0/24", 0x8000), "index", 0, "198.51.100.0/24"),
+    "a slot has a page": (slot("198.51.100.0/24", 0x8000 | 17), "index", 256, "198.51.100.0/24"),
+    "a slot has a page that there is not": (slot("198.51.100.0/24", 0xFFFF), "index", 0, "198.51.100.0/24"),
     "a slot says DEEP no more": (slot("10.1.3.0/24", 16), "index", 256, "10.1.3.0/24"),
-    "what stands under DEEP": (slot("10.1.3.0/24", 0x8000 | 16), "index", 0, "10.1.3.0/24"),
+    "a slot has another page": (slot("10.1.3.0/24", 0x8000 | 16), "index", 256, "10.1.3.0/25"),
+    "an address in a page": (paged("10.1.3.144/32", 17), "index", 1, "10.1.3.144/32"),
     "a slot of the index for v6": (six, "index", 1 << 96, "2001:d00::/25"),
-    "an entry that the index hides": (entry("10.1.0.0/16", 16), "other group", 128, "10.1.0.0/16"),
-    "an entry that the index asks for": (entry("10.1.3.128/25", 16), "other group", 128, "10.1.3.128/25"),
+    "an entry that the index hides": (entry("10.1.0.0/16", 16), "other group", 0, "10.1.0.0/16"),
+    "a longer entry": (entry("10.1.3.128/25", 16), "other group", 0, "10.1.3.128/25"),
     "an entry is gone": (entry("10.1.3.128/25", 0), "missing", 0, "10.1.3.128/25"),
-    "an entry more": (entry("10.1.3.0/26", 16), "extra", 64, "10.1.3.0/26"),
+    "an entry more": (entry("10.1.3.0/26", 16), "extra", 0, "10.1.3.0/26"),
     "an IPv6 entry": (entry("2001:db8:1::/48", 16), "other group", (1 << 80) - (1 << 64), "2001:db8:1::/48"),
     "an IPv6 entry is gone": (entry("2001:db8:1:2::/64", 0), "missing", 1 << 64, "2001:db8:1:2::/64"),
     "a slot of a group": (group("slots", 16, 9, 40), "group", 0, "slot 40 to adjacency 9 and not"),
