@@ -148,8 +148,8 @@ FLIPS = {
     "a slot has a page": (slot("198.51.100.0/24", 0x8000 | 17), "index", 256, "198.51.100.0/24"),
     "a slot has a page that there is not": (slot("198.51.100.0/24", 0xFFFF), "index", 0, "198.51.100.0/24"),
     "a slot says DEEP no more": (slot("10.1.3.0/24", 16), "index", 256, "10.1.3.0/24"),
-    "a slot has another page": (slot("10.1.3.0/24", 0x8000 | 16), "index", 256, "10.1.3.0/25"),
-    "an address in a page": (paged("10.1.3.144/32", 17), "index", 1, "10.1.3.144/32"),
+    "a slot has another page": (slot("10.1.3.0/24", 0x8000 | 16), "index", 256, "10.1.3.0/24"),
+    "an address in a page": (paged("10.1.3.144/32", 16), "index", 1, "10.1.3.144/32"),
     "a slot of the index for v6": (six, "index", 1 << 96, "2001:d00::/25"),
     "an entry that the index hides": (entry("10.1.0.0/16", 16), "other group", 0, "10.1.0.0/16"),
     "a longer entry": (entry("10.1.3.128/25", 16), "other group", 0, "10.1.3.128/25"),
@@ -198,7 +198,7 @@ def words_of(plane: Plane) -> list[object]:
     assert maps.index4 is not None
     assert maps.index6_slots is not None
     empty = maps.index6_slots == 0  # where nodes stand is the writer's own affair
-    arrays = [empty, maps.index4, maps.slots, maps.groups["flags"], maps.adjacencies, maps.control]
+    arrays = [empty, maps.index4[: abi.INDEX4_SLOTS], maps.slots, maps.groups["flags"], maps.adjacencies, maps.control]
     return [*tables, *(array.tobytes() for array in arrays)]
 
 
