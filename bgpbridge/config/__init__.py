@@ -4,7 +4,7 @@ and what changes between two versions of it (`diff`)."""
 from __future__ import annotations
 
 from bgpbridge.config.advice import advise, missing_passwords, unusable_http_files
-from bgpbridge.config.diff import ConfigDiff, PeerChange, diff
+from bgpbridge.config.diff import LIVE_DATAPATH, ConfigDiff, PeerChange, diff
 from bgpbridge.config.load import load_changed, load_config, loads_config
 from bgpbridge.config.model import Config
 from bgpbridge.config.peer import Announcement, Password, Peer
@@ -12,6 +12,7 @@ from bgpbridge.config.schema import config_schema, policy_schema
 from bgpbridge.config.secrets import passwords_of, read_password
 
 __all__ = [
+    "LIVE_DATAPATH",
     "Announcement",
     "Config",
     "ConfigDiff",

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from bgpbridge.config.model import Config
 from bgpbridge.config.peer import ACCEPT, Peer
 
-__all__ = ["ConfigDiff", "PeerChange", "diff"]
+__all__ = ["LIVE_DATAPATH", "ConfigDiff", "PeerChange", "diff"]
 
 LIVE_PEER_KEYS = frozenset(
     {"import_policy", "announce", "weight", "description", "add_path_limit", "max_prefix", "bfd", "health"}
@@ -23,6 +23,9 @@ LIVE_PEER_KEYS = frozenset(
 LIVE_KEYS = frozenset(
     {"peers", "peer_defaults", "policies", "decision", "log", "graceful_restart", "audit", "rpki", "health", "latency"}
 )
+LIVE_DATAPATH = ("reverse_path", "flow_label", "punt_rate")
+"""Keys of `datapath` that the program is told while it runs."""
+LIVE_IN_DATAPATH = frozenset(f"datapath.{name}" for name in LIVE_DATAPATH)
 IN_OPEN = frozenset({"router.asn", "router.router_id"})  # change peer by peer, as sessions are reset
 
 
@@ -70,14 +73,17 @@ def diff(old: Config, new: Config) -> ConfigDiff:
     changes = [_peer_change(before[name], peer, old, new) for name, peer in after.items() if name in before]
     keys = [key for key in _differing(old, new) if key.split(".")[0] not in {"peers", "peer_defaults", "policies"}]
     keys = [key for key in keys if key not in IN_OPEN]
+    live = [
+        key for key in keys if key.split(".")[0] in LIVE_KEYS or key in {f"datapath.{name}" for name in LIVE_DATAPATH}
+    ]
     return ConfigDiff(
         peers_added=tuple(peer for name, peer in after.items() if name not in before),
         peers_removed=tuple(peer for name, peer in before.items() if name not in after),
         peers_changed=tuple(change for change in changes if change.keys),
         rejudge=frozenset(name for name, peer in after.items() if name in before and _judged_anew(peer, old, new)),
         decision=old.decision != new.decision,
-        live=tuple(key for key in keys if key.split(".")[0] in LIVE_KEYS - {"decision"}),
-        restart=tuple(key for key in keys if key.split(".")[0] not in LIVE_KEYS),
+        live=tuple(key for key in live if key.split(".")[0] != "decision"),
+        restart=tuple(key for key in keys if key not in live),
     )
 
 

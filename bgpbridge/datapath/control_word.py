@@ -26,8 +26,11 @@ class ControlWord:
 
     def set_flag(self, flag: int, *, on: bool) -> None:
         """Store one flag, the others as they were."""
-        flags = int(self._kept["flags"][0]) & ~flag
-        self.set("flags", flags | flag if on else flags)
+        self.set_flags(flag, flag if on else 0)
+
+    def set_flags(self, which: int, flags: int) -> None:
+        """Store some flags in one store, the others as they were."""
+        self.set("flags", int(self._kept["flags"][0]) & ~which | flags)
 
     def crooked(self) -> list[tuple[str, int, int]]:
         """Fields that do not stand as we stored them: name, what is there, what should be."""

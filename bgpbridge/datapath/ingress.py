@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from bgpbridge.datapath.elements import BpfMap
 
-__all__ = ["Ingress", "places_of"]
+__all__ = ["Ingress"]
 
 LAST = abi.SOURCE_BITS - 1
 
@@ -91,15 +91,11 @@ class Ingress:
             return free
         return self._forgotten.pop(next(iter(self._forgotten))) if self._forgotten else LAST
 
-    def bits_of(self, places: Iterable[int]) -> int:
-        """The numbers of these places as bits; 0 is no place."""
-        bits = 0
-        for place in places:
-            if place:
-                bits |= 1 << self.number_of(place)
-        return bits
-
-
-def places_of(slots: npt.ArrayLike, places: npt.NDArray[Any]) -> set[int]:
-    """The places of the adjacencies that the slots of a group name."""
-    return {int(places[number]) for number in set(np.atleast_1d(slots).tolist()) if number}
+    def links_of(self, slots: npt.NDArray[Any], places: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+        """The numbers, as bits, of the places that groups lead to: those of the adjacencies in their slots, the last
+        axis of `slots`. `places` are words by adjacency, 0 is none."""
+        named = np.unique(slots)
+        bits = np.zeros(int(named[-1]) + 1, np.uint64)
+        bits[named] = [1 << self.number_of(place) if place else 0 for place in places[named].tolist()]
+        found: npt.NDArray[np.uint64] = np.bitwise_or.reduce(bits[slots], axis=-1)
+        return found

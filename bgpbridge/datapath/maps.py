@@ -24,7 +24,7 @@ from bgpbridge.datapath import abi, pins
 from bgpbridge.datapath.carry import carry_layout
 from bgpbridge.datapath.control_word import ControlWord
 from bgpbridge.datapath.elements import BpfMap
-from bgpbridge.datapath.ingress import Ingress, places_of
+from bgpbridge.datapath.ingress import Ingress
 from bgpbridge.datapath.specs import MapSpec, Sizes, check_memory, possible, possible_cpus, specs
 from bgpbridge.datapath.syscalls import MapFlag, MapType, map_create, map_info, object_get, object_pin
 from bgpbridge.errors import LayoutError
@@ -38,6 +38,7 @@ __all__ = ["Maps", "Sizes", "open_map"]
 
 GROUP_SIZES = (64, 128, 256, 512)
 PUNT_BURST_NS = 100_000_000
+GROUPS_AT_ONCE = 2048
 INDEX_FLAGS = {Family.IPV4: abi.ControlFlag.INDEX4, Family.IPV6: abi.ControlFlag.INDEX6}
 ARRAYS = ("groups", "adjacencies", "control", "rtt_rings")
 
@@ -324,20 +325,31 @@ class Maps:
         counts.update(group, np.zeros(counts.per_cpu, abi.COUNTER))  # who gets the id next begins at nothing
 
     def _source_bits(self, slots: npt.ArrayLike) -> np.uint64:
-        """The links that a group's adjacencies are on."""
-        return np.uint64(self.ingress.bits_of(places_of(slots, self._places)))
+        """The links that a group with these slots leads to."""
+        return np.uint64(self.ingress.links_of(np.atleast_1d(slots), self._places))
+
+    def _store_sources_of(self, groups: npt.NDArray[np.intp]) -> None:
+        """The links that these groups lead to, by their slots as they stand."""
+        known = self.group_sources.copy()
+        for some in np.array_split(groups, len(groups) // GROUPS_AT_ONCE + 1):
+            if len(some):
+                known[some] = self.ingress.links_of(self.slots[some], self._places)
+        self.store_all("group_sources", known)
+
+    def adjacency_moved(self, adjacency: int) -> None:
+        """It stands at another place now, and is down: the groups that name it lead to another link."""
+        if self.strict:
+            used = np.flatnonzero(self.groups["flags"])
+            self._store_sources_of(used[(self.slots[used] == adjacency).any(axis=1)])
 
     def check_sources(self, *, loose: bool = False, strict: bool = False) -> None:
         """The reverse-path check (RFC 3704). What the strict one needs to know of each group is kept only while it
         is on: it is written down first, then the check begins by one store."""
         self.strict = strict
         if strict:
-            known = self.group_sources.copy()
-            for group in np.flatnonzero(self.groups["flags"]).tolist():
-                known[group] = self._source_bits(self.slots[group])
-            self.store_all("group_sources", known)
-        self.control_word.set_flag(abi.ControlFlag.STRICT, on=strict)
-        self.control_word.set_flag(abi.ControlFlag.LOOSE, on=loose and not strict)
+            self._store_sources_of(np.flatnonzero(self.groups["flags"]))
+        check = abi.ControlFlag.STRICT if strict else abi.ControlFlag.LOOSE if loose else 0
+        self.control_word.set_flags(abi.ControlFlag.STRICT | abi.ControlFlag.LOOSE, check)
         self._store_control()
 
     def use_flow_label(self, on: bool) -> None:

@@ -112,7 +112,8 @@ class _Entry:
 
 
 class AdjacencyTable(KernelListener):
-    """Hands out adjacency ids and keeps their entries true. `changed(ids, up)` is called after the stores."""
+    """Hands out adjacency ids and keeps their entries true. `changed(ids, up)` is called after the stores, `moved(id)`
+    when an entry has another place, before it is up there."""
 
     def __init__(
         self,
@@ -125,8 +126,10 @@ class AdjacencyTable(KernelListener):
         timing: Timing | None = None,
         rng: random.Random | None = None,
         stored: Callable[[int], None] | None = None,
+        moved: Callable[[int], None] = lambda _: None,
     ) -> None:
         self.words = AdjacencyWords(words, stored)
+        self._moved = moved
         self._kernel, self._prober, self._clock, self._changed = kernel, prober, clock, changed
         self._timing = timing or Timing()
         self._rng = rng or random.Random()  # noqa: S311 - jitter, no secret
@@ -295,6 +298,7 @@ class AdjacencyTable(KernelListener):
             self.words.store_state(entry.id, up=False)
             self.words.move(entry.id, place)
             entry.place = place
+            self._moved(entry.id)
         self.words.store_ends(entry.id, entry.mac, link.mac, largest_packet(self._kernel.links, link, place))
         if moved and entry.up:
             self.words.store_state(entry.id, up=True)

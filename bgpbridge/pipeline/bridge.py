@@ -90,7 +90,6 @@ class Bridge(Rooms):
             self.datapath.follow_link(link, True)
         self.datapath.leave_unwanted()
         self.datapath.leave_earlier()
-        self.datapath.apply_options()
         if self.adopting:
             self.adoption.when_selected = self.datapath.begin
         else:

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bgpbridge.config import LIVE_DATAPATH
 from bgpbridge.config.model import Datapath as Settings
 from bgpbridge.config.model import Engine, ReversePath
 from bgpbridge.datapath import pins
@@ -55,6 +56,7 @@ class Datapath:
     _accepted: dict[int, tuple[bytes, tuple[Place, ...]]] = field(default_factory=dict)
     _deaf: set[int] = field(default_factory=set)
     _in_vrf: dict[int, str] = field(default_factory=dict)
+    _has_options: bool = False
 
     @classmethod
     def open(cls, settings: Settings, events: EventLog) -> Datapath:
@@ -119,11 +121,19 @@ class Datapath:
             return self._twin
 
     def apply_options(self) -> None:
-        """What the configuration asks of the program beyond forwarding. Interfaces and adjacencies stand already."""
+        """What the configuration asks of the program beyond forwarding. Groups and adjacencies stand already."""
+        self._has_options = True
         check = self.settings.reverse_path
         self.maps.check_sources(loose=check is ReversePath.LOOSE, strict=check is ReversePath.STRICT)
         self.maps.use_flow_label(self.settings.flow_label)
         self.maps.limit_punts(self.settings.punt_rate)
+
+    def take_options(self, wanted: Settings) -> None:
+        """Those of another configuration from now on, while packets pass."""
+        options = {name: getattr(wanted, name) for name in LIVE_DATAPATH}
+        if any(getattr(self.settings, name) != value for name, value in options.items()):
+            self.settings = self.settings.model_copy(update=options)
+            self.apply_options()
 
     def wanted(self, name: str) -> bool:
         """True for an interface that the configuration names."""
@@ -251,6 +261,8 @@ class Datapath:
 
     def _attach(self, link: Link) -> None:
         assert self.program is not None, "load first"
+        if not self._has_options:  # first, in maps made anew: a source that is to be dropped never gets through
+            self.apply_options()
         try:
             seat = attach(self.program.fd, link.ifindex, self.pin_path, Wanted(self.settings.mode.value))
         except BridgeError as error:

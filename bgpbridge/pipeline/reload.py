@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from bgpbridge.commits import Cause, CauseKind
-from bgpbridge.config import Config, ConfigDiff, diff
+from bgpbridge.config import LIVE_DATAPATH, Config, ConfigDiff, diff
 from bgpbridge.errors import UsageError
 from bgpbridge.events import Severity
 from bgpbridge.feed.control import Reload
@@ -78,9 +78,13 @@ def _refuse_other_source(change: ConfigDiff) -> None:
 
 
 def _in_force(old: Config, new: Config, change: ConfigDiff) -> Config:
-    """The new configuration with those sections of the old one that hold until a restart."""
-    waiting = {key.split(".")[0] for key in change.restart} - {"router"}
-    return new.model_copy(update={section: getattr(old, section) for section in waiting})
+    """The new configuration with those sections of the old one that hold until a restart, but for what is live in
+    them."""
+    kept = {section: getattr(old, section) for section in {key.split(".")[0] for key in change.restart} - {"router"}}
+    if "datapath" in kept:
+        live = {name: getattr(new.datapath, name) for name in LIVE_DATAPATH}
+        kept["datapath"] = old.datapath.model_copy(update=live)
+    return new.model_copy(update=kept)
 
 
 def _policies(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:
@@ -157,6 +161,8 @@ def _live(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, in
         bridge.rpki.configure(new.rpki)
     bridge.latency.apply(new.latency)
     bridge.handshakes.apply(new.latency)
+    if bridge.datapath is not None:
+        bridge.datapath.take_options(new.datapath)
     logging.getLogger("bgpbridge").setLevel(new.log.level.upper())
     return [f"{key} taken over" for key in change.live]
 

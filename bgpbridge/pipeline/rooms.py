@@ -166,7 +166,13 @@ class Rooms:
         self.opened.callback(self.prober.close)
         state, loop = self.watcher.state, asyncio.get_running_loop()
         self.adjacencies = AdjacencyTable(
-            words, state, self.prober, loop, self.kernel_events.adjacencies_changed, stored=_carrier(maps)
+            words,
+            state,
+            self.prober,
+            loop,
+            self.kernel_events.adjacencies_changed,
+            stored=_carrier(maps),
+            moved=self._adjacency_moved,
         )
         self.paths.adjacencies = self.adjacencies
         state.listeners += [self.adjacencies, self.kernel_events]
@@ -248,6 +254,10 @@ class Rooms:
             self.upgrade = Upgrade(self.datapath, self.planes.xdp, movers, self.events, alone)
 
     # -- what one room needs of another that is made after it ---------------------------------------------
+
+    def _adjacency_moved(self, number: int) -> None:
+        if self.datapath is not None:
+            self.datapath.maps.adjacency_moved(number)
 
     def _move_adjacencies(self, maps: Maps) -> None:
         self.adjacencies.move(maps.adjacencies, _carrier(maps))

@@ -207,6 +207,10 @@ def test_the_links_of_a_group_are_known_while_sources_are_checked_strictly() -> 
     assert sources.lookup(16) == bits[0] | bits[2]
     maps.store_group(16, 2)
     assert sources.lookup(16) == bits[1]
+    maps.store_group(17, np.repeat([2, 3], 32))
+    maps.store_adjacency(2, Adjacency(b"\2" * 6, b"\4" * 6, 1500, AdjacencyState.DOWN, 4))
+    maps.adjacency_moved(2)
+    assert [sources.lookup(n) for n in (16, 17)] == [bits[0], bits[0] | bits[2]], "at another place now"
     maps.check_sources(loose=True)
     assert int(maps.control["flags"][0]) & abi.ControlFlag.LOOSE
     assert not int(maps.control["flags"][0]) & abi.ControlFlag.STRICT

@@ -121,14 +121,12 @@ def test_changes_while_new_maps_are_filled_are_in_them(box: Box, monkeypatch) ->
 def test_options_and_what_a_strict_check_knows_go_along(box: Box, monkeypatch) -> None:
     monkeypatch.setattr("bgpbridge.pipeline.upgrade.BEFORE_S", 0)
     old, egress, gone = box.datapath.maps, Place(box.path.router.index("r1")), Place(1, TagFlag.PRESENT | 5)
-    box.datapath.settings = box.datapath.settings.model_copy(
-        update={"reverse_path": ReversePath.STRICT, "flow_label": True, "punt_rate": 1000}
-    )
+    options = Settings(reverse_path=ReversePath.STRICT, flow_label=True, punt_rate=1000, max_ipv4=2000)
     with box.path.router.inside():
         old.accept_interface(1, R0, gone)
         numbers = [old.ingress.number_of(place.word) for place in (egress, gone)]
         old.forget_interface(1, gone)
-        box.datapath.apply_options()
+        box.datapath.take_options(options)
     assert box.run(watch_s=0, max_ipv4=6000).maps_replaced
     new = box.datapath.maps
     assert (new is old, new.strict, int(new.group_sources[GROUP])) == (False, True, 1 << numbers[0])
@@ -242,6 +240,29 @@ def started_after(box: Box, events: EventLog) -> Datapath:
             later.follow_link(Link(box.path.router.index(name), name, mac, 1500, True), True)
         later.leave_earlier()
     return later
+
+
+def test_no_packet_meets_maps_made_anew_without_the_options(box: Box, monkeypatch) -> None:
+    wanted = {"max_ipv4": 9000, "reverse_path": ReversePath.STRICT, "flow_label": True, "punt_rate": 1000}
+    later = Datapath.open(box.datapath.settings.model_copy(update=wanted), EventLog())
+    known: list[tuple[int, int, int]] = []
+
+    def look_and_attach(*arguments: object) -> attach.Attached:
+        control = later.maps.control
+        flags, cost = int(control["flags"][0]), int(control["punt_cost_ns"][0])
+        known.append(
+            (flags & (ControlFlag.STRICT | ControlFlag.FLOW_LABEL), cost, int(later.maps.group_sources[GROUP]))
+        )
+        return attach.attach(*arguments)
+
+    monkeypatch.setattr("bgpbridge.pipeline.datapath.attach", look_and_attach)
+    with box.path.router.inside():
+        asyncio.run(later.load())
+        for name, mac in (("r0", R0), ("r1", R1)):
+            later.follow_link(Link(box.path.router.index(name), name, mac, 1500, True), True)
+    behind = 1 << later.maps.ingress.number_of(Place(box.path.router.index("r1")).word)
+    assert known == [(ControlFlag.STRICT | ControlFlag.FLOW_LABEL, 1_000_000, behind)] * 2
+    later.close()
 
 
 @pytest.mark.parametrize(

@@ -89,5 +89,12 @@ def test_what_needs_a_restart_is_named(load) -> None:
     assert change.decision
 
 
+def test_what_the_program_is_told_beyond_forwarding_is_live(load) -> None:
+    new = BASE + "datapath: {reverse_path: strict, flow_label: true, punt_rate: 9, max_ipv4: 2000000}\n"
+    change = diff(load(BASE), load(new))
+    assert set(change.live) == {"datapath.reverse_path", "datapath.flow_label", "datapath.punt_rate"}
+    assert change.restart == ("datapath.max_ipv4",)
+
+
 def test_nothing_is_empty() -> None:
     assert ConfigDiff().empty

@@ -68,6 +68,7 @@ class Room:
     def __init__(self, words=None, size=4096):
         self.words = np.zeros(size, abi.ADJACENCY) if words is None else words
         self.clock, self.asked, self.told, self.kernel = Clock(), Asked(), [], KernelState()
+        self.moved = []
         self.kernel.link(ETH0)
         self.table = AdjacencyTable(
             self.words,
@@ -77,6 +78,7 @@ class Room:
             lambda ids, up: self.told.append((ids, up)),
             timing=Timing(),
             rng=random.Random(7),
+            moved=lambda number: self.moved.append((number, self.entry(number))),
         )
         self.kernel.listeners.append(self.table)
 
@@ -343,6 +345,12 @@ def test_a_vlan_interface_that_is_known_before_its_port_gets_its_place_later(roo
     assert room.words[number]["ifindex"] == 8, "no port: the kernel's to send"
     room.kernel.link(ETH0)
     assert room.entry(number) == abi.Adjacency(MAC, OURS, 1500, abi.AdjacencyState.UP, 5, TAG)
+    ((moved, then),) = room.moved
+    assert (moved, then.state, abi.Place(then.ifindex, then.outer)) == (
+        number,
+        abi.AdjacencyState.DOWN,
+        abi.Place(5, TAG),
+    )
 
 
 def test_a_restart_finds_entries_on_vlan_interfaces():

@@ -234,6 +234,14 @@ def test_what_only_a_restart_can_change_is_named_and_the_old_value_holds(both, m
     assert both.bridge.config.runtime == both.config.runtime
 
 
+def test_options_of_the_datapath_are_live_beside_what_waits(both):
+    wanted = both.config.datapath.model_copy(update={"punt_rate": 9, "max_ipv4": 4096})
+    with both.running():
+        report = room.reload(both.bridge, both.config.model_copy(update={"datapath": wanted}))
+    assert (report.done, report.restart) == (("datapath.punt_rate taken over",), ("datapath.max_ipv4",))
+    assert both.bridge.config.datapath == both.config.datapath.model_copy(update={"punt_rate": 9})
+
+
 def test_the_stale_time_is_taken_over_at_once(both):
     changed = both.config.model_copy(
         update={"graceful_restart": both.config.graceful_restart.model_copy(update={"stale_time_s": 20})}
