@@ -1,13 +1,11 @@
 """Feeds: tables as the octets of the UPDATEs that announce them, made from a seed or read from an MRT file.
 
-A made table has the prefix lengths of a real one (RIPE RIS 2015; for IPv6 the shares that public tables show),
-3 or 4 prefixes to an UPDATE where nothing else is asked for, an AS path of its own for each. The same seed gives the
-same octets on any machine.
+A made table (bgpbridge/bench/made.py) has 3 or 4 prefixes to an UPDATE where nothing else is asked for, an AS path of
+its own for each. The same seed gives the same octets on any machine.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import itertools
 import struct
 from collections.abc import Iterator
@@ -17,26 +15,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bgpbridge.bench.made import Values, prefixes
 from bgpbridge.types import Family, IPAddress, Prefix
 from bgpbridge.wire.message import MessageType, build_update
 from bgpbridge.wire.mrt import MessageRecord, read_mrt
 from bgpbridge.wire.nlri import encode_nlri
 
-__all__ = ["Feed", "Origin", "made", "prefixes", "replayed", "update", "withdrawal"]
+__all__ = ["Feed", "Origin", "made", "replayed", "update", "withdrawal"]
 
-Values = NDArray[np.uint64]
 
-# Prefixes by length in mrt/full-table-2015 of RIPE RIS; those beyond /24 are 1.5% of it.
-# fmt: off
-IPV4_LENGTHS = dict(zip((*range(8, 31), 32), (
-    18, 13, 35, 97, 262, 504, 1017, 1787, 13048, 7464, 12618, 25658, 37165, 39481, 63433, 54283, 311978,
-    706, 325, 425, 490, 1551, 1703, 3651), strict=True))
-# fmt: on
-IPV6_LENGTHS = {29: 30, 32: 160, 36: 50, 40: 90, 42: 20, 44: 120, 45: 20, 46: 40, 47: 30, 48: 440}
 TOGETHER = (3, 4)  # prefixes to an UPDATE
-# Never in a made feed: what labs, hosts and collectors use for themselves.
-IPV4_KEPT_OUT = ("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12")
-IPV4_KEPT_OUT_TOO = ("192.0.0.0/8", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +60,13 @@ class Feed:
         whether it is forwarded tells of that prefix and of no other."""
         lengths = sorted({int(length) for length in self.length})
         known = {length: set(self.value[self.length == length].tolist()) for length in lengths}
-        found: list[IPAddress] = []
+        found: dict[int, IPAddress] = {}
         for last in np.linspace(len(self) - 1, 0, count, dtype=np.int64).tolist():
-            row = next((row for row in range(last, -1, -1) if self._is_alone(row, known)), None)
+            rows = itertools.chain(range(last, -1, -1), range(last + 1, len(self)))
+            row = next((row for row in rows if row not in found and self._is_alone(row, known)), None)
             if row is not None:
-                found.append(self._inside(row))
-        return list(dict.fromkeys(reversed(found)))
+                found[row] = self._inside(row)
+        return [found[row] for row in sorted(found)]
 
     def _inside(self, row: int) -> IPAddress:
         """The second address of a prefix, or its only one."""
@@ -123,45 +112,6 @@ def _cuts(count: int, together: tuple[int, int], random: np.random.Generator) ->
     steps = np.cumsum(random.integers(fewest, most + 1, count // fewest + 1))
     inner: list[int] = steps[steps < count].tolist()
     return [0, *inner, count]
-
-
-def prefixes(count: int, family: Family, random: np.random.Generator) -> tuple[Values, NDArray[np.uint8]]:
-    """Distinct prefixes in random order, by the shares of the family's table of lengths."""
-    shares = IPV4_LENGTHS if family is Family.IPV4 else IPV6_LENGTHS
-    total = sum(shares.values())
-    values, lengths = [], []
-    missing = count
-    for length in sorted(shares):
-        wanted = missing if length == max(shares) else min(missing, round(count * shares[length] / total))
-        drawn = _drawn(wanted, length, family, random)
-        values.append(drawn)
-        lengths.append(np.full(len(drawn), length, np.uint8))
-        missing -= len(drawn)
-    order = random.permutation(sum(map(len, values)))
-    return np.concatenate(values).take(order), np.concatenate(lengths).take(order)
-
-
-def _drawn(count: int, length: int, family: Family, random: np.random.Generator) -> Values:
-    """`count` distinct prefixes of one length (fewer where the space is too small)."""
-    width = 32 if family is Family.IPV4 else 64
-    low, high = (1 << 24, 224 << 24) if family is Family.IPV4 else (0x2400 << 48, 0x2C10 << 48)
-    step = width - length
-    numbers = random.integers(low >> step, high >> step, count * 3 // 2 + 64, dtype=np.uint64)
-    values = numbers << np.uint64(step)
-    if family is Family.IPV4:
-        values = values[~_kept_out(values, length)]
-    _, first = np.unique(values, return_index=True)
-    return values.take(np.sort(first)[:count])
-
-
-def _kept_out(values: Values, length: int) -> NDArray[np.bool_]:
-    """Those that touch a range that is not for feeds."""
-    mask = np.zeros(len(values), np.bool_)
-    last = values | np.uint64((1 << 32 - length) - 1)
-    for text in (*IPV4_KEPT_OUT, *IPV4_KEPT_OUT_TOO):
-        network = ipaddress.IPv4Network(text)
-        mask |= (values <= int(network.broadcast_address)) & (last >= int(network.network_address))
-    return mask
 
 
 def _encoded(value: Values, length: NDArray[np.uint8], family: Family) -> list[bytes]:

@@ -70,7 +70,10 @@ def lookup_ns(stand: Stand, family: Family, subject: str) -> float:
 
 
 def _walked(stand: Stand, family: Family, what: str) -> float:
-    return stand.place.at("r0", partial(_walk, stand, f"walk{_number(family)}_{what}"))
+    """The second of two walks: a router that forwards has its own tables in the caches, not those of who went before."""
+    walk = partial(_walk, stand, f"walk{_number(family)}_{what}")
+    stand.place.at("r0", walk)
+    return stand.place.at("r0", walk)
 
 
 def _walk(stand: Stand, program: str) -> float:

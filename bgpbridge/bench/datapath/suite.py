@@ -28,11 +28,11 @@ V4, V6 = Family.IPV4, Family.IPV6
 Part = Callable[[Stand], Iterator[tuple[str, Figure]]]
 ORDER: Final = ("lookup_v4", "lookup_v6", "forward", "under_churn", "latency", "group", "features")
 NOTE = (
-    "1,000,000 made IPv4 routes and 220,000 IPv6 ones with the lengths of real tables, 16 next hops, the same in XDP "
-    "and in the kernel; 1,048,576 destinations, drawn evenly over all prefixes (`random`) or the n-th prefix with a "
+    "1,000,000 made IPv4 routes and 220,000 IPv6 ones with the lengths and clusters of real tables, 16 next hops, the "
+    "same in XDP and in the kernel; 1,048,576 destinations, drawn evenly over all prefixes (`random`) or the n-th prefix with a "
     "weight of 1/n (`zipf`), each an address drawn inside its prefix. **Lookups (ns, less is better):** the datapath's "
-    "own lookup.h in a program that walks the list, each lookup waiting for the last one, minus the same walk without "
-    "lookups; fib_lookup is bpf_fib_lookup() with the neighbour's address, as a router needs it. **Forwarding (Mpps, "
+    "own lookup.h in a program that walks the list, each lookup waiting for the last one, the second of two walks minus "
+    "the same without lookups; fib_lookup is bpf_fib_lookup() with the neighbour's address, as a router needs it. **Forwarding (Mpps, "
     "more is better):** a packet is counted when a program on the last veth has seen it, and only then; it was sent as "
     "a live frame (BPF_F_TEST_XDP_LIVE_FRAMES, 60 octets, IPv6 78) by a program that writes each frame anew. Sender, "
     "router and sink share one CPU and their work is in every figure: `forward_nothing` is sender and sink alone. "

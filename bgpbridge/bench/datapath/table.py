@@ -1,6 +1,6 @@
 """The tables of the datapath benches, and the destinations that go over them.
 
-Prefixes have the lengths of a real table (`feeds.prefixes`), those of IPv6 also its allocations, and stand in random
+Prefixes have the lengths of a real table (`made.prefixes`), those of IPv6 also its allocations, and stand in random
 order, so the first ten are as typical as all. A destination is an address drawn inside a prefix that is drawn first:
 each alike (`random`), or the prefix at place n of the order with a weight of 1/n (`zipf`).
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bgpbridge.bench.feeds import prefixes
+from bgpbridge.bench.made import prefixes
 from bgpbridge.datapath.abi import GROUP_FIRST_FREE
 from bgpbridge.fib.keys import U8, U32, U64, Rows
 from bgpbridge.rib.changes import Changes
