@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from dataclasses import InitVar, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -73,7 +74,8 @@ class Maps:
     group_sources: npt.NDArray[np.uint64] = field(init=False, repr=False)
     control_word: ControlWord = field(init=False, repr=False)
     trace_rings: npt.NDArray[Any] = field(init=False, repr=False)
-    _group_heads: npt.NDArray[np.uint64] = field(init=False, repr=False)
+    _slot_octets: memoryview = field(init=False, repr=False)
+    _group_heads: memoryview = field(init=False, repr=False)
     _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _word1: npt.NDArray[np.uint64] = field(init=False, repr=False)
     _places: npt.NDArray[np.uint64] = field(init=False, repr=False)
@@ -94,8 +96,8 @@ class Maps:
         self.index6_slots = pairs.view(np.uint32) if len(pairs) * 2 == abi.INDEX6_SLOTS else None
         self.index6_words = array("index6_lines").view(np.uint32)
         self.slots = array("group_slots").view(np.uint16).reshape(len(self.groups), -1)
-        # columns, so that a store under traffic is one indexing and no more
-        self._group_heads = self.groups.view(np.uint64)
+        # so that a store under traffic is one indexing and no more; one of a view is quicker than one of an array
+        self._slot_octets, self._group_heads = self.slots.data.cast("B"), self.groups.view(np.uint64).data
         self._word0, self._word1 = self.adjacencies["word0"], self.adjacencies["word1"]
         self._places = self.adjacencies.view(np.uint64).reshape(len(self.adjacencies), -1)[:, 2]
         self.group_sources = array("group_sources")
@@ -304,20 +306,31 @@ class Maps:
     def store_group(self, group: int, slots: npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID) -> None:
         """Fill a group or change it under traffic: slots first (each packet sees a slot old or new), then
         generation and flags in one store. Adjacencies that the slots name must stand already."""
-        bits = self._source_bits(slots) if self.strict else None
+        size = self.slots.shape[1]
+        if isinstance(slots, int):
+            octets = slots.to_bytes(2, sys.byteorder) * size
+        else:
+            octets = np.broadcast_to(np.asarray(slots, np.uint16), size).tobytes()
+        self.store_slots_of(group, octets, int(flags) << 32)
+
+    def store_slots_of(self, group: int, slots: bytes, flags: int) -> None:
+        """The same in short: all slots as octets, flags where they stand in the group's head."""
+        bits = self._source_bits(np.frombuffer(slots, np.uint16)) if self.strict else None
         if bits is not None:  # no packet by a new link meets a check that does not know it
             self._store_sources(group, self.group_sources[group] | bits)
-        self.slots[group] = slots
-        self._stored_slots(group)
-        generation = (int(self._group_heads[group]) + 1) & 0xFFFFFFFF
-        self._group_heads[group] = np.uint64(generation | int(flags) << 32)
-        self._stored_group(group)
+        heads, first = self._group_heads, group * len(slots)
+        self._slot_octets[first : first + len(slots)] = slots
+        if not self.mapped:
+            self._stored_slots(group)
+        heads[group] = (heads[group] + 1 & 0xFFFFFFFF) | flags
+        if not self.mapped:
+            self._stored_group(group)
         if bits is not None:
             self._store_sources(group, bits)
 
     def clear_group(self, group: int) -> None:
         """Make a group invalid: its packets pass. Only then may its id be used for something else."""
-        self._group_heads[group] = np.uint64((int(self._group_heads[group]) + 1) & 0xFFFFFFFF)
+        self._group_heads[group] = self._group_heads[group] + 1 & 0xFFFFFFFF
         self._stored_group(group)
         self.slots[group] = 0
         self._stored_slots(group)

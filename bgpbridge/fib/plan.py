@@ -5,24 +5,40 @@ hold when members change: a flow keeps its adjacency unless that adjacency was l
 another member its share ("resilient hashing"). The kernel takes members with weights instead of slots; both planes get
 the same shares, so a packet that XDP passes up is still spread the same way.
 
-Called by `xdp.XdpFib` and `kernel.KernelFib` through the pipeline, for each group that changes.
+Called by `xdp.XdpFib` and `kernel.KernelFib` through the pipeline, for each group that changes. Slots are octets here,
+as the map has them: packets wait for them, and no array is made for them.
 """
 
 from __future__ import annotations
 
+import struct
+import sys
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from functools import lru_cache
+from math import gcd
 
 import numpy as np
-import numpy.typing as npt
 
-__all__ = ["MAX_KERNEL_WEIGHT", "SLOTS", "Slots", "fill_slots", "kernel_weights", "merge_members"]
+__all__ = [
+    "MAX_KERNEL_WEIGHT",
+    "SLOTS",
+    "Weights",
+    "alone",
+    "fill_slots",
+    "kernel_weights",
+    "lose_each",
+    "merge_members",
+]
 
 SLOTS = 64
 MAX_KERNEL_WEIGHT = 256
 """`struct nexthop_grp.weight` is weight - 1 in one octet (linux/nexthop.h; wider only since Linux 6.12)."""
 
-Slots = npt.NDArray[np.uint16]
+REMEMBERED = 4096  # answers of `fill_slots`: groups of the same members are filled alike, and change alike
+
+Weights = tuple[tuple[int, int], ...]
+"""Members and their shares, ascending, without a common divisor."""
 
 
 def merge_members(members: Iterable[tuple[int, int]], most: int = SLOTS) -> dict[int, int]:
@@ -38,19 +54,45 @@ def merge_members(members: Iterable[tuple[int, int]], most: int = SLOTS) -> dict
     return dict(sorted(total.items()))
 
 
-def fill_slots(members: Iterable[tuple[int, int]], previous: Slots | None = None, size: int = SLOTS) -> Slots:
-    """`size` slots of adjacency ids, each member holding its share rounded down or up.
+def alone(member: int, size: int = SLOTS) -> bytes:
+    """The slots of a group of one member; 0 is none."""
+    return member.to_bytes(2, sys.byteorder) * size
+
+
+def fill_slots(members: Iterable[tuple[int, int]], previous: bytes | None = None, size: int = SLOTS) -> bytes:
+    """`size` slots of adjacency ids (u16), each member holding its share rounded down or up.
 
     `previous` is what stands now: a slot moves only if its member is gone, or holds more than its share
     rounded up, or if another member would otherwise stay under its share rounded down. No members gives
     zeros (no adjacency: the packet is passed to the kernel). The same input gives the same output.
     """
     weights = merge_members(members, size)
-    if not weights:
-        return np.zeros(size, np.uint16)
-    if len(weights) == 1:
-        return np.full(size, next(iter(weights)), np.uint16)
-    slots = previous.tolist() if previous is not None else [0] * size
+    if len(weights) < 2:
+        return alone(next(iter(weights), 0), size)
+    return _shared(_lowest(weights), previous or alone(0, size), size)
+
+
+def lose_each(members: Iterable[tuple[int, int]], slots: bytes) -> int:
+    """Fill the slots as they would be without each of these members in turn, so that `fill_slots` knows the answer when
+    one is lost. Returns how many answers that were."""
+    size = len(slots) // 2
+    weights = merge_members(members, size)
+    if len(weights) < 3:
+        return 0  # one is left: `alone`
+    for lost in weights:
+        _shared(_lowest({member: weight for member, weight in weights.items() if member != lost}), slots, size)
+    return len(weights)
+
+
+def _lowest(weights: dict[int, int]) -> Weights:
+    common = gcd(*weights.values())
+    return tuple((member, weight // common) for member, weight in weights.items())
+
+
+@lru_cache(REMEMBERED)
+def _shared(shares: Weights, previous: bytes, size: int) -> bytes:
+    weights, layout = dict(shares), f"={size}H"
+    slots = list(struct.unpack(layout, previous))
     total = sum(weights.values())
     floor = {member: weight * size // total for member, weight in weights.items()}
     ceiling = {member: -(-weight * size // total) for member, weight in weights.items()}
@@ -63,7 +105,7 @@ def fill_slots(members: Iterable[tuple[int, int]], previous: Slots | None = None
         count[needy] += 1
         ahead[needy] += total
     _even_out(slots, count, floor, ahead, total)
-    return np.array(slots, np.uint16)
+    return struct.pack(layout, *slots)
 
 
 def _keep(slots: Sequence[int], ceiling: dict[int, int]) -> tuple[dict[int, int], list[int]]:

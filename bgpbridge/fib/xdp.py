@@ -1,7 +1,7 @@
 """The XDP plane: groups and LPM tries behind the program, kept in line with the Loc-RIB.
 
 The order in which the pipeline calls keeps every packet right (DESIGN section 7): adjacencies first, then
-`set_members` or `write_group`, then `apply` of the prefixes that use the group; `free_group` when no prefix
+`set_members`, then `apply` of the prefixes that use the group; `free_group` when no prefix
 does any more. Everything here is synchronous and belongs to the event loop; only `table` may run in a thread.
 What the kernel refuses becomes a state of the route (`refused`), retried by `retry` when `next_retry` is due.
 
@@ -17,15 +17,16 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.abi import GroupFlag
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.fib.keys import U32, Keys, Rows
-from bgpbridge.fib.plan import Slots, fill_slots
+from bgpbridge.fib.plan import alone
 from bgpbridge.fib.refusals import RouteState
 from bgpbridge.fib.table import Index, Table, tables
-from bgpbridge.fib.xdp_groups import GroupStore
+from bgpbridge.fib.xdp_groups import FLAGS, GroupStore
 from bgpbridge.fib.xdp_trie import Trie
 from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.types import Family, IPAddress, Prefix
@@ -35,6 +36,7 @@ __all__ = ["Adopted", "Engine", "XdpFib", "XdpStatus"]
 MASK64 = (1 << 64) - 1
 # Under `auto`. The index is the quicker one from the first route on (docs/decisions/engines.md); not back at once.
 INDEX_FROM, INDEX_DOWN_TO = 10, 5
+FORESEEN_AT_ONCE = 64  # of 50 us each
 
 
 class Engine(enum.StrEnum):
@@ -79,9 +81,9 @@ class XdpFib:
 
     # -- groups -------------------------------------------------------------------------------------
 
-    def slots(self, group: int) -> Slots:
+    def slots(self, group: int) -> npt.NDArray[np.uint16]:
         """The adjacency ids of a group's slots as they stand."""
-        found: Slots = self.maps.slots[group].copy()
+        found: npt.NDArray[np.uint16] = self.maps.slots[group].copy()
         return found
 
     def flags(self, group: int) -> GroupFlag:
@@ -91,16 +93,16 @@ class XdpFib:
     def set_members(self, group: int, members: Iterable[tuple[int, int]]) -> bool:
         """Let (adjacency id, weight) pairs share a group; slots move only where they must. No members: its
         packets pass. True when something had to be stored."""
-        return self.write_group(group, fill_slots(members, self.groups.previous(group), self.maps.slots.shape[1]))
+        return self.groups.share(group, members)
 
-    def write_group(self, group: int, slots: Slots, flags: GroupFlag = GroupFlag.VALID) -> bool:
-        """Store slots and flags, unless they stand so already. True when something had to be stored."""
-        return self.groups.write(group, slots, flags)
+    def foresee(self) -> None:
+        """For an idle moment: work out what losses of members would make of groups. Milliseconds."""
+        self.groups.foresee(FORESEEN_AT_ONCE)
 
     def write_blackhole(self, group: int) -> bool:
         """Let a group drop its packets."""
-        flags = GroupFlag.VALID | GroupFlag.BLACKHOLE
-        return self.write_group(group, np.zeros(self.maps.slots.shape[1], np.uint16), flags)
+        flags = int(GroupFlag.VALID | GroupFlag.BLACKHOLE) << FLAGS
+        return self.groups.write(group, alone(0, self.maps.slots.shape[1]), flags)
 
     def free_group(self, group: int) -> None:
         """The group goes: call it when no prefix points at it any more."""

@@ -6,19 +6,23 @@ there since, and which flow belonged to which slot. As large as the maps, in pag
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.abi import GroupFlag
 from bgpbridge.datapath.maps import Maps
-from bgpbridge.fib.plan import Slots
+from bgpbridge.fib.plan import alone, fill_slots, lose_each
 
-__all__ = ["GroupStore"]
+__all__ = ["FLAGS", "GroupStore"]
 
 RESERVED = {abi.GROUP_PUNT: GroupFlag.PUNT, abi.GROUP_BLACKHOLE: GroupFlag.BLACKHOLE}
 GENERATION = (1 << 32) - 1
 FLAGS = 32  # flags stand above the generation in the first word of a group (bpf/abi.h)
+FILLED = int(GroupFlag.VALID) << FLAGS
+FORESEEN = 1024  # groups, unlike in members or slots, that wait for their losses to be worked out
 
 
 class GroupStore:
@@ -30,6 +34,11 @@ class GroupStore:
         self._live_heads: npt.NDArray[np.uint64] = maps.groups.view(np.uint64)
         self._slots = np.zeros(self._live_slots.shape, np.uint16)
         self._heads = np.zeros(len(self._live_heads), np.uint64)
+        # the same memory, one group at a time: packets wait for a store, and a view is quicker than an array
+        self._size = maps.slots.shape[1]
+        self._octets, self._words = self._slots.data.cast("B"), self._heads.data
+        self._live_octets, self._live_words = self._live_slots.data.cast("B"), self._live_heads.data
+        self._foreseen: dict[tuple[tuple[tuple[int, int], ...], bytes], None] = {}
         left = np.flatnonzero(self._live_heads)
         self._heads[left], self._slots[left] = self._live_heads[left], self._live_slots[left]
         for group, flag in RESERVED.items():
@@ -39,13 +48,35 @@ class GroupStore:
 
     # -- storing ------------------------------------------------------------------------------------
 
-    def write(self, group: int, slots: Slots, flags: GroupFlag) -> bool:
-        """Store slots and flags, unless they stand so already. True when something had to be stored."""
-        self._slots[group] = slots
-        stands = int(self._live_heads[group]) >> FLAGS == flags and np.array_equal(self._live_slots[group], slots)
+    def share(self, group: int, members: Iterable[tuple[int, int]]) -> bool:
+        """Let (adjacency id, weight) pairs share a group; slots move only where they must. True when something had to
+        be stored."""
+        pairs = tuple(members)
+        if len(pairs) == 1 and pairs[0][1] > 0:  # what a loss mostly leaves
+            return self.write(group, alone(pairs[0][0], self._size), FILLED)
+        slots = fill_slots(pairs, self.previous(group), self._size)
+        stored = self.write(group, slots, FILLED)
+        if len(pairs) > 2 and len(self._foreseen) < FORESEEN:
+            self._foreseen[pairs, slots] = None
+        return stored
+
+    def foresee(self, most: int) -> None:
+        """While nothing else is to be done: work out what losses of members would store, for about so many of them."""
+        while self._foreseen and most > 0:
+            pairs, slots = next(iter(self._foreseen))
+            del self._foreseen[pairs, slots]
+            most -= lose_each(pairs, slots)
+
+    def write(self, group: int, slots: bytes, flags: int) -> bool:
+        """Store slots and flags (as they stand in a head), unless they stand so already. True when something had to be
+        stored."""
+        first = group * self._size * 2
+        part = slice(first, first + len(slots))
+        stands = self._live_words[group] >> FLAGS == flags >> FLAGS and self._live_octets[part] == slots
         if not stands:
-            self._maps.store_group(group, slots, flags=flags)
-        self._heads[group] = self._live_heads[group]
+            self._maps.store_slots_of(group, slots, flags)
+        self._octets[part] = slots
+        self._words[group] = self._live_words[group]
         return not stands
 
     def clear(self, group: int) -> None:
@@ -53,13 +84,14 @@ class GroupStore:
         self._maps.clear_group(group)
         self._slots[group], self._heads[group] = 0, self._live_heads[group]
 
-    def previous(self, group: int) -> Slots | None:
+    def previous(self, group: int) -> bytes | None:
         """The slots that were stored last, None while the group is not filled."""
-        return self._slots[group] if self.filled(group) else None
+        first = group * self._size * 2
+        return bytes(self._octets[first : first + self._size * 2]) if self.filled(group) else None
 
     def filled(self, group: int) -> bool:
         """Whether the group was stored as one that packets may use."""
-        return bool(int(self._heads[group]) >> FLAGS & GroupFlag.VALID)
+        return bool(self._words[group] & FILLED)
 
     @property
     def used(self) -> int:

@@ -67,6 +67,8 @@ class Housekeeping:
             xdp = self.planes.xdp
             if xdp is not None and (due := xdp.next_retry) is not None and due <= now:
                 xdp.retry(now)
+            if xdp is not None and not len(self.work):
+                xdp.foresee()
             self.remember()
             if not len(self.work) and now - collected >= (COLLECT_SOON_S if self._crowded() else COLLECT_EVERY_S):
                 collected = now

@@ -17,7 +17,7 @@ Latency arranges those that are left (`arrange`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
 from math import gcd, lcm
@@ -34,14 +34,17 @@ from bgpbridge.rib.groups import Group, GroupTable, Member
 from bgpbridge.rib.next_hops import Hop, NextHop, NextHopTable, Resolution
 from bgpbridge.types import IPAddress
 
-__all__ = ["Arrange", "GroupPlanes", "Paths", "shares"]
+__all__ = ["Arrange", "GroupPlanes", "Paths", "Spread", "shares"]
+
+Spread = tuple[list[tuple[int, int]], list[Hop]]
+"""[(adjacency id, weight)], the same as hops with weights. Empty: nothing can be used."""
 
 
 class GroupPlanes(Protocol):
     """Where groups are stored: XDP first, then the kernel."""
 
-    def set_groups(self, groups: dict[int, tuple[list[tuple[int, int]], list[Hop]]]) -> None:
-        """Group id to ([(adjacency id, weight)], the same as hops with weights). Empty: nothing can be used."""
+    def set_groups(self, groups: Iterable[tuple[int, Spread]]) -> None:
+        """What groups store, each as soon as it comes."""
 
     def free_group(self, group: int) -> None:
         """Nothing points at the group any more."""
@@ -255,17 +258,22 @@ class Paths:
         """Next hops that cannot be used now."""
         return frozenset(self._state.dead_next_hops)
 
-    def spread(self, group: int) -> tuple[list[tuple[int, int]], list[Hop]]:
+    def spread(self, group: int) -> Spread:
         """What a group stores: adjacencies with weights, and the same as hops for the kernel.
 
         Adjacencies that are down are left out while another is usable. Where no member lives, the first active
         member's hops stand: their packets are passed to the kernel and forwarded as soon as one comes up."""
-        members = self.live(group) or self.groups[group].active[:1]
+        return self._spread(self.live(group) or self.groups[group].active[:1])
+
+    def _spread(self, members: tuple[Member, ...]) -> Spread:
         pairs: list[tuple[Hop, int, Fraction]] = []
         for member in members:
             reach = self._state.reach.get(member.next_hop, _Reach())
             ways = list(zip(reach.hops, reach.adjacencies, strict=True))
             usable = [way for way in ways if self._usable(way[1])] or ways
+            if len(members) == len(usable) == 1:  # as mostly: nothing to share
+                hop, number = usable[0]
+                return [(number, 1)], [Hop(hop.gateway, hop.ifindex, 1)]
             total = sum(hop.weight for hop, _ in usable)
             pairs += [(hop, number, Fraction(member.weight * hop.weight, total)) for hop, number in usable]
         weights = shares([share for _, _, share in pairs])
@@ -285,9 +293,18 @@ class Paths:
         """Store these groups as they should be now; returns those that exist, ascending."""
         known = sorted(group for group in groups if group in self.groups)
         if known:
-            self.planes.set_groups({group: self.spread(group) for group in known})
+            self.planes.set_groups(self._spreads(known))
             self.written[known] = True
         return tuple(known)
+
+    def _spreads(self, groups: Iterable[int]) -> Iterator[tuple[int, Spread]]:
+        """Many groups are left with the same members."""
+        known: dict[tuple[Member, ...], Spread] = {}
+        for group in groups:
+            members = self.live(group) or self.groups[group].active[:1]
+            if members not in known:
+                known[members] = self._spread(members)
+            yield group, known[members]
 
     def prepare(self, new: np.ndarray[tuple[int], np.dtype[np.uint32]]) -> None:
         """Before prefixes point at them: store groups that were never stored."""

@@ -6,6 +6,7 @@ kernel's run behind in their own thread (`behind` tells how far). A plane that i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from bgpbridge.commits import Cause, CommitLog
 from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.pipeline.overlay import Overlay
-from bgpbridge.pipeline.paths import Paths
+from bgpbridge.pipeline.paths import Paths, Spread
 from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.rib.next_hops import Hop
 
@@ -28,13 +29,15 @@ class Planes:
     xdp: XdpFib | None
     kernel: KernelFib | None
 
-    def set_groups(self, groups: dict[int, tuple[list[tuple[int, int]], list[Hop]]]) -> None:
-        """All XDP groups first: that is where packets are."""
-        if self.xdp is not None:
-            for group, (members, _) in groups.items():
+    def set_groups(self, groups: Iterable[tuple[int, Spread]]) -> None:
+        """All XDP groups first, each as soon as it comes: that is where packets are."""
+        hops: dict[int, list[Hop]] = {}
+        for group, (members, ways) in groups:
+            if self.xdp is not None:
                 self.xdp.set_members(group, members)
+            hops[group] = ways
         if self.kernel is not None:
-            self.kernel.set_groups({group: hops for group, (_, hops) in groups.items()})
+            self.kernel.set_groups(hops)
 
     def held(self, groups: np.ndarray[tuple[int], np.dtype[np.int64]]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
         """For each of these groups whether a plane may still forward by it, though the Loc-RIB does not."""

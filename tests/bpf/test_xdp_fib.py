@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -75,6 +76,17 @@ def test_members_become_slots_and_only_lost_ones_move(maps: Maps) -> None:
     after = fib.slots(16)
     assert (before[before != after] == 1).all()
     assert set(after.tolist()) == {2}
+
+
+def test_a_loss_that_was_foreseen_moves_the_same_slots(maps: Maps) -> None:
+    fib = XdpFib(maps)
+    fib.set_members(16, [(1, 1), (2, 1), (3, 1)])
+    fib.foresee()
+    fib.foresee()  # nothing is left to be worked out
+    before = fib.slots(16)
+    assert fib.set_members(16, [(1, 1), (3, 1)])
+    assert set(before[before != fib.slots(16)].tolist()) == {2}
+    assert sorted(Counter(fib.slots(16).tolist()).values()) == [32, 32]
 
 
 def test_what_stands_is_not_stored_again(maps: Maps) -> None:

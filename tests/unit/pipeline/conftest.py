@@ -136,6 +136,9 @@ class XdpPlane(Plane):
     def set_members(self, group: int, members: list[tuple[int, int]]) -> None:
         self.groups[group] = list(members)
 
+    def foresee(self) -> None:
+        pass
+
     def holds(self) -> set[int]:
         return set(self.stuck)
 

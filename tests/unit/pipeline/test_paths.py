@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fractions import Fraction
 from ipaddress import IPv4Address
 
@@ -12,7 +13,7 @@ from bgpbridge.fib.adjacency import AdjacencyTable
 from bgpbridge.fib.kernel_state import KernelState
 from bgpbridge.fib.observed import TABLE_MAIN, ForeignRoute, Link, Neighbour, NeighbourState, RouteType
 from bgpbridge.fib.resolve import Resolver
-from bgpbridge.pipeline.paths import Paths, shares
+from bgpbridge.pipeline.paths import Paths, Spread, shares
 from bgpbridge.rib.groups import Group, GroupTable, Member
 from bgpbridge.rib.next_hops import Hop, NextHopTable
 from bgpbridge.types import Prefix
@@ -43,10 +44,10 @@ class Stored:
     """What the planes were told, last one wins."""
 
     def __init__(self) -> None:
-        self.groups: dict[int, tuple[list[tuple[int, int]], list[Hop]]] = {}
+        self.groups: dict[int, Spread] = {}
         self.freed: list[int] = []
 
-    def set_groups(self, groups: dict[int, tuple[list[tuple[int, int]], list[Hop]]]) -> None:
+    def set_groups(self, groups: Iterable[tuple[int, Spread]]) -> None:
         self.groups.update(groups)
 
     def free_group(self, group: int) -> None:
