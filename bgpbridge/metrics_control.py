@@ -26,7 +26,10 @@ def control(bridge: Bridge) -> Iterator[Metric]:
     for check in ready(bridge).checks:
         checks.add_metric([check.name], check.ready)
     yield checks
-    lag = HistogramMetricFamily("bgpbridge_loop_lag_seconds", "How late the event loop ran a timer, ten times a second")
+    lag = HistogramMetricFamily(
+        "bgpbridge_loop_lag_seconds",
+        "How late the event loop ran what was due, ten times a second",
+    )
     lag.add_metric([], bridge.loop_lag.buckets(), bridge.loop_lag.sum_s)
     yield lag
     text = "CPU time of the bridge process, its threads included"

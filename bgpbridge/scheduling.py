@@ -1,4 +1,5 @@
-"""How soon the kernel's scheduler runs us when something has come (sched(7), Documentation/scheduler/sched-eevdf.rst).
+"""When we run: how soon after something has come (sched(7), Documentation/scheduler/sched-eevdf.rst), and how seldom
+while nothing does (`beat`).
 
 A thread that asks for a short slice is due sooner after it wakes, and runs no more in sum. On a busy router that is
 what a single UPDATE waits for most: without it speaker and bridge each wait for whoever runs to end its slice, up to
@@ -7,12 +8,13 @@ what a single UPDATE waits for most: without it speaker and bridge each wait for
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import os
 import platform
 import struct
 
-__all__ = ["ask_short_slice", "ask_usual_slice"]
+__all__ = ["ask_short_slice", "ask_usual_slice", "beat"]
 
 SHORT_NS = 100_000  # the least that the kernel grants
 NR_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}.get(platform.machine())
@@ -30,6 +32,13 @@ def ask_short_slice() -> bool:
 def ask_usual_slice() -> bool:
     """Back to the system's: for a thread that does long work behind those that packets wait for."""
     return _ask(0)
+
+
+async def beat(every_s: float) -> None:
+    """Sleep until the loop's clock is at the next multiple of `every_s`: who looks at something now and then does so
+    with the others, and an idle processor is woken once for all of them."""
+    left = every_s - asyncio.get_running_loop().time() % every_s
+    await asyncio.sleep(left if left > every_s / 100 else left + every_s)
 
 
 def _ask(slice_ns: int) -> bool:

@@ -29,6 +29,7 @@ from bgpbridge.errors import BridgeError, DatapathError, SpeakerError
 from bgpbridge.events import Event, EventLog, Severity
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.files import Files
+from bgpbridge.pipeline.loop_lag import LoopLag
 from bgpbridge.rib.tables import tune_malloc
 from bgpbridge.scheduling import ask_short_slice
 from bgpbridge.speaker.launch import Handles
@@ -51,10 +52,12 @@ def refuse_netfilter(config: Config) -> None:
         )
 
 
-async def serve(config: Config, handles: Handles, ready: int, asks: int | None) -> None:
-    """Run a bridge until SIGTERM. `ready`, `asks`: descriptors of the supervisor's, where it is told and asked."""
+async def serve(config: Config, handles: Handles, ready: int, asks: int | None, lag: LoopLag) -> None:
+    """Run a bridge until SIGTERM. `ready`, `asks`: descriptors of the supervisor's, where it is told and asked; `lag`
+    is of the loop that runs this."""
     folder = RuntimeFolder(config.runtime.directory)
     bridge = Bridge(config, handles, Files(folder.state, folder.speaker_config))
+    bridge.loop_lag = lag
     reloading = Reloading(bridge)
     api = ControlApi(bridge, folder.control_socket, reloading)
     http = HttpServer(bridge, config.http, reloading)
@@ -147,7 +150,9 @@ def main() -> int:
         if handles is None:
             raise SpeakerError("the bridge process has no lanes", mend="start it by `bgpbridge run -c FILE`")
         refuse_netfilter(config)
-        asyncio.run(serve(config, handles, arguments.ready, arguments.asks))
+        lag = LoopLag()
+        with asyncio.Runner(loop_factory=lag.loop) as runner:
+            runner.run(serve(config, handles, arguments.ready, arguments.asks, lag))
     except BridgeError as error:
         sys.stderr.write(f"bgpbridge: {error}\n")
         return error.exit_code

@@ -130,7 +130,6 @@ class Bridge(Rooms):
             group.create_task(self.health.keep(), name="health")
             group.create_task(self.latency.keep(), name="latency")
             group.create_task(self.handshakes.keep(), name="handshakes")
-            group.create_task(self.loop_lag.keep(), name="loop lag")
             group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
 
     async def _serve(self, pump: Pump) -> None:

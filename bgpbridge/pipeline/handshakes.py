@@ -17,6 +17,7 @@ from bgpbridge.enrich.facts import Facts, FactTable, Keeping, Way
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.adjacency import AdjacencyTable
 from bgpbridge.pipeline.exits import exit_name
+from bgpbridge.scheduling import beat
 
 __all__ = ["Handshakes"]
 
@@ -70,7 +71,7 @@ class Handshakes:
         """For ever."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(EVERY_S)
+            await beat(EVERY_S)
             if self._times is not None:
                 self.turn(loop.time())
 

@@ -37,6 +37,7 @@ from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.subjects import Subject, SubjectKind, subjects_of
 from bgpbridge.pipeline.withdrawals import Withdrawals
 from bgpbridge.rib.next_hops import NextHopTable
+from bgpbridge.scheduling import beat
 
 __all__ = ["HealthWatch"]
 
@@ -158,7 +159,7 @@ class HealthWatch:
                 self._on_time()
                 self._act("next hops")
                 self.withdrawals.keep_up()
-                await asyncio.sleep(EVERY_S)
+                await beat(EVERY_S)
         finally:
             if self._timer is not None:
                 self._timer.cancel()

@@ -6,7 +6,6 @@ Also what could not be done for want of ids is done here, once there are some.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from bgpbridge.pipeline.remembered import write_groups
 from bgpbridge.pipeline.work import Work
 from bgpbridge.rib.groups import IdleGroups
 from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.scheduling import beat
 from bgpbridge.types import Family
 
 __all__ = ["Housekeeping"]
@@ -59,7 +59,7 @@ class Housekeeping:
         """For ever. Raises NetlinkError when the kernel plane's thread has died."""
         collected = looked = time.monotonic()
         while True:
-            await asyncio.sleep(EVERY_S)
+            await beat(EVERY_S)
             now = time.monotonic()
             if now - looked >= LOOK_EVERY_S:
                 looked = now

@@ -31,6 +31,7 @@ from bgpbridge.pipeline.measuring import OFF, Measuring, Open, open_prober
 from bgpbridge.pipeline.paths import Paths
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.rib.groups import Group, Member
+from bgpbridge.scheduling import beat
 
 __all__ = ["Counts", "Latency"]
 
@@ -129,7 +130,7 @@ class Latency:
         """For ever."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(EVERY_S)
+            await beat(EVERY_S)
             if self.mode is not LatencyMode.OFF:
                 for groups, cause in self.turn(loop.time()):
                     self.committer.groups(groups, cause)

@@ -1,12 +1,14 @@
-"""How late the event loop runs what is due: one sample every `EVERY_S`, as a cumulative histogram.
+"""How late the event loop runs what is due: ten moments a second, as a cumulative histogram.
 
-Everything in the bridge shares one loop, so what blocks it delays UPDATEs, probes and answers alike. A block that is
-longer than the pause between two samples is always seen.
+Everything in the bridge shares one loop, so what blocks it delays UPDATEs, probes and answers alike. No timer asks: the
+loop's selector notes from when to when the loop was busy, and what is due at a moment in between has to wait until the
+end. So a loop at rest is left alone, and a block that is longer than the pause between two moments is always seen.
 """
 
 from __future__ import annotations
 
 import asyncio
+import selectors
 import time
 from bisect import bisect_left
 from collections.abc import Callable
@@ -25,17 +27,29 @@ class LoopLag:
 
     clock: Callable[[], float] = time.monotonic
     sum_s: float = 0.0
+    _moment: int = 0  # the last one that was counted
     _counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
 
-    async def keep(self) -> None:
-        """For ever."""
-        while True:
-            due = self.clock() + EVERY_S
-            await asyncio.sleep(EVERY_S)
-            self.sample(self.clock() - due)
+    def __post_init__(self) -> None:
+        self._moment = int(self.clock() / EVERY_S)
+
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """A new event loop that is watched."""
+        return asyncio.SelectorEventLoop(_Watched(self))
+
+    def busy(self, since_s: float, until_s: float) -> None:
+        """The loop could run nothing else between these two moments of the clock, and was idle before."""
+        last = int(until_s / EVERY_S)
+        if last == self._moment:
+            return
+        first = int(since_s / EVERY_S)
+        self._counts[0] += max(0, first - self._moment)
+        for moment in range(max(first, self._moment) + 1, last + 1):
+            self.sample(until_s - moment * EVERY_S)
+        self._moment = last
 
     def sample(self, late_s: float) -> None:
-        """One more; a timer that the loop ran a little early counts as in time."""
+        """One more."""
         late_s = max(0.0, late_s)
         self.sum_s += late_s
         self._counts[bisect_left(BOUNDS_S, late_s)] += 1
@@ -44,3 +58,21 @@ class LoopLag:
         """Upper bounds as Prometheus writes them, and how many samples were not later."""
         names = [*map(str, BOUNDS_S), "+Inf"]
         return list(zip(names, map(float, accumulate(self._counts)), strict=True))
+
+
+class _Watched(selectors.DefaultSelector):
+    """Tells how long the loop was away. One that has waited longer than it was asked to was not idle meanwhile, it
+    had no processor."""
+
+    def __init__(self, lag: LoopLag) -> None:
+        super().__init__()
+        self._lag = lag
+        self._since = lag.clock()
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        clock = self._lag.clock
+        asked = clock()
+        self._lag.busy(self._since, asked)
+        found = super().select(timeout)
+        self._since = clock() if timeout is None else min(clock(), asked + max(0.0, timeout))
+        return found

@@ -32,6 +32,7 @@ from bgpbridge.policy.override_schema import OverrideText
 from bgpbridge.policy.overrides import Members, Override, Scope, of_text
 from bgpbridge.rib.loc_rib import Rib
 from bgpbridge.rib.overrides import Entry
+from bgpbridge.scheduling import beat
 from bgpbridge.types import Prefix
 
 __all__ = ["Overrides"]
@@ -278,7 +279,7 @@ class Overrides:
         """For ever: look once a second while there are overrides. While `quiet` says so (an earlier run's routes are
         still being claimed) nobody is told of targets."""
         while True:
-            await asyncio.sleep(EVERY_S)
+            await beat(EVERY_S)
             if not self._files and not self._given:
                 self._changed.clear()
                 await self._changed.wait()

@@ -41,6 +41,11 @@ class Outbox:
         """True when the layout has a lane for this number."""
         return 0 < peer < len(self._lanes)
 
+    @property
+    def waiting(self) -> bool:
+        """True while events wait for room."""
+        return bool(self._waiting)
+
     def full(self, peer: int) -> bool:
         """True when nothing may be read from this peer now. The space bell rings when that changes."""
         if peer in self._waiting and not self._flush(peer):

@@ -63,6 +63,15 @@ class TapPeer(Peer):  # type: ignore[misc]  # exabgp is untyped
         """The lane. Fixed for as long as a session lasts."""
         return self.session.peer if self.session is not None else self.words.number
 
+    @property
+    def calm(self) -> bool:
+        """True when it needs no turn but for its timers: its session is settled, or it is the peer that connects."""
+        if self._teardown is not None or self._neighbor is not None or self._order is not None:
+            return False
+        if self.session is None:
+            return self.proto is None and bool(self.neighbor["passive"])
+        return not self.neighbor.refresh and time.monotonic() - self._since_s > _SETTLED_S
+
     # reading ----------------------------------------------------------------------------------------
 
     def heard(self) -> None:

@@ -7,8 +7,11 @@ the reload, which answers and never takes a damaged file.
 
 from __future__ import annotations
 
+import contextlib
 import gc
+import os
 import select
+import signal
 import time
 from collections.abc import Iterator
 from functools import partial
@@ -30,6 +33,7 @@ from bgpbridge.speaker.words import PeerWords
 __all__ = ["TapReactor"]
 
 _LISTEN_AGAIN_S: Final = 5.0
+_CALM_MS: Final = 500  # ExaBGP's timers count whole seconds
 _READABLE: Final = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
 
 
@@ -65,11 +69,15 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
         self._parts = partial(TapProcesses, self, control, space)
         self._listen_at: float | None = None
         self._signatures = SignatureWatch()
+        self._woken = -1
 
     def run(self) -> int:
         """Until SIGTERM. The exit status."""
         loop.Processes = self._parts
         loop.Peer = TapPeer
+        self._woken, waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poller.register(self._woken, select.POLLIN)
+        signal.set_wakeup_fd(waking)  # else poll(2) goes on to its end after a signal (PEP 475)
         return int(super().run())
 
     def tapped(self) -> list[TapPeer]:
@@ -80,12 +88,21 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
 
     def _wait_for_io(self, sleeptime: int) -> Iterator[int]:
         """Readable descriptors. Their UPDATEs are in the lane before the reactor's next round."""
+        if sleeptime and self._calm():
+            sleeptime = _CALM_MS
         for fd, event in self._poller.poll(sleeptime):
-            if event & select.POLLNVAL:
+            if fd == self._woken:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(fd, 64)
+            elif event & select.POLLNVAL:
                 self._poller.unregister(fd)
             elif event & _READABLE:
                 self._read_ahead(fd)
                 yield fd
+
+    def _calm(self) -> bool:
+        """Nothing is under way that goes on by itself: what comes next comes by a descriptor, or is a timer's."""
+        return not self.outbox.waiting and self.asynchronous.ready() and all(peer.calm for peer in self._peers.values())
 
     def _read_ahead(self, fd: int) -> None:
         peer = self._serving.get(fd)

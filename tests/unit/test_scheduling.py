@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 
-from bgpbridge.scheduling import SHORT_NS, ask_short_slice, ask_usual_slice
+from bgpbridge.scheduling import SHORT_NS, ask_short_slice, ask_usual_slice, beat
 
 
 def in_a_thread(act: object) -> list[object]:
@@ -47,3 +49,31 @@ def test_the_nice_value_stays() -> None:
     ((wanted, asked, found),) = in_a_thread(act)
     assert asked
     assert wanted == found
+
+
+def test_a_beat_ends_at_a_multiple_and_for_all_at_once() -> None:
+    async def heard() -> list[float]:
+        loop = asyncio.get_running_loop()
+
+        async def one() -> float:
+            await beat(0.2)
+            return loop.time()
+
+        return await asyncio.gather(one(), one())
+
+    times = asyncio.run(heard())
+    assert len({int(at / 0.2) for at in times}) == 1
+
+
+def test_a_beat_that_is_only_just_over_is_not_heard_again() -> None:
+    class AtTheBeat(asyncio.SelectorEventLoop):
+        def time(self) -> float:
+            return super().time() // 0.05 * 0.05 + 0.0499999
+
+    async def took() -> float:
+        began = time.monotonic()
+        await beat(0.2)
+        return time.monotonic() - began
+
+    with asyncio.Runner(loop_factory=AtTheBeat) as runner:
+        assert runner.run(took()) > 0.01
