@@ -121,7 +121,6 @@ class Bridge(Rooms):
             group.create_task(self.rpki.run(), name="rpki")
             group.create_task(self._serve(pump), name="lanes")
             group.create_task(self.feeders.serve(), name="feeders")
-            group.create_task(asyncio.to_thread(self.rib.warm), name="memory")
             group.create_task(self.work.run(), name="work")
             group.create_task(self.watcher.run(), name="kernel watcher")
             group.create_task(self.housekeeping.keep(), name="housekeeping")

@@ -25,6 +25,7 @@ from bgpbridge.pipeline.remembered import write_groups
 from bgpbridge.pipeline.work import Work
 from bgpbridge.rib.groups import IdleGroups
 from bgpbridge.rib.loc_rib import Rib
+from bgpbridge.rib.tables import trim_malloc
 from bgpbridge.scheduling import beat
 from bgpbridge.types import Family
 
@@ -34,6 +35,7 @@ EVERY_S = 1.0
 LOOK_EVERY_S = 5.0
 COLLECT_EVERY_S = 60.0
 COLLECT_SOON_S = 5.0
+MANY_ROUTES, SETTLED_ROUTES = 10_000, 1_000
 
 
 @dataclass(slots=True)
@@ -52,6 +54,8 @@ class Housekeeping:
     memory: Path
     cut_short: bool = False  # a job met a full table: to be made good after the next collection
     _undecided: int = 0
+    _routes: int = 0  # at the last look
+    _trimmed_at: int = 0
     _remembered: tuple[int, int] = (0, 0)
     _index_trouble: dict[Family, str] = field(default_factory=dict)
 
@@ -81,6 +85,7 @@ class Housekeeping:
         if self.datapath is not None:
             self.datapath.check_redirects(self.links)
         self._tell_of_indexes()
+        self._give_memory_back()
         self.adoption.free_strangers()
         self._decide_again(freed=bool(self.free_groups()))
 
@@ -93,6 +98,15 @@ class Housekeeping:
                 severity = Severity.WARNING if why else Severity.NOTICE
                 self.events.add("index-trouble", family.label, text, severity)
         self._index_trouble = trouble
+
+    def _give_memory_back(self) -> None:
+        """Once a table has come or gone: what its UPDATEs took for a moment is as much again as what is kept."""
+        routes = sum(family.routes for family in self.rib.families.values())
+        settled = abs(routes - self._routes) < SETTLED_ROUTES
+        self._routes = routes
+        if settled and abs(routes - self._trimmed_at) >= MANY_ROUTES:
+            self._trimmed_at = routes
+            trim_malloc()
 
     def free_groups(self) -> list[int]:
         """Ids of groups that neither RIB nor planes use any more go back; those of an earlier run not before it is

@@ -281,12 +281,6 @@ class Rib:
         tables.prefixes.capacity = min(prefixes, tables.size - 1)
         return tables.prefixes.capacity
 
-    def warm(self) -> None:
-        """Take the memory that the first full table would take, 128 MiB, so that it does not stop for fresh pages.
-        Changes nothing and may run in a thread beside everything else."""
-        for tables in self.families.values():
-            tables.prefixes.warm()
-
     # -- what changes around the routes -------------------------------------------------------------
 
     def next_hops_changed(self, ids: Iterable[int]) -> Iterator[Changes]:

@@ -1,8 +1,7 @@
 """Prefix -> row. Rows number the columns of a family's tables; row 0 is no row.
 
-IPv4 to /24 is one direct array at `1 << length | bits` (numbered like a heap: the covering prefix one bit
-shorter stands at half the index); longer ones and all of IPv6 are hashed. An address is two words, `hi`
-and `lo`; IPv4 stands in `lo`. A row is kept when its routes go: a flapping prefix keeps its number.
+Prefixes are hashed. An address is two words, `hi` and `lo`; IPv4 stands in `lo`. A row is kept when its routes go: a
+flapping prefix keeps its number.
 """
 
 from __future__ import annotations
@@ -12,12 +11,26 @@ from typing import Any
 import numpy as np
 
 from bgpbridge.errors import CapacityError
-from bgpbridge.rib.tables import MASK64, HashIndex, Ids, Lengths, Words, populate, secret_words, zeros
+from bgpbridge.rib.tables import (
+    DEAD,
+    ID_BITS,
+    ID_MASK,
+    MASK64,
+    ExactIndex,
+    HashIndex,
+    Ids,
+    Lengths,
+    Words,
+    secret_words,
+    zeros,
+)
 from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = ["PrefixTable", "prefix_table"]
 
-DIRECT = 24  # longest IPv4 prefix in the direct array
+KEY_BITS = 38  # of an IPv4 prefix: what an index entry has for its hash (HashIndex)
+FEW_BITS = 18  # slots of the index, 2 MiB, up to 131,072 prefixes; moving those takes some 10 ms
+KEY_MASK = (1 << KEY_BITS) - 1
 
 
 class PrefixTable:
@@ -46,9 +59,6 @@ class PrefixTable:
     def prefix(self, row: int) -> Prefix:
         """The prefix of a row."""
         return Prefix(self.family, int(self._hi[row]) << 64 | int(self.lo[row]), int(self.length[row]))
-
-    def warm(self) -> None:
-        """See `Rib.warm`; what is hashed grows as it must."""
 
     def _check(self, more: int) -> None:
         if self.count + more > self.capacity:
@@ -85,7 +95,9 @@ class PrefixTable:
     def _add(self, hi: Words, lo: Words, length: Lengths) -> Ids:
         rows = np.arange(self.count + 1, self.count + 1 + len(lo))
         self.count += len(lo)
-        self._hi[rows], self.lo[rows], self.length[rows] = hi, lo, length
+        if self.family is not Family.IPV4:  # whose upper words stay pages that nobody has touched
+            self._hi[rows] = hi
+        self.lo[rows], self.length[rows] = lo, length
         self._lengths[length] = True
         return rows
 
@@ -135,7 +147,9 @@ class PrefixTable:
         self.count += 1
         row = self.count
         his, los, lengths = self._views
-        his[row], los[row], lengths[row] = hi, lo, length
+        los[row], lengths[row] = lo, length
+        if hi:
+            his[row] = hi
         self._lengths[length] = True
         return row
 
@@ -180,82 +194,38 @@ class PrefixTable:
         return np.flatnonzero(inside) + first
 
 
-class DirectTable(PrefixTable):
-    """IPv4: prefixes to /24 by the direct array, longer ones hashed. The upper words are all zero."""
+class ShortTable(PrefixTable):
+    """IPv4: address and length are 38 bits, all that an entry of the index has for its hash. So the hash is the prefix,
+    stirred by steps that can be undone, and an entry that has it needs no look at the columns."""
 
     def __init__(self, capacity: int) -> None:
         super().__init__(Family.IPV4, capacity)
-        self._direct = zeros(1 << (DIRECT + 1), np.int32, huge=True)
-        self._direct_view = self._direct.data
-
-    def warm(self) -> None:
-        """Get the pages of the direct array: prefixes lie all over it, so a full table touches each of them."""
-        populate(self._direct)
+        self._index = ExactIndex(self._live, bits=FEW_BITS, large=(capacity * 2 - 1).bit_length())
 
     def hi(self, rows: Ids) -> Words:
         """Zeros."""
         return np.zeros(len(rows), np.uint64)
 
-    def intern(self, hi: Words, lo: Words, length: Lengths) -> Ids:
-        """As the base class says."""
-        if self.count + len(lo) > self.capacity:
-            self._check(int((self.find(hi, lo, length) == 0).sum()))
-        deep, places = self._places(lo, length)
-        rows = self._direct.take(places).astype(np.int64)
-        new = np.flatnonzero(rows == 0)
-        if len(deep):
-            rows[deep] = super().intern(hi.take(deep), lo.take(deep), length.take(deep))
-            new = new.compress(length.take(new) <= DIRECT)
-        if len(new):
-            wanted = places.take(new)
-            claim = np.arange(-1, -len(new) - 1, -1, dtype=np.int32)
-            self._direct[wanted] = claim  # of equal prefixes the last one wins
-            won = np.flatnonzero(self._direct.take(wanted) == claim)
-            winners = new.take(won)
-            self._direct[wanted.take(won)] = self._add(hi.take(winners), lo.take(winners), length.take(winners))
-            rows[new] = self._direct.take(wanted)
-        return rows
+    def _same(self, *columns: Any) -> Any:  # noqa: ARG002  (as the base class has it)
+        return lambda rows, _: np.ones(len(rows), np.bool_)
 
-    def find(self, hi: Words, lo: Words, length: Lengths) -> Ids:
-        """As the base class says."""
-        deep, places = self._places(lo, length)
-        rows = self._direct.take(places).astype(np.int64)
-        if len(deep):
-            rows[deep] = super().find(hi.take(deep), lo.take(deep), length.take(deep))
-        return rows
+    def _hash(self, _: Words, lo: Words, length: Lengths) -> Words:
+        stirred = lo << np.uint64(6) | length
+        for key in self._keys[:2]:
+            stirred *= np.uint64(key)
+            stirred &= np.uint64(KEY_MASK)
+            stirred ^= stirred >> np.uint64(KEY_BITS // 2)
+        whole: Words = stirred << np.uint64(ID_BITS) | stirred & ID_MASK  # which prefix it is, and where it stands
+        return whole
 
-    def _places(self, lo: Words, length: Lengths) -> tuple[Ids, Ids]:
-        """(positions of prefixes longer than /24, places in the direct array, 0 for those)."""
-        bits = length.astype(np.uint64)
-        places = ((np.uint64(1) << bits) | (lo >> (np.uint64(32) - bits))).view(np.int64)
-        deep = np.flatnonzero(length > DIRECT)
-        if len(deep):
-            places[deep] = 0
-        return deep, places
-
-    def _live(self) -> tuple[Words, Ids]:
-        rows = np.flatnonzero(self.length[: self.count + 1] > DIRECT)
-        return self._hash(self._hi.take(rows), self.lo.take(rows), self.length.take(rows)), rows
-
-    def find_one(self, hi: int, lo: int, length: int) -> int:
-        """As the base class says."""
-        if length <= DIRECT:
-            return int(self._direct_view[1 << length | lo >> (32 - length)])
-        return super().find_one(hi, lo, length)
-
-    def intern_one(self, hi: int, lo: int, length: int) -> int:
-        """As the base class says."""
-        if length > DIRECT:
-            return super().intern_one(hi, lo, length)
-        place = 1 << length | lo >> (32 - length)
-        row = int(self._direct_view[place])
-        if not row:
-            self._check(1)
-            row = self._add_one(hi, lo, length)
-            self._direct_view[place] = row
-        return row
+    def _hash_one(self, _: int, lo: int, length: int) -> int:
+        stirred = lo << 6 | length
+        for key in self._keys[:2]:
+            stirred = stirred * key & KEY_MASK
+            stirred ^= stirred >> KEY_BITS // 2
+        return stirred << ID_BITS | stirred & DEAD
 
 
 def prefix_table(family: Family, capacity: int) -> PrefixTable:
     """The table that fits the family."""
-    return DirectTable(capacity) if family is Family.IPV4 else PrefixTable(family, capacity)
+    return ShortTable(capacity) if family is Family.IPV4 else PrefixTable(family, capacity)

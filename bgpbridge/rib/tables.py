@@ -21,14 +21,17 @@ import numpy as np
 
 __all__ = [
     "DEAD",
+    "ID_BITS",
+    "ID_MASK",
     "MASK64",
+    "ExactIndex",
     "HashIndex",
     "IdPool",
     "Ids",
     "Lengths",
     "Words",
-    "populate",
     "secret_words",
+    "trim_malloc",
     "tune_malloc",
     "zeros",
 ]
@@ -42,8 +45,6 @@ ID_MASK = np.uint64((1 << ID_BITS) - 1)
 DEAD = (1 << ID_BITS) - 1  # the id of a removed entry: probing goes on behind it
 MASK64 = (1 << 64) - 1
 HUGE_PAGE = 1 << 21
-MADV_POPULATE_WRITE = 23  # linux/mman.h
-POPULATE_OCTETS = 8 << 20  # at a time: the memory map of the process is locked meanwhile
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -58,6 +59,15 @@ def tune_malloc(mmap_threshold: int = 1 << 26, trim_threshold: int = 1 << 28) ->
     return bool(mallopt(M_MMAP_THRESHOLD, mmap_threshold)) and bool(mallopt(M_TRIM_THRESHOLD, trim_threshold))
 
 
+def trim_malloc() -> bool:
+    """Give back what `tune_malloc` lets the heap keep: after bulk work, some milliseconds. False where the C library
+    cannot."""
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(ctypes.c_size_t(0)))
+    except (OSError, AttributeError):
+        return False
+
+
 def zeros(rows: int, dtype: Any, *, huge: bool = False) -> np.ndarray[tuple[int], np.dtype[Any]]:
     """A column of zeros in private pages of its own, none of them touched. `huge` asks for pages of 2 MiB:
     for big arrays that are read and written at random."""
@@ -68,15 +78,6 @@ def zeros(rows: int, dtype: Any, *, huge: bool = False) -> np.ndarray[tuple[int]
             pages.madvise(mmap.MADV_HUGEPAGE)
     column: np.ndarray[tuple[int], np.dtype[Any]] = np.frombuffer(pages, dtype, max(rows, 1))
     return column
-
-
-def populate(column: np.ndarray[tuple[int], np.dtype[Any]]) -> None:
-    """Get the pages of a column that `zeros` made, without changing what is in it. A kernel before 5.14 does not know
-    the request: then pages come when they are touched. May run in a thread; does not hold the GIL."""
-    madvise = ctypes.CDLL(None).madvise
-    for first in range(0, column.nbytes, POPULATE_OCTETS):
-        octets = min(POPULATE_OCTETS, column.nbytes - first)
-        madvise(ctypes.c_void_p(column.ctypes.data + first), ctypes.c_size_t(octets), MADV_POPULATE_WRITE)
 
 
 def secret_words(count: int) -> list[int]:
@@ -91,8 +92,10 @@ class HashIndex:
     (hashes, ids) of all entries, for rebuilding when the index grows or holds too many removed entries.
     """
 
-    def __init__(self, live: Callable[[], tuple[Words, Ids]], *, bits: int = 12) -> None:
+    def __init__(self, live: Callable[[], tuple[Words, Ids]], *, bits: int = 12, large: int = 0) -> None:
+        """`large`: once more than 2**bits slots are needed, take 2**large at once, and build anew no more."""
         self._live = live
+        self._large = large
         self.count = 0
         self.removed = 0
         self._allocate(bits)
@@ -108,7 +111,7 @@ class HashIndex:
         if (self.count + self.removed + more) * 2 <= 1 << self.bits:
             return
         bits = max(self.bits, int((self.count + more) * 2 - 1).bit_length())
-        self._allocate(bits)
+        self._allocate(max(bits, self._large) if bits > self.bits else bits)
         self.removed = 0
         hashes, ids = self._live()
         self._place(hashes, ids)
@@ -203,6 +206,24 @@ class HashIndex:
             wanted, at = wanted.take(rest), (at.take(rest) + 1) & self.mask
         self.count -= len(ids)
         self.removed += len(ids)
+
+
+class ExactIndex(HashIndex):
+    """For keys of 38 bits, told by their hash alone: it is the key itself, stirred. The first look at a slot is mostly
+    the last. Nothing is taken out."""
+
+    def _probe(self, hashes: Words, same: Callable[[Ids, Ids], Any], create: Callable[[Ids], Ids] | None) -> Ids:
+        found: Words = self.slots.take((hashes & np.uint64(self.mask)).view(np.int64)) ^ (hashes & ~ID_MASK)
+        missed = np.flatnonzero(found - np.uint64(1) >= np.uint64(DEAD))  # another key's, or nobody's
+        ids = found.view(np.int64)
+
+        def created(at: Ids) -> Ids:
+            assert create is not None
+            return create(missed.take(at))
+
+        if len(missed):
+            ids[missed] = super()._probe(hashes.take(missed), same, created if create is not None else None)
+        return ids
 
 
 class IdPool:

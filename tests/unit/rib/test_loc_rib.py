@@ -357,14 +357,6 @@ def test_ids_that_a_policy_remembers_survive_a_collection_under_way(apply, point
     assert len(world.rib.attributes) == 2
 
 
-def test_a_warm_table_holds_the_same() -> None:
-    world = World()
-    world.one(announce(str(NET)))
-    world.rib.warm()
-    world.one(announce("10.0.0.0/8"))
-    assert (world.group(), world.group(Prefix.parse("10.0.0.0/8"))) == (Group((Member(0, 1),)),) * 2
-
-
 @pytest.mark.parametrize("points", range(8))
 def test_ids_of_refused_routes_survive_a_collection_under_way(apply, points: int) -> None:
     world = World(judge=RefuseAll())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bgpbridge.rib import tables
-from bgpbridge.rib.tables import HashIndex, IdPool, tune_malloc, zeros
+from bgpbridge.rib.tables import ID_BITS, ID_MASK, ExactIndex, HashIndex, IdPool, trim_malloc, tune_malloc, zeros
 
 
 class Squares:
@@ -120,3 +120,40 @@ def test_malloc_is_tuned_where_there_is_a_glibc(monkeypatch: pytest.MonkeyPatch)
     assert tune_malloc() in {True, False}
     monkeypatch.setattr(tables.ctypes, "CDLL", lambda _: object())
     assert tune_malloc() is False
+
+
+def test_malloc_is_trimmed_where_there_is_a_glibc(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert trim_malloc() in {True, False}
+    monkeypatch.setattr(tables.ctypes, "CDLL", lambda _: object())
+    assert trim_malloc() is False
+
+
+def test_an_exact_index_tells_neighbours_in_one_slot_apart() -> None:
+    """All keys want the same few slots, and the first of all is 0."""
+    keys = np.arange(300, dtype=np.uint64) << np.uint64(20)
+    hashes = keys << np.uint64(ID_BITS) | keys & ID_MASK >> np.uint64(20)
+    made: list[int] = []
+    index = ExactIndex(lambda: (hashes.take(np.array(made, np.int64)), np.array(made, np.int64) + 1), bits=4, large=12)
+
+    def create(at: np.ndarray) -> np.ndarray:
+        made.extend(at.tolist())
+        return at + 1
+
+    same = lambda ids, at: np.ones(len(ids), np.bool_)  # noqa: E731
+    assert (index.intern(hashes[:5], same, create) == np.arange(1, 6)).all()
+    assert (index.intern(hashes[:200], same, create) == np.arange(1, 201)).all()
+    assert sorted(made) == list(range(200))
+    assert index.bits == 12
+    assert (index.find(hashes[:200], same) == np.arange(1, 201)).all()
+    assert not index.find(hashes[200:], same).any()
+    assert (index.intern(hashes[:200], same, create) == np.arange(1, 201)).all()
+    assert len(made) == 200
+
+
+def test_an_index_that_outgrows_its_first_slots_has_all_of_them_at_once() -> None:
+    table = Squares()
+    table.index = HashIndex(table.live, bits=4, large=10)
+    assert table.intern(range(8)).tolist() == list(range(1, 9))
+    assert table.index.bits == 4
+    assert table.intern([*range(9)]).tolist() == list(range(1, 10))
+    assert table.index.bits == 10
