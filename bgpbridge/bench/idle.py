@@ -23,7 +23,8 @@ def _one(stand: Stand, feed: Feed) -> list[Figure]:
 def _note(plan: Plan) -> str:
     return (
         f"All processes of the subject, {plan.prefixes:,} prefixes loaded, over {plan.idle_s:.0f} s with one session "
-        "and no traffic. Memory is PSS of the processes; the kernel's own (routes, BPF maps) is not in it."
+        "and no traffic. Memory is PSS of the processes; the kernel's own (routes, tries) is not in it, but the arrays "
+        "behind the XDP program are, which the bridge has mapped: 73 MiB with both indexes."
     )
 
 
