@@ -303,7 +303,9 @@ class Maps:
         """Whether packets ask the index of a family."""
         return bool(int(self.control["flags"][0]) & INDEX_FLAGS.get(family, 0))
 
-    def store_group(self, group: int, slots: npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID) -> None:
+    def store_group(
+        self, group: int, slots: int | npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID
+    ) -> None:
         """Fill a group or change it under traffic: slots first (each packet sees a slot old or new), then
         generation and flags in one store. Adjacencies that the slots name must stand already."""
         size = self.slots.shape[1]
