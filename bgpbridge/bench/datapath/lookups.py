@@ -70,7 +70,7 @@ def lookup_ns(stand: Stand, family: Family, subject: str) -> float:
 
 
 def _walked(stand: Stand, family: Family, what: str) -> float:
-    """The second of two walks: a router that forwards has its own tables in the caches, not those of who went before."""
+    """The second of two walks: a router that forwards has its own tables in the caches, and no others."""
     walk = partial(_walk, stand, f"walk{_number(family)}_{what}")
     stand.place.at("r0", walk)
     return stand.place.at("r0", walk)
