@@ -24,13 +24,13 @@ from bgpbridge.datapath.features import takes_redirects
 from bgpbridge.datapath.links import Mode
 from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
-from bgpbridge.datapath.selftest import prove
 from bgpbridge.datapath.specs import Sizes
 from bgpbridge.datapath.twin import Twin
 from bgpbridge.errors import BridgeError, DatapathError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.observed import Link
 from bgpbridge.fib.places import place_of, vlans_over
+from bgpbridge.fib.selftest import prove
 from bgpbridge.pipeline.datapath_left import opened, running
 
 __all__ = ["Datapath", "sizes_of"]

@@ -25,11 +25,11 @@ from bgpbridge.datapath.carry import carry_state
 from bgpbridge.datapath.counters import read_reasons
 from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
-from bgpbridge.datapath.selftest import prove
 from bgpbridge.datapath.sources import Sources
 from bgpbridge.errors import BridgeError, DatapathError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.mirror import Mirrors
+from bgpbridge.fib.selftest import prove
 from bgpbridge.fib.table import Table, tables
 from bgpbridge.fib.xdp import Engine, XdpFib
 from bgpbridge.pipeline.datapath import Datapath, sizes_of

@@ -2,7 +2,7 @@
 
 A row with `out` is forwarded and must leave as exactly those octets, summed from scratch by the builder. All others
 must pass (or drop) untouched. `setting` is what the datapath is told before (`SETTINGS` in test_packet_table.py).
-The routes behind the addresses are in conftest.py.
+The routes behind the addresses are in bgpbridge/fib/rig.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rows of the packet table with VLAN tags on the way in, on the way out, or both. conftest.py lists the VLANs."""
+"""Rows of the packet table with VLAN tags on the way in, on the way out, or both. fib/rig.py lists the VLANs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from bgpbridge.datapath.abi import Reason
 from bgpbridge.datapath.frames import NEXT_HOP_MAC, ROUTER_MAC, ethernet, ipv4, ipv6, mac, stacked, tcp, udp
-from tests.bpf.conftest import VLAN_MAC
+from bgpbridge.fib.rig import VLAN_MAC
 from tests.bpf.rows import TO4, TO6, V4, V6, Row
 
 R = Reason

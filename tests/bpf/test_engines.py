@@ -17,11 +17,10 @@ from bgpbridge.datapath.specs import Sizes
 from bgpbridge.datapath.testrun import run_raw
 from bgpbridge.fib import xdp
 from bgpbridge.fib.keys import Keys
+from bgpbridge.fib.rig import LOOPBACK
 from bgpbridge.fib.xdp import Engine, XdpFib
 from bgpbridge.rib.changes import Changes
 from bgpbridge.types import Family
-
-from .conftest import LOOPBACK
 
 pytestmark = pytest.mark.root
 GROUP = 16

@@ -14,10 +14,9 @@ from bgpbridge.datapath.loader import Loader, load
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
 from bgpbridge.datapath.testrun import run_raw
+from bgpbridge.fib.rig import LOOPBACK
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.types import Family, Prefix
-
-from .conftest import LOOPBACK
 
 pytestmark = pytest.mark.root
 GROUP, MEMBERS = 16, 5

@@ -14,7 +14,8 @@ from bgpbridge.datapath.specs import Sizes, specs
 from bgpbridge.datapath.syscalls import MapType
 from bgpbridge.datapath.twin import Twin
 from bgpbridge.errors import UsageError
-from tests.bpf.conftest import LOOPBACK, Rig
+from bgpbridge.fib.rig import LOOPBACK
+from tests.bpf.conftest import Rig
 from tests.bpf.test_packet_table import TABLE
 
 pytestmark = pytest.mark.root

@@ -10,9 +10,10 @@ from bgpbridge.datapath.abi import TRACE_OCTETS, TRACE_RECORDS, Reason
 from bgpbridge.datapath.counters import read_group
 from bgpbridge.datapath.frames import ethernet, icmp, ipv4, ipv6, tagged, udp
 from bgpbridge.datapath.trace import EVERYTHING, Noted, TraceFilter
+from bgpbridge.fib.rig import LOOPBACK
 from bgpbridge.pipeline.tracing import Tracer, Tracing
 from bgpbridge.types import Prefix
-from tests.bpf.conftest import LOOPBACK, Rig
+from tests.bpf.conftest import Rig
 from tests.bpf.test_packet_table import TABLE
 from tests.bpf.test_wire import MARK, R0, S0, Router, packets, router  # noqa: F401  (a fixture)
 

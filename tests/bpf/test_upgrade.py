@@ -155,17 +155,18 @@ def test_a_program_that_does_badly_with_real_packets_goes_by_itself(box: Box, ed
     ("file", "old", "new", "kind", "said"),
     [
         ("edit.h", "ip->ttl--;", "", DatapathError, "fails"),
+        ("lookup6.h", "- 0x200000;", "- 0x200001;", DatapathError, "by the index: IPv6 UDP"),
         ("parse.h", "if ((void *)(eth + 1) > cursor->end)", "if (0)", VerifierError, "invalid access to packet"),
         ("abi.h", "#define LAYOUT 3", "#define LAYOUT 4", DatapathError, "restart bgpbridge"),
     ],
-    ids=["wrong", "refused", "another-version"],
+    ids=["wrong", "index", "refused", "another-version"],
 )
 def test_a_program_that_is_no_good_changes_nothing(box: Box, edited, monkeypatch, file, old, new, kind, said) -> None:
     before, maps, tables = box.in_force(), box.datapath.maps, box.xdp.tries[Family.IPV4].table
     edited(file, old, new)
     monkeypatch.setattr("bgpbridge.pipeline.upgrade.BEFORE_S", 0)
     with pytest.raises(kind) as caught:
-        box.run(max_ipv4=6000)
+        box.run(max_ipv4=6000, engine=Engine.INDEX)
     assert said in str(caught.value) + getattr(caught.value, "log", "")
     if isinstance(caught.value, VerifierError):
         assert Path(caught.value.file).read_text() == caught.value.log
