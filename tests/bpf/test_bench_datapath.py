@@ -28,11 +28,13 @@ EXPECTED = {
     "forward_v6_2k_random": V6_ROUTERS,
     "under_churn_3k": CHURN,
     **{f"latency_{share}": {"bgpbridge", "kernel"} for share in ("p50", "p99")},
+    **{f"upgrade_3k{what}": {"same maps", "other maps"} for what in ("", "_held", "_lost")},
     **{f"group_{what}_{share}": {"bgpbridge"} for what in ("store", "members") for share in ("p50", "p99")},
 }
 
 
-def test_every_part_gives_its_rows() -> None:
+def test_every_part_gives_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bgpbridge.pipeline.upgrade.BEFORE_S", 0)
     told: list[str] = []
     rows = measure(PLAN, told.append)
     found: dict[str, set[str]] = {}

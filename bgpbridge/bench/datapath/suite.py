@@ -17,6 +17,7 @@ from bgpbridge.bench.datapath.latency import latency
 from bgpbridge.bench.datapath.lookups import engines, lookups
 from bgpbridge.bench.datapath.stand import Stand, stand
 from bgpbridge.bench.datapath.table import DRAWS
+from bgpbridge.bench.datapath.upgrades import upgrades
 from bgpbridge.bench.plan import Plan, Tell
 from bgpbridge.bench.records import Row
 from bgpbridge.bench.results import Figure, Results
@@ -26,7 +27,7 @@ __all__ = ["NOTE", "measure"]
 
 V4, V6 = Family.IPV4, Family.IPV6
 Part = Callable[[Stand], Iterator[tuple[str, Figure]]]
-ORDER: Final = ("lookup_v4", "lookup_v6", "forward", "under_churn", "latency", "group", "features")
+ORDER: Final = ("lookup_v4", "lookup_v6", "forward", "under_churn", "latency", "group", "upgrade", "features")
 NOTE = (
     "1,000,000 made IPv4 routes and 220,000 IPv6 ones with the lengths and clusters of real tables, 16 next hops, the"
     " same in XDP and in the kernel; 1,048,576 destinations, drawn evenly over all prefixes (`random`) or the n-th "
@@ -43,8 +44,10 @@ NOTE = (
     "helper. **under_churn:** routes withdrawn, announced and moved one at a time from another CPU. **latency:** from"
     " the moment at which a packet was due, at random, to the sink, at half of what each router can do. "
     "**group_store:** from the store in Python to the first packet by the other uplink at full rate; `group_members` "
-    "with the choice of slots before it. **features_cost:** ns a packet with ten routes; differences under 2 ns are "
-    "noise."
+    "with the choice of slots before it. **upgrade:** `datapath upgrade` at full rate, from the command until the new "
+    "program stays (a second of looking before it and a turn after it included), the longest that the bridge's event "
+    "loop was held, and packets lost; `other maps` are filled beside those in force first. **features_cost:** ns a "
+    "packet with ten routes; differences under 2 ns are noise."
 )
 
 
@@ -70,7 +73,7 @@ def _whole(family: Family) -> Part:
     return part
 
 
-PARTS: Final[tuple[Part, ...]] = (_small, _whole(V4), under_churn, latency, group_stores, _whole(V6))
+PARTS: Final[tuple[Part, ...]] = (_small, _whole(V4), under_churn, latency, group_stores, upgrades, _whole(V6))
 
 
 def measure(plan: Plan, tell: Tell) -> tuple[Row, ...]:
