@@ -82,9 +82,9 @@ def lay(maps: Maps) -> dict[Family, Table]:
     maps.store_adjacency(5, _adjacency(mtu=576))
     for number, place in {6: PLACES[1], 7: PLACES[3], 8: PLACES[2]}.items():
         maps.store_adjacency(number, _adjacency(place=place))
-    halves = np.repeat([1, 2], maps.slots.shape[1] // 2)
-    for group, slots in {16: 1, 17: halves, 18: 3, 19: 4, 20: 0, 22: 5, 23: 6, 24: 7, 25: 8}.items():
-        maps.store_group(group, slots)
+    for group, adjacency in {16: 1, 18: 3, 19: 4, 20: 0, 22: 5, 23: 6, 24: 7, 25: 8}.items():
+        maps.store_group(group, adjacency)
+    maps.store_group(17, np.repeat([1, 2], maps.slots.shape[1] // 2))
     by_family = tables(maps)
     for group, prefixes in ROUTES.items():
         for text in prefixes:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import struct
 from dataclasses import dataclass
 
 from bgpbridge.datapath import frames
+from bgpbridge.datapath.abi import Place, TagFlag
 from bgpbridge.datapath.packets import differences, packet_head
 from bgpbridge.datapath.twin import LARGEST, Answer
 from bgpbridge.errors import AbsentError, UsageError
 from bgpbridge.fib.observed import Link
+from bgpbridge.fib.places import place_of
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.datapath import Datapath
 from bgpbridge.pipeline.tracing import NO_XDP
@@ -20,10 +23,10 @@ from bgpbridge.view.fib import KernelRouteView, kernel_route
 from bgpbridge.view.routes import RouteView, route_view
 from bgpbridge.view.way import WayView, member_of, prefix_of, way
 
-__all__ = ["Asked", "PacketView", "frame_of", "packet", "packet_view", "packets"]
+__all__ = ["Asked", "Ingress", "PacketView", "frame_of", "packet", "packet_view", "packets"]
 
 ICMP, ICMP6 = 1, 58
-ETHERNET, TAG = 14, 4
+MACS, ETHERNET, TAG = 12, 14, 4
 HEADERS = {Family.IPV4: 20, Family.IPV6: 40}
 TRANSPORT = {ICMP: 16, ICMP6: 16, 6: 20, 17: 8}
 
@@ -31,7 +34,8 @@ TRANSPORT = {ICMP: 16, ICMP6: 16, 6: 20, 17: 8}
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A packet as somebody describes it. `source` None is a neighbour on that link, or an address for documentation;
-    `octets` are those of the IP packet, None for as few as may be; `vlan` None is untagged."""
+    `octets` are those of the IP packet, None for as few as may be; `vlan` None is untagged, on a VLAN
+    interface: but for its own tag."""
 
     interface: str
     to: IPAddress
@@ -62,24 +66,49 @@ class PacketView:
 
 async def packet(bridge: Bridge, asked: Asked) -> PacketView:
     """What would happen to one packet. Raises UsageError for one that there cannot be."""
-    datapath, link = _ingress(bridge, asked.interface)
-    frame = frame_of(bridge, link, asked)
+    datapath, ingress = _ingress(bridge, asked.interface)
+    frame = frame_of(bridge, ingress, asked)
     twin = await datapath.twin()
-    return packet_view(bridge, 1, frame, twin.run(frame, link.ifindex))
+    return packet_view(bridge, 1, frame, twin.run(frame, ingress.port))
 
 
 async def packets(bridge: Bridge, interface: str, captured: list[bytes]) -> list[PacketView]:
-    """What would happen to these frames, if they came in there. Raises UsageError."""
-    datapath, link = _ingress(bridge, interface)
+    """What would happen to these frames, if they came in there; on a VLAN interface a capture shows them without the
+    tags that they bear on the port. Raises UsageError."""
+    datapath, ingress = _ingress(bridge, interface)
     twin, views = await datapath.twin(), []
-    for number, frame in enumerate(captured, 1):
-        views.append(packet_view(bridge, number, frame, twin.run(frame, link.ifindex)))
+    for number, seen in enumerate(captured, 1):
+        frame = seen[:MACS] + ingress.head + seen[MACS:]
+        views.append(packet_view(bridge, number, frame, twin.run(frame, ingress.port)))
         await asyncio.sleep(0)
     return views
 
 
-def _ingress(bridge: Bridge, name: str) -> tuple[Datapath, Link]:
-    """An interface that packets meet the program on."""
+@dataclass(frozen=True, slots=True)
+class Ingress:
+    """An interface that packets come in by, the port on which they meet the program, and the tags that they bear there,
+    the outer one first: each its ethertype and id."""
+
+    link: Link
+    port: int
+    tags: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, link: Link, place: Place) -> Ingress:
+        """At its place."""
+        flags = [tag for tag in (place.outer, place.inner) if tag]
+        service = [bool(tag & TagFlag.SERVICE) for tag in flags]
+        kinds = [frames.ETH_8021AD if one else frames.ETH_8021Q for one in service]
+        return cls(link, place.ifindex, tuple((kind, tag & 0xFFF) for kind, tag in zip(kinds, flags, strict=True)))
+
+    @property
+    def head(self) -> bytes:
+        """The tags as octets."""
+        return b"".join(struct.pack("!HH", *tag) for tag in self.tags)
+
+
+def _ingress(bridge: Bridge, name: str) -> tuple[Datapath, Ingress]:
+    """An interface that packets meet the program on, or below which they do."""
     datapath = bridge.datapath
     if datapath is None:
         raise UsageError("there is no XDP here that could be asked", mend=NO_XDP)
@@ -88,32 +117,34 @@ def _ingress(bridge: Bridge, name: str) -> tuple[Datapath, Link]:
     link = next((link for link in links.values() if link.name == name), None)
     if link is None:
         raise AbsentError(f"there is no interface {name}", mend=f"those with XDP are: {ours}")
+    place = place_of(links, link.ifindex)
+    if place.tags and place.ifindex in datapath.attached:
+        return datapath, Ingress.of(link, place)
     if link.ifindex not in datapath.attached:
         raise UsageError(f"XDP is not on {name}: what comes in there is the kernel's", mend=f"it is on: {ours}")
-    return datapath, link
+    return datapath, Ingress(link, link.ifindex)
 
 
 # -- the frame --------------------------------------------------------------------------------------------
 
 
-def frame_of(bridge: Bridge, link: Link, asked: Asked) -> bytes:
+def frame_of(bridge: Bridge, ingress: Ingress, asked: Asked) -> bytes:
     """The frame that was described, as a neighbour on that link would send it. Raises UsageError."""
-    family = Family.of(asked.to)
+    family, link = Family.of(asked.to), ingress.link
     source = asked.source or _neighbour(bridge, link, family)
+    tags = ingress.tags if asked.vlan is None else (*ingress.tags, (frames.ETH_8021Q, asked.vlan))
     if Family.of(source) is not family:
         what = f"a packet from {source} to {asked.to} would be of two families"
         raise UsageError(what, mend=f"{Family.of(asked.to).label} addresses for both")
     protocol = ICMP6 if asked.protocol == ICMP and family is Family.IPV6 else asked.protocol
-    payload = _payload(asked, protocol, HEADERS[family])
+    payload = _payload(asked, protocol, HEADERS[family], LARGEST - ETHERNET - TAG * len(tags))
     if family is Family.IPV4:
         body = frames.ipv4(payload, dst=str(asked.to), src=str(source), protocol=protocol, ttl=asked.ttl)
         kind = frames.ETH_IPV4
     else:
         body = frames.ipv6(payload, dst=str(asked.to), src=str(source), next_header=protocol, hop_limit=asked.ttl)
         kind = frames.ETH_IPV6
-    if asked.vlan is not None:
-        return frames.tagged(body, asked.vlan, kind, dst=link.mac)
-    return frames.ethernet(body, kind, dst=link.mac)
+    return frames.stacked(body, tags, kind, dst=link.mac)
 
 
 def _neighbour(bridge: Bridge, link: Link, family: Family) -> IPAddress:
@@ -126,9 +157,8 @@ def _neighbour(bridge: Bridge, link: Link, family: Family) -> IPAddress:
     return min(known, key=int, default=documentation)
 
 
-def _payload(asked: Asked, protocol: int, header: int) -> bytes:
-    """What is behind the IP header, as long as it has to be."""
-    most = LARGEST - ETHERNET - (TAG if asked.vlan is not None else 0)
+def _payload(asked: Asked, protocol: int, header: int, most: int) -> bytes:
+    """What is behind the IP header, as long as it has to be in a packet of `most` octets."""
     least = header + TRANSPORT.get(protocol, 0)
     octets = least if asked.octets is None else asked.octets
     if not least <= octets <= most:

@@ -4,23 +4,25 @@ tested in tests/bpf/test_packet_answers.py; here its answers are written by hand
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import ipaddress
 
 import numpy as np
 import pytest
 
-from bgpbridge.datapath.abi import TRACE_RECORDS, TRACE_RING, Reason, XdpVerdict
+from bgpbridge.datapath.abi import TRACE_RECORDS, TRACE_RING, Reason, TagFlag, XdpVerdict
 from bgpbridge.datapath.frames import ethernet, icmp, ipv4, udp
 from bgpbridge.datapath.packets import packet_head
 from bgpbridge.datapath.testrun import RawRun
 from bgpbridge.datapath.trace import EVERYTHING, Noted, TraceFilter
 from bgpbridge.datapath.twin import Answer
 from bgpbridge.errors import UsageError
+from bgpbridge.fib.observed import Link
 from bgpbridge.pipeline.tracing import Tracing
 from bgpbridge.rib.lookups import group_of
 from bgpbridge.types import Prefix
 from bgpbridge.view import trace as trace_view
-from bgpbridge.view.packet import Asked, frame_of, packet, packet_view
+from bgpbridge.view.packet import Asked, Ingress, frame_of, packet, packet_view, packets
 from bgpbridge.view.way import way
 
 FRAME = ethernet(ipv4(udp(), dst="100.64.7.1"))
@@ -102,7 +104,7 @@ def test_a_group_that_the_rib_does_not_want_is_told(edge):
 
 
 def link(bridge):
-    return bridge.watcher.state.links[11]
+    return Ingress(bridge.watcher.state.links[11], 11)
 
 
 def test_a_packet_comes_from_a_neighbour_unless_told_otherwise(edge):
@@ -121,7 +123,7 @@ def test_a_frame_is_as_long_as_asked(edge, to, protocol, name, octets):
     asked = Asked("eth1", ipaddress.ip_address(to), protocol=protocol, octets=octets)
     frame = frame_of(edge, link(edge), asked)
     assert packet_head(frame).text.startswith(name)
-    assert frame[:6] == link(edge).mac
+    assert frame[:6] == link(edge).link.mac
     assert octets is None or len(frame) == octets + 14
     if ":" not in to:
         assert int.from_bytes(frame[16:18], "big") == len(frame) - 14
@@ -130,6 +132,44 @@ def test_a_frame_is_as_long_as_asked(edge, to, protocol, name, octets):
 def test_a_tag_is_put_on(edge):
     frame = frame_of(edge, link(edge), Asked("eth1", ipaddress.ip_address("100.64.7.1"), vlan=10))
     assert packet_head(frame).tags == ("VLAN 10",)
+
+
+class Echo:
+    """A datapath on eth1, whose program says of every frame that it is nobody's."""
+
+    def __init__(self):
+        self.attached, self.came = {11: None}, []
+
+    async def twin(self):
+        return self
+
+    def run(self, frame, ifindex):
+        self.came.append((frame, ifindex))
+        reason = Reason.PASS_NO_ROUTE
+        return Answer(RawRun(reason.verdict, frame, 0), Noted(0.0, ifindex, len(frame), reason, 0, None, 0, frame))
+
+
+def test_a_vlan_interface_is_its_port_with_the_tags(edge, rig):
+    links, mac = edge.watcher.state.links, bytes([2, 0, 0, 0, 0, 99])
+    one, two = TagFlag.PRESENT | TagFlag.SERVICE | 20, TagFlag.PRESENT | 30
+    links[21] = Link(21, "eth1.20", mac, 1500, up=True, kind="vlan", peer=11, vlan=one)
+    links[22] = Link(22, "eth1.20.30", mac, 1500, up=True, kind="vlan", peer=21, vlan=two)
+    links[23] = Link(23, "eth2.30", mac, 1500, up=True, kind="vlan", peer=12, vlan=two)
+    edge.datapath = made = Echo()
+    asked = Asked("eth1.20.30", ipaddress.ip_address("100.64.7.1"))
+    view = rig.loop.run_until_complete(packet(edge, asked))
+    assert view.way.packet.endswith("service VLAN 20, VLAN 30")
+    rig.loop.run_until_complete(packet(edge, dataclasses.replace(asked, vlan=7)))
+    untagged = ethernet(ipv4(udp(), dst="100.64.7.1"), dst=mac)
+    rig.loop.run_until_complete(packets(edge, "eth1.20", [untagged]))
+    assert [packet_head(frame).tags for frame, _ in made.came] == [
+        ("service VLAN 20", "VLAN 30"),
+        ("service VLAN 20", "VLAN 30", "VLAN 7"),
+        ("service VLAN 20",),
+    ]
+    assert {(frame[:6], port) for frame, port in made.came} == {(mac, 11)}
+    with pytest.raises(UsageError, match=r"XDP is not on eth2\.30"):
+        rig.loop.run_until_complete(packet(edge, dataclasses.replace(asked, interface="eth2.30")))
 
 
 @pytest.mark.parametrize(
