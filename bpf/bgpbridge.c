@@ -26,6 +26,8 @@
 #include "forward.h"
 #include "punt.h"
 
+#define MOST_LINK_OCTETS 32 /* more than an Ethernet header with two tags, a power of two */
+
 /* FORWARDED (0) when this frame was sent to us, as a router, by an interface that we take packets from. */
 inlined int check_ingress(struct frame *frame)
 {
@@ -52,6 +54,23 @@ inlined int parse_tags(struct frame *frame, struct cursor *cursor, int type)
 	return type;
 }
 
+/* 0, which the verifier does not know: no frame has 4 GiB. It goes through everything once for each value that it knows,
+ * so what follows becomes one case again by this (of 1,000,000 instructions it would take 690,000). */
+inlined u64 nothing(const struct frame *frame)
+{
+	return frame->octets >> 32;
+}
+
+/* Frames with tags and without are one case from here on. */
+inlined void join_tags(struct frame *frame, struct cursor *cursor)
+{
+	void *data = (void *)(long)frame->ctx->data;
+	u64 octets = cursor->at - data;
+
+	frame->place |= nothing(frame) << PLACE_SHIFT;
+	cursor->at = data + ((octets | nothing(frame)) & (MOST_LINK_OCTETS - 1));
+}
+
 inlined int handle(struct frame *frame, struct cursor *cursor)
 {
 	int type, reason;
@@ -63,6 +82,7 @@ inlined int handle(struct frame *frame, struct cursor *cursor)
 		type = parse_tags(frame, cursor, type);
 	if (type < 0)
 		return -type;
+	join_tags(frame, cursor);
 	reason = check_ingress(frame);
 	if (reason != FORWARDED)
 		return reason;
@@ -87,7 +107,7 @@ XDP_PROGRAM(bgpbridge)
 	u32 reason;
 
 	frame.settings = LOOKUP(control, &only);
-	reason = handle(&frame, &cursor);
+	reason = handle(&frame, &cursor) | nothing(&frame);
 	if (unlikely(is_limited(reason)))
 		reason = limit(&frame, reason);
 	if (is_tracing(frame.settings))

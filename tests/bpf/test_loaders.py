@@ -48,6 +48,7 @@ def test_a_program_is_loaded_under_its_name(maps: Maps, choice: Loader, tmp_path
     try:
         assert (program.loader, program.info.name, program.note) == (choice, "bgpbridge", "")
         assert program.info.jited_octets > 0
+        assert program.info.verified < 250_000, "of the million that a verifier takes; older ones go through more"
         assert not os.get_inheritable(program.fd)
     finally:
         program.close()
