@@ -38,7 +38,7 @@ class Box:
     path: Path3
     moved: list[object]
 
-    def run(self, watch_s: float = 0.5, **changes: object):
+    def run(self, watch_s: float = 0.3, **changes: object):
         settings = self.datapath.settings.model_copy(update=changes)
         with self.path.router.inside():
             return asyncio.run(self.upgrade.run(settings, watch_s))

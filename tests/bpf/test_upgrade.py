@@ -37,6 +37,7 @@ pytestmark = pytest.mark.root
 @pytest.fixture
 def box(namespaces: Callable[[str], object], pin_path: Path, compiled: Path, monkeypatch) -> Iterator[Box]:
     monkeypatch.setenv("CACHE_DIRECTORY", str(compiled))
+    monkeypatch.setattr("bgpbridge.pipeline.upgrade.BEFORE_S", 0.3)
     settings = Settings(
         interfaces=("r0", "r1"),
         pin_path=pin_path,
