@@ -8,6 +8,7 @@ That both are one program is not believed but seen: the kernel's tag is a hash o
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,8 @@ from bgpbridge.datapath.trace import EVERYTHING, TraceRings
 from bgpbridge.errors import BpfSyscallError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy.typing as npt
 
     from bgpbridge.datapath.elements import BpfMap
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
     from bgpbridge.datapath.maps import Maps
     from bgpbridge.datapath.trace import Noted
 
-__all__ = ["LARGEST", "SMALLEST", "Answer", "Twin"]
+__all__ = ["LARGEST", "SMALLEST", "Answer", "Twin", "held"]
 
 SMALLEST, LARGEST = 14, 3498  # octets of a frame that a test run takes: one page, less what the kernel needs of it
 OWN = frozenset({"control", "trace_filter"})
@@ -51,6 +54,11 @@ def _own(sizes: Sizes) -> list[MapSpec]:
     ]
 
 
+def held(maps: Maps) -> dict[str, int]:
+    """These maps by descriptors of one's own, which an upgrade to other maps does not close."""
+    return {name: os.dup(fd) for name, fd in maps.fds.items()}
+
+
 @dataclass(slots=True)
 class Twin:
     """The second instance, loaded. Whoever loaded it closes it."""
@@ -62,18 +70,27 @@ class Twin:
     rings: TraceRings
 
     @classmethod
-    def load(cls, live: Maps, program: Program) -> Twin:
-        """By the loader that loaded `program`; in a thread, for it takes as long. Raises DatapathError."""
+    def load(cls, live: Maps, program: Program, fds: Mapping[str, int] | None = None) -> Twin:
+        """By the loader that loaded `program`; in a thread, for it takes as long. `fds` are the live maps' (`held`),
+        and are closed: those of `live` itself may go meanwhile. Raises DatapathError."""
+        given = held(live) if fds is None else fds
         made: dict[str, BpfMap] = {}
         try:
-            for spec in _own(Sizes()):
-                fd = map_create(spec.type, spec.key.itemsize, spec.value.itemsize, spec.entries, spec.flags, spec.name)
-                made[spec.name] = open_map(fd, spec)
-            second = load({**live.fds, **{name: own.fd for name, own in made.items()}}, program.loader)
+            return cls._load(live, program, given, made)
         except BaseException:
             for own in made.values():
                 own.close()
             raise
+        finally:
+            for fd in given.values():
+                os.close(fd)
+
+    @classmethod
+    def _load(cls, live: Maps, program: Program, given: Mapping[str, int], made: dict[str, BpfMap]) -> Twin:
+        for spec in _own(Sizes()):
+            fd = map_create(spec.type, spec.key.itemsize, spec.value.itemsize, spec.entries, spec.flags, spec.name)
+            made[spec.name] = open_map(fd, spec)
+        second = load({**given, **{name: own.fd for name, own in made.items()}}, program.loader)
         EVERYTHING.store(made["trace_filter"])
         return cls(live, second, made, made["control"].mapped(), TraceRings(made["trace_rings"].mapped()))
 

@@ -25,7 +25,7 @@ from bgpbridge.datapath.links import Mode
 from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
-from bgpbridge.datapath.twin import Twin
+from bgpbridge.datapath.twin import Twin, held
 from bgpbridge.errors import BridgeError, DatapathError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.observed import Link
@@ -106,19 +106,28 @@ class Datapath:
         """The program's second instance, which `packet` asks; loaded when somebody asks for the first time. Raises
         DatapathError where the sources on disk are not those of the program that runs."""
         async with self._twin_loads:
-            program = self.program
-            assert program is not None, "load first"
-            if self._twin is not None and not (self._twin.live is self.maps and self._twin.is_of(program)):
-                self._twin.close()
-                self._twin = None
-            if self._twin is None:
-                made = await asyncio.to_thread(Twin.load, self.maps, program)
-                if not made.is_of(program):
-                    made.close()
+            while not self._has_twin():
+                maps, program = self.maps, self.program
+                assert program is not None, "load first"
+                made = await asyncio.to_thread(Twin.load, maps, program, held(maps))
+                if made.is_of(program):
+                    self._twin = made  # an upgrade meanwhile is looked for again
+                    continue
+                made.close()
+                if self.program is program:
                     what = "the BPF sources on disk are not those of the program that runs"
                     raise DatapathError(what, mend="start bgpbridge again, or put the sources back")
-                self._twin = made
+            assert self._twin is not None
             return self._twin
+
+    def _has_twin(self) -> bool:
+        """Whether there is one, of the program and the maps in force; one of others goes."""
+        twin, program = self._twin, self.program
+        if twin is None or program is None or (twin.live is self.maps and twin.is_of(program)):
+            return twin is not None
+        twin.close()
+        self._twin = None
+        return False
 
     def apply_options(self) -> None:
         """What the configuration asks of the program beyond forwarding. Groups and adjacencies stand already."""

@@ -76,9 +76,10 @@ async def packets(bridge: Bridge, interface: str, captured: list[bytes]) -> list
     """What would happen to these frames, if they came in there; on a VLAN interface a capture shows them without the
     tags that they bear on the port. Raises UsageError."""
     datapath, ingress = _ingress(bridge, interface)
-    twin, views = await datapath.twin(), []
+    views = []
     for number, seen in enumerate(captured, 1):
         frame = seen[:MACS] + ingress.head + seen[MACS:]
+        twin = await datapath.twin()  # an upgrade may come between two frames
         views.append(packet_view(bridge, number, frame, twin.run(frame, ingress.port)))
         await asyncio.sleep(0)
     return views

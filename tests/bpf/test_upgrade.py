@@ -20,6 +20,7 @@ from bgpbridge.datapath.links import holders
 from bgpbridge.datapath.loader import Loader, load
 from bgpbridge.datapath.sources import Sources
 from bgpbridge.datapath.trace import TraceFilter
+from bgpbridge.datapath.twin import Twin
 from bgpbridge.errors import DatapathError, VerifierError
 from bgpbridge.events import EventLog
 from bgpbridge.fib.observed import Link
@@ -135,6 +136,23 @@ def test_options_and_what_a_strict_check_knows_go_along(box: Box, monkeypatch) -
     wanted = ControlFlag.STRICT | ControlFlag.FLOW_LABEL
     assert int(new.control["flags"][0]) & (wanted | ControlFlag.LOOSE) == wanted
     assert (int(new.control["punt_cost_ns"][0]), int(new.control["punt_burst_ns"][0])) == (1_000_000, 100_000_000)
+
+
+def test_who_asks_for_the_second_instance_meanwhile_gets_one_over_the_new_maps(box: Box, monkeypatch) -> None:
+    real, before = Twin.load, []
+
+    def load_slowly(live, program, fds):
+        if not before:
+            before.append(live)
+            assert box.run(watch_s=0, max_ipv4=6000).maps_replaced
+        return real(live, program, fds)
+
+    monkeypatch.setattr(Twin, "load", load_slowly)
+    twin = asyncio.run(box.datapath.twin())
+    assert before[0] is not box.datapath.maps
+    assert twin.live is box.datapath.maps
+    with box.path.router.inside():
+        assert twin.run(box.path.frame, box.path.router.index("r0")).noted.group == GROUP
 
 
 def test_a_program_that_does_badly_with_real_packets_goes_by_itself(box: Box, edited) -> None:
