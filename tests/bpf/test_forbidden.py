@@ -178,7 +178,8 @@ def test_one_loader_is_enough(monkeypatch, compiled: Path, words: str, taken: Lo
     maps.close()
 
 
-def test_neither_loader_is_refused_in_words(monkeypatch) -> None:
+def test_neither_loader_is_refused_in_words(monkeypatch, compiled: Path) -> None:
+    monkeypatch.setenv("CACHE_DIRECTORY", str(compiled))
     monkeypatch.setattr(forbid, "active", forbid.read("bcc,libbpf"))
     with pytest.raises(DatapathError, match="neither loader works"):
         asyncio.run(asyncio.to_thread(load, {}))
