@@ -27,6 +27,8 @@ IPV4_LENGTHS = dict(zip((*range(8, 31), 32), (
     706, 325, 425, 490, 1551, 1703, 3651), strict=True))
 # fmt: on
 IPV6_LENGTHS = {29: 30, 32: 160, 36: 50, 40: 90, 42: 20, 44: 120, 45: 20, 46: 40, 47: 30, 48: 440}
+# What IANA gave to the registries, /12 each (ipv6-unicast-address-assignments), with the shares of what they gave on.
+IPV6_BLOCKS = {0x2400: 25, 0x2600: 22, 0x2800: 13, 0x2A00: 37, 0x2C00: 3}
 # Of the two halves of a block in use, how many are, by the length of the block.
 IN_USE = dict(zip(range(8, 24), (*[0.966] * 2, *[0.953] * 3, *[0.91] * 3, *[0.84] * 3, *[0.90] * 5), strict=True))
 INSIDE = 0.52  # prefixes that lie inside a shorter one
@@ -45,7 +47,7 @@ def prefixes(count: int, family: Family, random: np.random.Generator) -> tuple[V
     missing = count
     for length in sorted(shares):
         wanted = missing if length == max(shares) else min(missing, round(count * shares[length] / total))
-        found = _strewn(wanted, length, random) if clusters is None else clusters.take(wanted, length)
+        found = _registered(wanted, length, random) if clusters is None else clusters.take(wanted, length)
         values.append(found)
         lengths.append(np.full(len(found), length, np.uint8))
         missing -= len(found)
@@ -97,13 +99,17 @@ class _Clusters:
         return drawn.take(np.sort(first)[:count])
 
 
-def _strewn(count: int, length: int, random: np.random.Generator) -> Values:
-    """`count` distinct IPv6 prefixes of one length (fewer where the space is too small), their first 64 bits."""
-    low, high, step = 0x2400 << 48, 0x2C10 << 48, 64 - length
-    numbers = random.integers(low >> step, high >> step, count * 3 // 2 + 64, dtype=np.uint64)
-    values = numbers << np.uint64(step)
-    _, first = np.unique(values, return_index=True)
-    return values.take(np.sort(first)[:count])
+def _registered(count: int, length: int, random: np.random.Generator) -> Values:
+    """`count` distinct IPv6 prefixes of one length, their first 64 bits, in what the registries give out."""
+    blocks, shares = np.array(list(IPV6_BLOCKS), np.uint64), np.array(list(IPV6_BLOCKS.values()))
+    found: Values = np.empty(0, np.uint64)
+    while len(found) < count:
+        block = random.choice(blocks, count + 64, p=shares / shares.sum())
+        inside = random.integers(0, 1 << length - 12, len(block), dtype=np.uint64)
+        drawn = np.concatenate([found, block << np.uint64(48) | inside << np.uint64(64 - length)])
+        _, first = np.unique(drawn, return_index=True)
+        found = drawn.take(np.sort(first))
+    return found[:count]
 
 
 def _kept_out(values: Values, length: int) -> NDArray[np.bool_]:
