@@ -77,7 +77,7 @@ def off(asking: Asking, as_json: bool) -> None:
 def audit(context: click.Context, asking: Asking, repair: bool, as_json: bool) -> None:
     """Compare Loc-RIB, XDP and kernel for every address; exit code 1 on a difference.
 
-    All prefixes, all slots of the indexes, groups, adjacencies and the control word are read back.
+    All prefixes, all slots of the indexes, groups, adjacencies, control word, interfaces and ports are read back.
     With --repair it is one that is left when what differed was brought in line.
     """
     report = asking.client.post("/v1/audit", {"repair": "1"} if repair else {})

@@ -45,7 +45,7 @@ def carry_state(old: Maps, new: Maps) -> None:
     that sees packets yet, or has been out of use."""
     new.store_all("adjacencies", old.adjacencies)
     new.store_slots(old.slots)
-    new.store_all("group_sources", old.group_sources)
+    new.store_sources(old.kept_sources)
     new.store_all("groups", old.groups)
     new.strict = old.strict
     kept = int(new.control["flags"][0]) & INDEXES

@@ -29,12 +29,15 @@ LAST = abi.SOURCE_BITS - 1
 
 
 class Ingress:
-    """Writer of `interfaces` and `tx_ports`."""
+    """Writer of `interfaces` and `tx_ports`. What an earlier run left is taken for what we stored: `taken` is
+    (MAC and number, ifindex) by place, `ports` where packets may leave."""
 
     def __init__(self, interfaces: BpfMap, tx_ports: BpfMap) -> None:
         self._interfaces, self._tx_ports = interfaces, tx_ports
         places, values = interfaces.dump()
         self._numbers = dict(zip(places.tolist(), (values["word"] >> np.uint64(48)).tolist(), strict=True))
+        self.taken: dict[int, tuple[int, int]] = _by_place(places, values)
+        self.ports: set[int] = set(tx_ports.keys().tolist())
         self._forgotten: dict[int, int] = {}
 
     def accept(self, ifindex: int, mac: bytes, *places: abi.Place) -> None:
@@ -46,25 +49,49 @@ class Ingress:
         except OSError:
             raise NetlinkError(f"interface {ifindex}", errno.ENODEV) from None
         places = places or (abi.Place(ifindex),)
-        value = np.zeros(1, abi.INTERFACE)
-        value["word"] = abi.interface_word(mac, self.number_of(places[0].word))
-        value["ifindex"] = ifindex
+        value = abi.interface_word(mac, self.number_of(places[0].word)), ifindex
         if not places[0].tags:
-            self._tx_ports.update(ifindex, ifindex)
+            self.let_out(ifindex, on=True)
         for place in places:
-            self._interfaces.update(np.uint64(place.word), value)
+            self.taken[place.word] = value
+            self.store(place.word)
 
     def forget(self, place: abi.Place) -> None:
         """Neither in nor out there any more."""
-        self._interfaces.delete(np.uint64(place.word))
+        self.taken.pop(place.word, None)
+        self.store(place.word)
         if (number := self._numbers.pop(place.word, None)) is not None:
             self._forgotten[place.word] = number
         if not place.tags:
-            self._tx_ports.delete(place.ifindex)
+            self.let_out(place.ifindex, on=False)
+
+    def let_out(self, ifindex: int, *, on: bool) -> None:
+        """Whether packets may leave by a port; without, those that would are passed."""
+        if on:
+            self._tx_ports.update(ifindex, ifindex)
+            self.ports.add(ifindex)
+        else:
+            self._tx_ports.delete(ifindex)
+            self.ports.discard(ifindex)
+
+    def store(self, place: int) -> None:
+        """What `taken` says of a place, a word, into the map."""
+        if place in self.taken:
+            value = np.zeros(1, abi.INTERFACE)
+            value["word"], value["ifindex"] = self.taken[place]
+            self._interfaces.update(np.uint64(place), value)
+        else:
+            self._interfaces.delete(np.uint64(place))
+
+    def standing(self) -> tuple[dict[int, tuple[int, int]], dict[int, int]]:
+        """What stands in the maps: as `taken`, and where packets leave, by the port that they should leave by."""
+        ports = {port: self._tx_ports.lookup(port) for port in self._tx_ports.keys().tolist()}
+        return _by_place(*self._interfaces.dump()), {port: int(to) for port, to in ports.items() if to is not None}
 
     def take_over(self, other: Ingress) -> None:
         """The numbers that another writer has given out: its interfaces and groups have been copied into our maps."""
         self._numbers, self._forgotten = other._numbers.copy(), other._forgotten.copy()
+        self.taken, self.ports = other.taken.copy(), other.ports.copy()
 
     def keep_only(self, places: Iterable[abi.Place]) -> int:
         """Forget all others: an earlier run took packets there, and the interfaces are gone. How many there were."""
@@ -91,11 +118,24 @@ class Ingress:
             return free
         return self._forgotten.pop(next(iter(self._forgotten))) if self._forgotten else LAST
 
+    def bits_of(self, places: Iterable[int]) -> int:
+        """The numbers of these places, words, as bits; 0 is no place."""
+        bits = 0
+        for place in places:
+            if place:
+                bits |= 1 << self.number_of(place)
+        return bits
+
     def links_of(self, slots: npt.NDArray[Any], places: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-        """The numbers, as bits, of the places that groups lead to: those of the adjacencies in their slots, the last
-        axis of `slots`. `places` are words by adjacency, 0 is none."""
+        """The same for many groups at once: of the adjacencies in their slots, the last axis of `slots`. `places` are
+        words by adjacency."""
         named = np.unique(slots)
-        bits = np.zeros(int(named[-1]) + 1, np.uint64)
-        bits[named] = [1 << self.number_of(place) if place else 0 for place in places[named].tolist()]
+        bits = np.zeros(int(named.max(initial=0)) + 1, np.uint64)
+        bits[named] = [self.bits_of((place,)) for place in places[named].tolist()]
         found: npt.NDArray[np.uint64] = np.bitwise_or.reduce(bits[slots], axis=-1)
         return found
+
+
+def _by_place(places: npt.NDArray[Any], values: npt.NDArray[Any]) -> dict[int, tuple[int, int]]:
+    pairs = zip(values["word"].tolist(), values["ifindex"].tolist(), strict=True)
+    return dict(zip(places.tolist(), pairs, strict=True))

@@ -72,6 +72,7 @@ class Maps:
     index6_words: npt.NDArray[np.uint32] = field(init=False, repr=False)
     rtt_rings: npt.NDArray[Any] = field(init=False, repr=False)
     group_sources: npt.NDArray[np.uint64] = field(init=False, repr=False)
+    kept_sources: npt.NDArray[np.uint64] = field(init=False, repr=False)
     control_word: ControlWord = field(init=False, repr=False)
     trace_rings: npt.NDArray[Any] = field(init=False, repr=False)
     _slot_octets: memoryview = field(init=False, repr=False)
@@ -101,6 +102,7 @@ class Maps:
         self._word0, self._word1 = self.adjacencies["word0"], self.adjacencies["word1"]
         self._places = self.adjacencies.view(np.uint64).reshape(len(self.adjacencies), -1)[:, 2]
         self.group_sources = array("group_sources")
+        self.kept_sources = self.group_sources.copy()  # as ControlWord does: what we stored
         self.ingress = Ingress(self.interfaces, self.tx_ports)
         self.strict = bool(int(self.control["flags"][0]) & abi.ControlFlag.STRICT)
 
@@ -230,7 +232,7 @@ class Maps:
             self.by_name["groups"].update(group, self.groups[group : group + 1])
 
     def _store_sources(self, group: int, bits: np.uint64) -> None:
-        self.group_sources[group] = bits
+        self.group_sources[group] = self.kept_sources[group] = bits
         if not self.mapped:
             self.by_name["group_sources"].update(group, bits)
 
@@ -319,7 +321,7 @@ class Maps:
         """The same in short: all slots as octets, flags where they stand in the group's head."""
         bits = self._source_bits(np.frombuffer(slots, np.uint16)) if self.strict else None
         if bits is not None:  # no packet by a new link meets a check that does not know it
-            self._store_sources(group, self.group_sources[group] | bits)
+            self._store_sources(group, self.kept_sources[group] | bits)
         heads, first = self._group_heads, group * len(slots)
         self._slot_octets[first : first + len(slots)] = slots
         if not self.mapped:
@@ -339,16 +341,21 @@ class Maps:
         counts = self.by_name["group_counters"]
         counts.update(group, np.zeros(counts.per_cpu, abi.COUNTER))  # who gets the id next begins at nothing
 
-    def _source_bits(self, slots: npt.ArrayLike) -> np.uint64:
+    def _source_bits(self, slots: npt.NDArray[np.uint16]) -> np.uint64:
         """The links that a group with these slots leads to."""
-        return np.uint64(self.ingress.links_of(np.atleast_1d(slots), self._places))
+        named = set(slots.tolist())
+        return np.uint64(self.ingress.bits_of(int(self._places[number]) for number in named))
 
     def _store_sources_of(self, groups: npt.NDArray[np.intp]) -> None:
         """The links that these groups lead to, by their slots as they stand."""
-        known = self.group_sources.copy()
-        for some in np.array_split(groups, len(groups) // GROUPS_AT_ONCE + 1):
-            if len(some):
-                known[some] = self.ingress.links_of(self.slots[some], self._places)
+        known = self.kept_sources.copy()
+        for part in np.array_split(groups, len(groups) // GROUPS_AT_ONCE + 1):
+            known[part] = self.ingress.links_of(self.slots[part], self._places)
+        self.store_sources(known)
+
+    def store_sources(self, known: npt.NDArray[np.uint64]) -> None:
+        """The links of all groups."""
+        self.kept_sources[:] = known
         self.store_all("group_sources", known)
 
     def adjacency_moved(self, adjacency: int) -> None:

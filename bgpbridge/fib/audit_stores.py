@@ -1,7 +1,7 @@
 """What prefixes lead to, held against what we stored: groups, adjacencies, the control word.
 
 They are arrays that we alone write, in the event loop: so a copy of each store is compared in one turn, in a few
-milliseconds for all, and nothing can be on its way.
+milliseconds for all, and nothing can be on its way. Where packets come in and go out: `audit_links`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from bgpbridge.fib.adjacency_words import AdjacencyWords
+from bgpbridge.fib.audit_links import crooked_links
 from bgpbridge.fib.audit_tally import ADJACENCY, CONTROL, EXAMPLES, GROUP, Divergence, Tally
 from bgpbridge.fib.xdp import XdpFib
 
@@ -39,6 +40,7 @@ class Stores:
             tally.add_all([Divergence(PLANE, CONTROL, None, have, want, f"{name} is {have:#x}, should be {want:#x}")])
         if mend:
             control.mend()
+        tally.add_all(crooked_links(self.xdp.maps, mend=mend))
 
 
 def _told(

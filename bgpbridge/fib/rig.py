@@ -17,6 +17,7 @@ tests. The routes stand in the tries and in the indexes as the FIB writes them (
     198.18.8.0/24,   2001:db8:10::/48    23   adjacency 6, VLAN 10
     198.18.9.0/24,   2001:db8:11::/48    24   adjacency 7, service VLAN 20 and in it VLAN 30
     198.18.10.0/24,  2001:db8:12::/48    25   adjacency 8, service VLAN 40
+    198.18.11.0/24                       26   adjacency 9, of the gateway fe80::2 (RFC 8950)
 
 Test runs come in by ifindex 1 (loopback's number stands in for "no interface given"): untagged, and in the VLANs of
 `VLANS`, each with the MAC that it has there.
@@ -25,6 +26,7 @@ Test runs come in by ifindex 1 (loopback's number stands in for "no interface gi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from ipaddress import ip_address
 from typing import Final
 
 import numpy as np
@@ -33,6 +35,7 @@ from bgpbridge.datapath import abi
 from bgpbridge.datapath.abi import Adjacency, AdjacencyState, Place
 from bgpbridge.datapath.frames import NEXT_HOP_MAC, ROUTER_MAC, mac
 from bgpbridge.datapath.maps import Maps
+from bgpbridge.fib.adjacency_words import identity_of
 from bgpbridge.fib.table import Table, tables
 from bgpbridge.types import Family, Prefix
 
@@ -62,6 +65,7 @@ ROUTES: Final[Mapping[int, tuple[str, ...]]] = {
     23: ("198.18.8.0/24", "2001:db8:10::/48"),
     24: ("198.18.9.0/24", "2001:db8:11::/48"),
     25: ("198.18.10.0/24", "2001:db8:12::/48"),
+    26: ("198.18.11.0/24",),
     40000: ("198.18.6.0/24",),
     abi.GROUP_NONE: ("198.18.7.0/24",),
     abi.GROUP_PUNT: ("198.51.100.1/32", "2001:db8:1::1/128", "192.0.2.0/24", "2001:db8:f::/48"),
@@ -82,7 +86,9 @@ def lay(maps: Maps) -> dict[Family, Table]:
     maps.store_adjacency(5, _adjacency(mtu=576))
     for number, place in {6: PLACES[1], 7: PLACES[3], 8: PLACES[2]}.items():
         maps.store_adjacency(number, _adjacency(place=place))
-    for group, adjacency in {16: 1, 18: 3, 19: 4, 20: 0, 22: 5, 23: 6, 24: 7, 25: 8}.items():
+    maps.adjacencies["reserved"][9] = identity_of(ip_address("fe80::2"))
+    maps.store_adjacency(9, _adjacency())
+    for group, adjacency in {16: 1, 18: 3, 19: 4, 20: 0, 22: 5, 23: 6, 24: 7, 25: 8, 26: 9}.items():
         maps.store_group(group, adjacency)
     maps.store_group(17, np.repeat([1, 2], maps.slots.shape[1] // 2))
     by_family = tables(maps)

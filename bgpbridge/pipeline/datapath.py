@@ -255,11 +255,11 @@ class Datapath:
             return
         if takes:
             self._deaf.discard(ifindex)
-            self.maps.tx_ports.update(ifindex, ifindex)
+            self.maps.ingress.let_out(ifindex, on=True)
             self.events.add("egress-ready", name, "takes redirected frames now", Severity.NOTICE)
         else:
             self._deaf.add(ifindex)
-            self.maps.tx_ports.delete(ifindex)
+            self.maps.ingress.let_out(ifindex, on=False)
             text = "does not take redirected frames: packets out of it go through the kernel; mend: for a veth, "
             self.events.add("egress-deaf", name, text + "`ethtool -K PEER gro on` while it is up", Severity.WARNING)
 

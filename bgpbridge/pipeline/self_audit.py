@@ -23,6 +23,7 @@ from bgpbridge.errors import BridgeError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.adjacency_words import AdjacencyWords
 from bgpbridge.fib.audit import AuditReport, Tally, audit, audit_part, parts
+from bgpbridge.fib.audit_links import LINKS
 from bgpbridge.fib.audit_stores import STORES, Stores
 from bgpbridge.fib.audit_tally import ADJACENCY, CONTROL, GROUP, INDEX, Divergence
 from bgpbridge.fib.keys import U32, Keys
@@ -37,7 +38,7 @@ __all__ = ["SelfAudit", "Swept"]
 
 LEAST_PAUSE_S = 15.0
 RESERVED = {0: "nothing", LOCAL: "punt (left to the kernel)", BLACKHOLE: "blackhole"}
-ALONE = {ADJACENCY, CONTROL}  # kinds that `detail` tells
+ALONE = {ADJACENCY, CONTROL, *LINKS}  # kinds that `detail` tells
 
 Place = tuple[str, str]
 """Plane, and a family's label or STORES."""

@@ -48,12 +48,12 @@ RIGS = [(Loader.BCC, False), (Loader.BCC, True), (Loader.LIBBPF, True)]
 
 
 @pytest.fixture(scope="session", params=RIGS, ids=["bcc-lpm", "bcc-index", "libbpf-index"])
-def rig(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
+def rig(request: pytest.FixtureRequest, compiled: Path) -> Iterator[Rig]:
     """The rig, by each loader and with each engine."""
     loader, indexed = request.param
     maps = Maps.create(SIZES)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CACHE_DIRECTORY", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("CACHE_DIRECTORY", str(compiled))
         program = load(maps.fds, loader)
     made = Rig(maps, program, lay(maps))
     for family in Family:

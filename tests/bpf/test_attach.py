@@ -19,11 +19,11 @@ pytestmark = pytest.mark.root
 
 
 @pytest.fixture(scope="module")
-def programs(tmp_path_factory: pytest.TempPathFactory):
+def programs(compiled: Path):
     """Two loads of the program, over maps of their own."""
     maps = Maps.create(Sizes(10, 10))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CACHE_DIRECTORY", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("CACHE_DIRECTORY", str(compiled))
         made = [load(maps.fds, Loader.LIBBPF) for _ in range(2)]
     yield made
     for program in made:

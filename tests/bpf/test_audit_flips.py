@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 
 from bgpbridge.datapath import abi
+from bgpbridge.datapath.ingress import Ingress
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
 from bgpbridge.fib import xdp_map
@@ -20,6 +23,7 @@ from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.xdp import Engine, XdpFib
 from bgpbridge.rib.changes import Changes
 from bgpbridge.types import Family, Prefix
+from tests.bpf.conftest import Namespace
 
 pytestmark = pytest.mark.root
 SIZES = Sizes(max_ipv4=20_000, max_ipv6=20_000)
@@ -59,8 +63,25 @@ class Plane:
             self.fib.set_members(group, [(1, 1), (2, 1)])
 
 
+@pytest.fixture(scope="module")
+def two_links() -> Iterator[Namespace]:
+    """Interfaces 1 and 42."""
+    there = Namespace(f"bb{os.getpid()}flips")
+    subprocess.run(["ip", "netns", "add", there.name], check=True)
+    try:
+        there.ip("link add v0 index 42 type veth peer name v1")
+        yield there
+    finally:
+        subprocess.run(["ip", "netns", "del", there.name], check=True)
+
+
 @pytest.fixture
-def plane(pin_path: Path) -> Iterator[Plane]:
+def plane(pin_path: Path, two_links: Namespace) -> Iterator[Plane]:
+    with two_links.inside():
+        yield from planes(pin_path)
+
+
+def planes(pin_path: Path) -> Iterator[Plane]:
     maps, _ = Maps.open(pin_path / "bb", SIZES)
     other, adopted = Maps.open(pin_path / "bb", SIZES)
     assert adopted
@@ -71,6 +92,8 @@ def plane(pin_path: Path) -> Iterator[Plane]:
         plane.words.store_state(number, up=True)
     plane.fill([16, 17])
     plane.fib.enabled = True
+    maps.accept_interface(1, bytes(6))
+    maps.check_sources(strict=True)
     for family in Family:
         found, groups = desired(family)
         rows = np.arange(1, len(groups) + 1)
@@ -140,6 +163,31 @@ def control(name: str, value: int) -> Callable[[Maps], None]:
     return flip
 
 
+def taken(mac: bytes | None, place: abi.Place) -> Callable[[Maps], None]:
+    def flip(maps: Maps) -> None:
+        if mac is None:
+            maps.interfaces.delete(np.uint64(place.word))
+        else:
+            value = np.array([(abi.interface_word(mac), 1, 0)], abi.INTERFACE)
+            maps.interfaces.update(np.uint64(place.word), value)
+
+    return flip
+
+
+def port(ifindex: int, to: int) -> Callable[[Maps], None]:
+    """0: it is removed."""
+    return lambda maps: maps.tx_ports.update(ifindex, to) if to else maps.tx_ports.delete(ifindex)
+
+
+def sources(group: int, bits: int) -> Callable[[Maps], None]:
+    def flip(maps: Maps) -> None:
+        maps.group_sources[group] = bits
+
+    return flip
+
+
+OUTER = abi.Place(1)
+INNER = abi.Place(1, abi.TagFlag.PRESENT | abi.TagFlag.SERVICE | 20, abi.TagFlag.PRESENT | 30)
 FLIPS = {
     # what is done: (kind, addresses that packets are told wrong, words of the example)
     "a slot of the index": (slot("198.51.100.0/24", 16), "index", 256, "198.51.100.0/24"),
@@ -169,6 +217,18 @@ FLIPS = {
     "forwarding": (control("enabled", 0), "control", 0, "enabled is 0x0, should be 0x1"),
     "the engine": (control("flags", 0), "control", 0, "flags is 0x0, should be"),
     "the hash seed": (control("hash_seed", 1), "control", 0, "hash_seed is 0x1"),
+    "an interface's MAC": (taken(b"\2" * 6, OUTER), "interface", 0, "interface 1: MAC 02:02:02:02:02:02, number 0"),
+    "an interface is gone": (taken(None, OUTER), "interface", 0, "interface 1: nothing there, should be MAC 00:00"),
+    "a VLAN more": (taken(b"\2" * 6, INNER), "interface", 0, "interface 1 802.1ad 20 VLAN 30: MAC 02:02"),
+    "a port is gone": (port(1, 0), "port", 0, "leaves by interface 1 is kept back, should go out there"),
+    "a port more": (port(42, 42), "port", 0, "leaves by interface 42 goes out by 42, should be kept back"),
+    "a port that is another": (port(1, 42), "port", 0, "leaves by interface 1 goes out by 42, should go out there"),
+    "where sources are": (
+        sources(16, 1 << 40),
+        "sources",
+        0,
+        "links 0x10000000000 known behind group 16",
+    ),
 }
 
 
@@ -198,8 +258,10 @@ def words_of(plane: Plane) -> list[object]:
     assert maps.index4 is not None
     assert maps.index6_slots is not None
     empty = maps.index6_slots == 0  # where nodes stand is the writer's own affair
-    arrays = [empty, maps.index4[: abi.INDEX4_SLOTS], maps.slots, maps.groups["flags"], maps.adjacencies, maps.control]
-    return [*tables, *(array.tobytes() for array in arrays)]
+    index4 = maps.index4[: abi.INDEX4_SLOTS]
+    arrays = [empty, index4, maps.slots, maps.groups["flags"], maps.adjacencies, maps.control, maps.group_sources]
+    links = [sorted(part.items()) for part in Ingress(maps.interfaces, maps.tx_ports).standing()]
+    return [*tables, *links, *(array.tobytes() for array in arrays)]
 
 
 def dumps(maps: Maps) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -157,8 +157,8 @@ def fill(maps: Maps, ports: dict[str, int]) -> None:
 
 
 @pytest.fixture(params=[Wanted.NATIVE, Wanted.GENERIC], ids=str)
-def router(request, namespaces, pin_path: Path, tmp_path: Path, monkeypatch) -> Iterator[Router]:
-    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
+def router(request, namespaces, pin_path: Path, compiled: Path, monkeypatch) -> Iterator[Router]:
+    monkeypatch.setenv("CACHE_DIRECTORY", str(compiled))
     sender, middle, sink = (namespaces(name) for name in "srk")
     configure(sender, middle, sink)
     maps = Maps.create(Sizes(100, 100, indexed=False))

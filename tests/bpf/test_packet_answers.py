@@ -4,6 +4,7 @@ first one, and nothing that live packets write moves."""
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,9 +25,9 @@ WATCHED = [spec.name for spec in specs(Sizes()) if spec.type in LISTED and not s
 
 
 @pytest.fixture(scope="module")
-def twin(rig: Rig, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Twin]:
+def twin(rig: Rig, compiled: Path) -> Iterator[Twin]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CACHE_DIRECTORY", str(tmp_path_factory.getbasetemp()))
+        patch.setenv("CACHE_DIRECTORY", str(compiled))
         made = Twin.load(rig.maps, rig.program)
     yield made
     made.close()

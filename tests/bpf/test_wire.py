@@ -34,6 +34,7 @@ pytestmark = pytest.mark.root
 MARK = b"bgpbridge on the wire"
 S0, R0, R1, K0 = (mac(f"02:00:00:00:00:{n:02x}") for n in (1, 2, 3, 4))
 GROUP = 16
+SMALL_MTU = 1300
 SIOCETHTOOL, ETHTOOL_SGRO = 0x8946, 0x2C
 SOL_PACKET, PACKET_AUXDATA, TP_STATUS_VLAN_VALID = 263, 8, 1 << 4
 Q, AD = 0x8100, 0x88A8
@@ -106,6 +107,12 @@ def configure(sender, router, sink) -> None:
     for hop, prefix in (("198.51.100.2", "203.0.113.0/24"), ("2001:db8:b::2", "2001:db8:c::/48")):
         router.ip(f"neigh replace {hop} lladdr {K0.hex(':')} dev r1 nud permanent")
         router.ip(f"route add {prefix} via {hop}")
+    for hop, prefix, source in (
+        ("198.51.100.2", "203.0.120.0/24", "192.0.2.2"),
+        ("2001:db8:b::2", "2001:db8:d::/48", "2001:db8:f::2"),
+    ):
+        router.ip(f"route add {prefix} via {hop} mtu {SMALL_MTU}")
+        router.ip(f"neigh replace {source} lladdr {S0.hex(':')} dev r0 nud permanent")
     switches = {
         "ipv4/ip_forward": 1,
         "ipv4/conf/all/rp_filter": 0,
@@ -140,8 +147,8 @@ def packet_socket(space, interface: str) -> socket.socket:
 
 
 @pytest.fixture(params=[Wanted.NATIVE, Wanted.GENERIC], ids=str)
-def router(request, namespaces, pin_path: Path, tmp_path: Path, monkeypatch) -> Iterator[Router]:
-    monkeypatch.setenv("CACHE_DIRECTORY", str(tmp_path / "cache"))
+def router(request, namespaces, pin_path: Path, compiled: Path, monkeypatch) -> Iterator[Router]:
+    monkeypatch.setenv("CACHE_DIRECTORY", str(compiled))
     sender, middle, sink = (namespaces(name) for name in "srk")
     configure(sender, middle, sink)
     maps = Maps.create(Sizes(100, 100))
@@ -212,6 +219,48 @@ def test_what_is_not_ours_to_forward_is_left_to_the_kernel(router: Router) -> No
     option = ethernet(ipv4(udp(data=MARK), options=b"\x01\x01\x01\x00", **to), dst=R0, src=S0)
     (came,) = router.carry([option])
     assert came[22] == 63  # the kernel forwarded it
+
+
+FROM4, FROM6 = {"src": "192.0.2.2"}, {"src": "2001:db8:f::2"}
+ANSWERS = {
+    # a packet that passes: type, code and the four octets behind the checksum of what its sender is told
+    "time exceeded": (0x0800, ipv4(udp(data=MARK), **FROM4, dst="203.0.113.9", ttl=1), (11, 0, 0)),
+    "fragmentation needed": (
+        *(0x0800, ipv4(udp(data=bytes(SMALL_MTU)), **FROM4, dst="203.0.120.9", fragment=0x4000)),
+        (3, 4, SMALL_MTU),
+    ),
+    "hop limit exceeded": (0x86DD, ipv6(udp(data=MARK), **FROM6, dst="2001:db8:c::9", hop_limit=1), (3, 0, 0)),
+    "packet too big": (0x86DD, ipv6(udp(data=bytes(SMALL_MTU)), **FROM6, dst="2001:db8:d::9"), (2, 0, SMALL_MTU)),
+}
+
+
+def test_the_kernel_answers_what_passes_with_the_icmp_that_it_deserves(router: Router) -> None:
+    maps, egress = router.maps, int(router.maps.adjacencies["ifindex"][1])
+    maps.store_adjacency(2, Adjacency(K0, R1, SMALL_MTU, AdjacencyState.UP, egress))
+    maps.store_group(GROUP + 1, 2)
+    maps.lpm4.update(abi.lpm4_keys(np.array([0xCB007800]), np.array([24])), GROUP + 1)
+    network = np.array([0x20010DB8000D0000], np.uint64)
+    maps.lpm6.update(abi.lpm6_keys(network, np.array([0], np.uint64), np.array([48])), GROUP + 1)
+    before = read_reasons(maps)
+    for kind, packet, told in ANSWERS.values():
+        router.sender.send(ethernet(packet, kind, dst=R0, src=S0))
+        answer = next_from_router(router.sender)
+        at = 34 if kind == 0x0800 else 54
+        assert struct.unpack_from("!BBxxI", answer, at) == told
+        assert answer[at + 8 : at + 15] == packet[:7], "of what was sent; the kernel may have taken its hop limit down"
+        assert answer[at + 20 : at + 36] == packet[12:28]
+    after = read_reasons(maps)
+    assert [(after[reason] - before[reason]).packets for reason in (Reason.PASS_TTL, Reason.PASS_MTU)] == [2, 2]
+
+
+def next_from_router(sender: socket.socket) -> bytes:
+    """The next ICMP error that comes in."""
+    sender.settimeout(2)
+    while True:
+        frame, (_, _, direction, *_) = sender.recvfrom(65536)
+        errors = {0x0800: (34, (3, 11)), 0x86DD: (54, (1, 2, 3))}.get(int.from_bytes(frame[12:14], "big"))
+        if direction != socket.PACKET_OUTGOING and errors is not None and frame[errors[0]] in errors[1]:
+            return frame
 
 
 def test_tags_are_taken_off_put_on_and_rewritten(router: Router) -> None:
