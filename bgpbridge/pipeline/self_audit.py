@@ -3,7 +3,7 @@
 Somebody else with root can change a trie, an index, a group or the kernel's tables without our hearing of it. What is
 found to differ without a reason is brought in line, counted and told, with the longest that it can have been so: since
 the last sweep of that part that found nothing. In the background one family in one plane is compared at a time; the
-pauses in between keep it under its share of one CPU, whatever the size of the tables. What prefixes lead to (groups,
+pauses in between keep it under its share of one CPU, whatever the size of the tables, and while one loads it waits. What prefixes lead to (groups,
 adjacencies, the control word) costs milliseconds and is looked at in every pause.
 """
 
@@ -37,6 +37,8 @@ from bgpbridge.types import Family
 __all__ = ["SelfAudit", "Swept"]
 
 LEAST_PAUSE_S = 15.0
+CALM_S, PATIENCE_S = 1.0, 600.0
+BUSY_RPS = 5_000  # routes a second from which on a table loads
 RESERVED = {0: "nothing", LOCAL: "punt (left to the kernel)", BLACKHOLE: "blackhole"}
 ALONE = {ADJACENCY, CONTROL, *LINKS}  # kinds that `detail` tells
 
@@ -104,11 +106,22 @@ class SelfAudit:
                 await asyncio.sleep(min(left, LEAST_PAUSE_S))
                 if self._on:
                     self.look_at_stores()
+            await self._calm()
             began = time.monotonic()
             if self._on:
                 await self.part(*part)
             took = time.monotonic() - began
             due = began + took + max(LEAST_PAUSE_S, took * 1000 / max(self.permille, 1))
+
+    async def _calm(self) -> None:
+        """Wait for a moment in which no table loads, which has the first call on processors; PATIENCE_S at most."""
+        kernel, deadline = self.planes.kernel, time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            before = self.committer.log.rows_total
+            await asyncio.sleep(CALM_S)
+            changed = self.committer.log.rows_total - before
+            if changed < BUSY_RPS * CALM_S and (kernel is None or kernel.behind < BUSY_RPS):
+                return
 
     @property
     def _on(self) -> bool:
