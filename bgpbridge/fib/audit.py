@@ -12,6 +12,7 @@ with `mend` brings it in line.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from typing import TypeVar
@@ -19,10 +20,12 @@ from typing import TypeVar
 import numpy as np
 
 from bgpbridge.datapath import abi
+from bgpbridge.errors import DatapathError
 from bgpbridge.fib.audit_look import Look, look_at_kernel, look_at_xdp
 from bgpbridge.fib.audit_prefixes import Differences, nothing, with_overlay, without_nothing
 from bgpbridge.fib.audit_stores import Stores
 from bgpbridge.fib.audit_tally import GROUP, AuditReport, Divergence, Tally
+from bgpbridge.fib.index6 import Index6
 from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.keys import U32, Keys, KeyTable
 from bgpbridge.fib.sweep import excuses
@@ -159,6 +162,10 @@ async def _mend_xdp(family: Family, xdp: XdpFib, wrong: Differences, look: Look)
         if look.engine is not None and index is not None:
             look.engine.mend(index.excused(excuses(nothing(family), look.engine.widened(late), nothing(family))))
         xdp.watch(family, on=True)  # what has been noted in this turn is our own doing
+    if isinstance(look.engine, Index6) and look.index is not None and len(look.index.wrong()):
+        with contextlib.suppress(DatapathError):  # where no grace period can be had, nothing is used again
+            await asyncio.wrap_future(look.engine.grace())
+            look.engine.recount()
 
 
 # -- the kernel -------------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ What does not fit gives the family to the trie, which is complete: `trouble` say
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from typing import Protocol
 
 import numpy as np
@@ -244,7 +245,7 @@ class Index6:
 
     def mend(self, wrong: Compared) -> None:
         """Somebody else has written there: make the slots concerned anew, beside what they hold, and turn to that. The
-        lines that it took are not trusted to be anybody's: they wait for the next `rebuild`."""
+        lines that it took are not trusted to be anybody's: they wait for `recount`."""
         if self.trouble or not len(wrong.wrong()):
             return
         slots, (keys, groups) = index6_sweep.slots_of(wrong), self._routes.standing()
@@ -259,6 +260,15 @@ class Index6:
             self._fail(error)
             return
         self.nodes.slots[slots] = fresh.slots[slots]
+
+    def grace(self) -> Future[None]:
+        """A time after which nobody reads what was in use before. Its exception is a DatapathError."""
+        return self._grace.begin()
+
+    def recount(self) -> None:
+        """What `mend` let go of may be used again: call it when a `grace` that began after that is over."""
+        if not self.trouble:
+            self.lines.recount(*nodes_under(self.nodes, self.nodes.slots))
 
 
 def _floors(keys: Keys) -> Rows:

@@ -228,13 +228,24 @@ class Lines:
         """Only these nodes are there, and nobody reads anything else: call it after a grace period."""
         if self._period is not None:
             self._end()
+        self._limbo, self._ending, self._parked = [], [], 0
+        self.recount(lines, runs)
+
+    def recount(self, lines: Rows, runs: Rows) -> None:
+        """Nothing is there but these nodes and what is in limbo: what was lost of late is free, if it is a grace period
+        since."""
         free = np.ones(self.count, np.bool_)
         free[0] = False
-        sizes = lines_of(runs)
-        for offset in range(SIZES[-1]):
-            free[lines[sizes > offset] + offset] = False
-        kept = np.flatnonzero(~free)
-        self._top = int(kept[-1]) + 1
+        _cross_out(free, lines, lines_of(runs))
+        self.used = self.count - 1 - int(np.count_nonzero(free))
+        limbo = np.array([*self._limbo, *self._ending], np.int64).reshape(-1, 2)
+        _cross_out(free, limbo[:, 1], LINES_OF[limbo[:, 0]])
+        self._top = int(np.flatnonzero(~free)[-1]) + 1
         free[self._top :] = False
-        self.used, self._limbo, self._ending, self._parked = len(kept) - 1, [], [], 0
         self._lay_out(free)
+
+
+def _cross_out(free: npt.NDArray[np.bool_], lines: Rows, sizes: Rows) -> None:
+    """Blocks that are not free."""
+    for offset in range(SIZES[-1]):
+        free[lines[sizes > offset] + offset] = False

@@ -88,13 +88,21 @@ def _levels(nodes: Nodes, slots: U32) -> Iterator[tuple[Rows, Rows]]:
     seen = np.zeros(len(nodes.lines), np.bool_)
     entries = slots
     for _ in range(LEVELS):
-        line, runs = _sound(nodes, np.unique(entries[entries & POINTER != 0] & LINE).astype(np.int64))
+        line, runs = _sound(nodes, _pointed_at(entries, len(nodes.lines)))
         line, runs = line[~seen[line]], runs[~seen[line]]
         if not len(line):
             return
         seen[line] = True
         yield line, runs
         entries = nodes.words[nodes.entries_at(line, runs)[0]]
+
+
+def _pointed_at(entries: U32, count: int) -> Rows:
+    """The lines that entries point at, each once; those of `count` and more are left out."""
+    line = entries[entries & POINTER != 0] & LINE
+    named = np.zeros(count, np.bool_)
+    named[line[line < count]] = True
+    return np.flatnonzero(named)
 
 
 def _sound(nodes: Nodes, line: Rows) -> tuple[Rows, Rows]:

@@ -33,6 +33,7 @@ from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = ["Adopted", "Engine", "XdpFib", "XdpStatus"]
 
+SLICE = 4096
 MASK64 = (1 << 64) - 1
 # Under `auto`. The index is the quicker one from the first route on (docs/decisions/engines.md); not back at once.
 INDEX_FROM, INDEX_DOWN_TO = 10, 5
@@ -78,6 +79,7 @@ class XdpFib:
         self.engine = engine
         self.groups = GroupStore(maps)
         self.tries = {family: Trie(table) for family, table in tables(maps).items()}
+        self._building: dict[Family, str] = {}  # indexes that are not whole yet, and why they had to be built again
 
     # -- groups -------------------------------------------------------------------------------------
 
@@ -156,7 +158,25 @@ class XdpFib:
     def index_trouble(self) -> dict[Family, str]:
         """Why the index of a family cannot answer, so that the trie does; empty while it can."""
         indexes = {family: trie.table.index for family, trie in self.tries.items()}
-        return {family: "" if index is None else index.trouble for family, index in indexes.items()}
+        trouble = {family: "" if index is None else index.trouble for family, index in indexes.items()}
+        return trouble | self._building
+
+    def build_index(self, family: Family) -> Iterator[int]:
+        """Build an index that is in trouble again, from nothing; each yield is a point where anything else may be done:
+        changes go to it too. Packets ask it when it is whole. Not while leftovers of an earlier run stand."""
+        trie = self.tries[family]
+        index, why = trie.table.index, self.index_trouble()[family]
+        if index is None or not why:
+            return
+        self._building[family] = why  # also where nobody asks for the rest: what is not whole must not answer
+        index.clear()
+        for keys, groups in trie.standing(SLICE):
+            if index.trouble:
+                break
+            index.store(keys, groups)
+            yield len(keys)
+        del self._building[family]
+        self._choose(family)
 
     def _choose(self, family: Family) -> None:
         """Let the index answer, or the trie alone. Both stand complete, so this is one store and no packet notices."""
@@ -166,7 +186,8 @@ class XdpFib:
         else:
             wanted = self.engine is Engine.INDEX
         index = trie.table.index
-        if (wanted and index is not None and not index.trouble) != now:
+        whole = index is not None and not index.trouble and family not in self._building
+        if (wanted and whole) != now:
             self.maps.use_index(family, not now)
 
     def move(self, maps: Maps, by_family: Mapping[Family, Table], engine: Engine) -> None:

@@ -28,6 +28,7 @@ from bgpbridge.fib.audit_stores import STORES, Stores
 from bgpbridge.fib.audit_tally import ADJACENCY, CONTROL, GROUP, INDEX, Divergence
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.ranges import DEFER, HIDDEN
+from bgpbridge.pipeline.index_again import IndexAgain
 from bgpbridge.pipeline.planes import Committer, Planes
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL, Member
 from bgpbridge.rib.loc_rib import Rib
@@ -73,6 +74,10 @@ class SelfAudit:
     compared: Counter[tuple[str, Family]] = field(default_factory=Counter)
     swept: dict[Place, Swept] = field(default_factory=dict)
     _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _again: IndexAgain = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._again = IndexAgain(self.events)
 
     @property
     def one_at_a_time(self) -> asyncio.Lock:
@@ -87,6 +92,8 @@ class SelfAudit:
     async def repair(self) -> tuple[AuditReport, AuditReport]:
         """What differed and was brought in line, and what a look after that finds."""
         async with self._one_at_a_time:
+            if self.planes.xdp is not None and not self.adopting():
+                await self._again.build(self.planes.xdp, at_once=True)
             return await self._all(mend=True), await self._all(mend=False)
 
     async def _all(self, *, mend: bool) -> AuditReport:
@@ -106,6 +113,7 @@ class SelfAudit:
                 await asyncio.sleep(min(left, LEAST_PAUSE_S))
                 if self._on:
                     self.look_at_stores()
+                await self._build_indexes()
             await self._calm()
             began = time.monotonic()
             if self._on:
@@ -126,6 +134,13 @@ class SelfAudit:
     @property
     def _on(self) -> bool:
         return bool(self.permille) and not self.adopting()
+
+    async def _build_indexes(self) -> None:
+        """Those that gave up."""
+        xdp = self.planes.xdp
+        if xdp is not None and not self.adopting() and any(xdp.index_trouble().values()):
+            async with self._one_at_a_time:
+                await self._again.build(xdp)
 
     async def part(self, plane: str, family: Family) -> None:
         """Compare one family in one plane, and bring it in line."""

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bgpbridge.datapath import abi
+from bgpbridge.datapath import abi, bpffs
+from bgpbridge.datapath.bpffs import ensure_bpffs
 from bgpbridge.datapath.ingress import Ingress
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
@@ -20,6 +21,7 @@ from bgpbridge.fib import xdp_map
 from bgpbridge.fib.adjacency_words import AdjacencyWords
 from bgpbridge.fib.audit import AuditReport, Stores, audit
 from bgpbridge.fib.keys import U32, Keys
+from bgpbridge.fib.order import in_order
 from bgpbridge.fib.xdp import Engine, XdpFib
 from bgpbridge.rib.changes import Changes
 from bgpbridge.types import Family, Prefix
@@ -75,10 +77,14 @@ def two_links() -> Iterator[Namespace]:
         subprocess.run(["ip", "netns", "del", there.name], check=True)
 
 
-@pytest.fixture
-def plane(pin_path: Path, two_links: Namespace) -> Iterator[Plane]:
+@pytest.fixture(scope="module")
+def plane(tmp_path_factory: pytest.TempPathFactory, two_links: Namespace) -> Iterator[Plane]:
+    """One for all: every flip is put back."""
+    path = tmp_path_factory.mktemp("flips") / "pins"
+    assert ensure_bpffs(path)
     with two_links.inside():
-        yield from planes(pin_path)
+        yield from planes(path)
+    bpffs._libc.umount2(str(path).encode(), 2)
 
 
 def planes(pin_path: Path) -> Iterator[Plane]:
@@ -102,6 +108,12 @@ def planes(pin_path: Path) -> Iterator[Plane]:
     yield plane
     maps.close()
     other.close()
+
+
+@pytest.fixture(scope="module")
+def right(plane: Plane) -> list[np.ndarray]:
+    """All as it should be."""
+    return [array.copy() for array in words_of(plane)]
 
 
 def slot(text: str, value: int) -> Callable[[Maps], None]:
@@ -233,50 +245,53 @@ FLIPS = {
 
 
 @pytest.mark.parametrize("what", FLIPS)
-def test_what_somebody_else_writes_is_found_and_mended_within_one_sweep(plane: Plane, what: str) -> None:
+def test_what_somebody_else_writes_is_found_and_mended_within_one_sweep(
+    plane: Plane, right: list[np.ndarray], what: str
+) -> None:
     flip, kind, addresses, words = FLIPS[what]
     if "IPv6" in what and plane.fib.index(V6) is not None:
         addresses = 0  # no packet asks that trie
-    before = words_of(plane)
     flip(plane.other)
-    found = plane.audit()
+    found = plane.audit(plane.fill)
     assert set(found.divergent) == {("xdp", kind)}
     assert sum(found.divergent.values()) == 1 or flip is six
     assert sum(found.addresses.values()) == addresses
     example = found.examples[0]
     assert words in (str(example.prefix) if example.prefix is not None else example.detail)
-    mended = plane.audit(plane.fill)
-    assert mended.divergent == found.divergent
     assert plane.audit().clean
-    assert words_of(plane) == before
+    assert_right(plane, right)
 
 
-def words_of(plane: Plane) -> list[object]:
+def words_of(plane: Plane) -> list[np.ndarray]:
     """All that the other side can see, generations left out."""
     maps = plane.other
-    tables = [sorted(zip(*(c.tolist() for c in (k["addr"], k["plen"], v)), strict=True)) for k, v in dumps(maps)]
     assert maps.index4 is not None
     assert maps.index6_slots is not None
     empty = maps.index6_slots == 0  # where nodes stand is the writer's own affair
-    index4 = maps.index4[: abi.INDEX4_SLOTS]
-    arrays = [empty, index4, maps.slots, maps.groups["flags"], maps.adjacencies, maps.control, maps.group_sources]
-    links = [sorted(part.items()) for part in Ingress(maps.interfaces, maps.tx_ports).standing()]
-    return [*tables, *links, *(array.tobytes() for array in arrays)]
+    slots = maps.index4[: abi.INDEX4_SLOTS]
+    tables = [in_order(xdp_map.dump(trie, family)) for family, trie in ((V4, maps.lpm4), (V6, maps.lpm6))]
+    columns = [column for keys, groups in tables for column in (keys.hi, keys.lo, keys.length, groups)]
+    links = [np.array(str(sorted(part.items()))) for part in Ingress(maps.interfaces, maps.tx_ports).standing()]
+    arrays = [slots, maps.slots, maps.groups["flags"], maps.adjacencies, maps.control, maps.group_sources]
+    return [*columns, *links, empty, *arrays]
 
 
-def dumps(maps: Maps) -> list[tuple[np.ndarray, np.ndarray]]:
-    return [trie.dump() for trie in (maps.lpm4, maps.lpm6)]
+def assert_right(plane: Plane, right: list[np.ndarray]) -> None:
+    assert [np.array_equal(*pair) for pair in zip(words_of(plane), right, strict=True)] == [True] * len(right)
 
 
-def test_all_at_once_comes_back(plane: Plane) -> None:
-    before = words_of(plane)
+def test_all_at_once_is_found_by_a_look_that_changes_nothing_and_comes_back(
+    plane: Plane, right: list[np.ndarray]
+) -> None:
     for flip, *_ in FLIPS.values():
         flip(plane.other)
     assert plane.other.index4 is not None
     plane.other.index4[: 1 << 20] = 3
-    assert sum(plane.audit(plane.fill).divergent.values()) > len(FLIPS) // 2  # some are overwritten by others
+    found = plane.audit()
+    assert sum(found.divergent.values()) > len(FLIPS) // 2  # some are overwritten by others
+    assert plane.audit(plane.fill).divergent == found.divergent
     assert plane.audit().clean
-    assert words_of(plane) == before
+    assert_right(plane, right)
 
 
 def test_a_trie_alone_is_swept_by_its_own_answers(pin_path: Path) -> None:

@@ -219,6 +219,8 @@ def test_what_somebody_flips_is_found_and_put_right(pairs: list, flips: list) ->
         if told(ranges, address) != answer(routes, address):
             assert told(state, address) == DIVERGENT, hex(address)
     index.mend(compared)
+    index.recount()
+    assert index.lines.used == fresh.lines.used
     assert same_form(index, fresh)
     assert not len(index.compared(keys, groups).wrong())
 

@@ -112,6 +112,23 @@ def test_before_anything_is_taken_away_packets_ask_the_trie_and_those_on_their_w
     assert index._asked.on
 
 
+def test_lines_that_mending_took_out_of_use_are_used_again_and_those_that_may_be_read_are_not() -> None:
+    index = new_index(400)
+    store(index, DEEP[:10])
+    used = index.lines.used
+    keys, groups = Keys.of(Family.IPV6, DEEP[:10]), np.full(10, 7, np.uint32)
+    for _ in range(6):
+        index.nodes.slots[np.flatnonzero(index.nodes.slots)[-1]] = 0
+        index.mend(index.compared(keys, groups))
+        index.remove_one(DEEP[9].value >> 64, 1, 128, lambda *_: 0)
+        index.store_one(DEEP[9].value >> 64, 1, 128, 7)
+        parked = index.lines.parked
+        assert parked
+        index.recount()
+        assert (index.trouble, index.lines.used, index.lines.parked) == ("", used, parked)
+    assert index.lookup(DEEP[9].value >> 64, 1) == 7
+
+
 def test_routes_that_are_not_there_are_no_reason_for_anything() -> None:
     index = new_index(300)
     store(index, SOME)
