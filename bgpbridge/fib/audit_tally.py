@@ -19,9 +19,9 @@ GROUP, INDEX, ADJACENCY, CONTROL = "group", "index", "adjacency", "control"
 @dataclass(frozen=True, slots=True)
 class Divergence:
     """One thing that a plane (`xdp`, `kernel`) has otherwise than it should: group ids, 0 = no route.
-    Kind `index`: a range of addresses, `prefix` is where it begins; DEFER stands for "the trie is asked". Kind `group`:
-    the group itself stands otherwise than wanted, `prefix` is one behind it. `adjacency`, `control`: the same by
-    `detail` alone."""
+    Kind `index`: a range of addresses, `prefix` is where it begins, `detail` its last address if it goes on beyond that;
+    DEFER stands for "the trie is asked". Kind `group`: the group itself stands otherwise than wanted, `prefix` is one
+    behind it. `adjacency`, `control`: the same by `detail` alone."""
 
     plane: str
     kind: str
@@ -94,7 +94,8 @@ class Tally:
         self._count(plane, INDEX, len(which))
         for index in which[: self._room].tolist():
             have, want = int(compared.have[index]), int(compared.want[index])
-            self.examples.append(Divergence(plane, INDEX, compared.pieces.prefix(index), have, want))
+            prefix, (_, last) = compared.pieces.prefix(index), compared.pieces.ends(index)
+            self.examples.append(Divergence(plane, INDEX, prefix, have, want, _beyond(prefix, last)))
 
     def add_groups(self, plane: str, groups: list[int], example: Callable[[int], Prefix | None]) -> None:
         """Groups that stand otherwise than wanted."""
@@ -119,3 +120,10 @@ class Tally:
     def _count(self, plane: str, kind: str, count: int) -> None:
         if count:
             self.divergent[plane, kind] = self.divergent.get((plane, kind), 0) + count
+
+
+def _beyond(prefix: Prefix, last: int) -> str:
+    """The last address of a range that begins with a prefix; empty where the prefix is all of it."""
+    bits = prefix.family.bits
+    whole = prefix.value | (1 << (bits - prefix.length)) - 1
+    return "" if last == whole else str(Prefix(prefix.family, last, bits).address)

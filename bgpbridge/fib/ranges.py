@@ -118,12 +118,17 @@ class Ranges:
         hi = np.append(self.hi[1:], np.uint64(0)) - self.hi
         return hi - (np.append(self.lo[1:], end) < self.lo), lo
 
+    def ends(self, index: int) -> tuple[int, int]:
+        """The first and the last address of a piece."""
+        first = int(self.hi[index]) << 64 | int(self.lo[index])
+        if index + 1 == len(self):
+            return first, (1 << self.family.bits) - 1
+        return first, (int(self.hi[index + 1]) << 64 | int(self.lo[index + 1])) - 1
+
     def prefix(self, index: int) -> Prefix:
         """The largest prefix that begins where a piece does and lies in it."""
-        first = int(self.hi[index]) << 64 | int(self.lo[index])
-        last = index + 1 == len(self)
-        end = 1 << self.family.bits if last else int(self.hi[index + 1]) << 64 | int(self.lo[index + 1])
-        room = (end - first).bit_length() - 1
+        first, last = self.ends(index)
+        room = (last + 1 - first).bit_length() - 1
         free = min(room, (first & -first).bit_length() - 1) if first else room
         return Prefix(self.family, first, self.family.bits - free)
 

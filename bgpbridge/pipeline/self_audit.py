@@ -214,10 +214,10 @@ class SelfAudit:
             number = f" {found.want}" if found.kind == ADJACENCY else ""
             return f"{found.plane} {found.kind}{number}: {found.detail}"
         if found.kind == INDEX and found.have & int(HIDDEN):
-            return f"{found.plane} index at {found.prefix}: not laid out as the routes have it"
+            return f"{found.plane} index at {_reach(found)}: not laid out as the routes have it"
         if found.kind == INDEX:
             have, want = self._said(found.have), self._said(found.want)
-            return f"{found.plane} index at {found.prefix}: {have}, should be {want}"
+            return f"{found.plane} index at {_reach(found)}: {have}, should be {want}"
         if found.kind == GROUP and found.detail:
             return f"{found.plane} {self._group(found.want)}: {found.detail}"
         if found.kind == GROUP:
@@ -242,3 +242,8 @@ class SelfAudit:
 
     def _way(self, member: Member) -> str:
         return f"{self.rib.next_hops[member.next_hop].address} of {self.name(member.peer)}"
+
+
+def _reach(found: Divergence) -> str:
+    """The addresses of an index's range."""
+    return f"{found.prefix} and on to {found.detail}" if found.detail else str(found.prefix)

@@ -29,6 +29,7 @@ EXPECTED = {
     "under_churn_3k": CHURN,
     **{f"latency_{share}": {"bgpbridge", "kernel"} for share in ("p50", "p99")},
     **{f"upgrade_3k{what}": {"same maps", "other maps"} for what in ("", "_held", "_lost")},
+    **{f"audit_3k{what}": {"bgpbridge"} for what in ("", "_cpu", "_memory", "_turn")},
     **{f"group_{what}_{share}": {"bgpbridge"} for what in ("store", "members") for share in ("p50", "p99")},
 }
 

@@ -1,4 +1,4 @@
-"""An index of real maps that gave up: it is built again when its routes fit, slice by slice, with changes in between."""
+"""An index of real maps that gave up: it is built again when its routes fit, slice by slice, while routes change."""
 
 from __future__ import annotations
 

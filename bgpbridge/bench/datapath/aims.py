@@ -67,6 +67,8 @@ AIMS = (
     Aim("latency_p99: the kernel's to ours, times", ("latency_p99", "kernel"), ("latency_p99", OURS), 2),
     Aim("group_store_p99, us", ("group_store_p99", OURS), under=50),
     Aim("features_cost: trace off, ns", ("features_cost", "trace, off"), under=2),
+    Aim("audit_1m, s", ("audit_1m", OURS), under=5),
+    Aim("audit_1m_memory, MiB", ("audit_1m_memory", OURS), under=250),
 )
 
 

@@ -7,6 +7,8 @@ import numpy as np
 from bgpbridge.fib.audit_prefixes import differences, judge, with_overlay
 from bgpbridge.fib.audit_tally import Tally
 from bgpbridge.fib.keys import Keys
+from bgpbridge.fib.ranges import ranges_of
+from bgpbridge.fib.sweep import Compared
 from bgpbridge.types import Family, Prefix
 
 
@@ -60,3 +62,16 @@ def test_an_entry_that_a_dump_tells_twice_is_no_difference() -> None:
     have = Keys.joined(Family.IPV4, [keys, table(x=9)[0], table(x=9)[0]]), np.array([16, 17, 9, 9], np.uint32)
     assert found(have, (keys, groups)) == {prefix("x"): (9, 0)}
     assert len(differences(have, (keys, groups))) == 1
+
+
+def test_a_range_of_an_index_is_told_from_its_first_address_to_its_last() -> None:
+    want = ranges_of(*table(a=16))
+    tally = Tally()
+    for other in (table(), table(a=16, b=16, c=16, d=16), table(a=16, d=16)):
+        tally.add_index("xdp", Compared.of(ranges_of(*other), want))
+    told = [(str(one.prefix), one.detail, one.have, one.want) for one in tally.examples]
+    assert told == [
+        ("10.97.0.0/16", "", 0, 16),
+        ("10.98.0.0/15", "10.100.255.255", 16, 0),
+        ("10.100.0.0/16", "", 16, 0),
+    ]

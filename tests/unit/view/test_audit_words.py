@@ -28,6 +28,9 @@ def test_each_kind_is_told_by_what_is_there_and_what_should_be(rig, audit):
     told = {
         Divergence("xdp", "missing", PREFIX, 0, number): f"xdp 198.51.100.0/24: nothing there, should be {group}",
         Divergence("xdp", INDEX, PREFIX, 2, number): f"xdp index at 198.51.100.0/24: blackhole, should be {group}",
+        Divergence("xdp", INDEX, PREFIX, 0, number, "198.51.102.255"): (
+            f"xdp index at 198.51.100.0/24 and on to 198.51.102.255: nothing, should be {group}"
+        ),
         Divergence("xdp", INDEX, PREFIX, int(DEFER) | number, number): (
             f"xdp index at 198.51.100.0/24: the trie is asked ({group} under that), should be {group}"
         ),
