@@ -19,9 +19,9 @@ GROUP, INDEX, ADJACENCY, CONTROL = "group", "index", "adjacency", "control"
 @dataclass(frozen=True, slots=True)
 class Divergence:
     """One thing that a plane (`xdp`, `kernel`) has otherwise than it should: group ids, 0 = no route.
-    Kind `index`: a range of addresses, `prefix` is where it begins, `detail` its last address if it goes on; DEFER stands
-    for "the trie is asked". Kind `group`: the group itself stands otherwise than wanted, `prefix` is one behind it.
-    `adjacency`, `control`: the same by `detail` alone."""
+    Kind `index`: a range of addresses, `prefix` is where it begins, `detail` its last address if it goes on; DEFER
+    stands for "the trie is asked". Kind `group`: the group itself stands otherwise than wanted, `prefix` is one behind
+    it. `adjacency`, `control`: the same by `detail` alone."""
 
     plane: str
     kind: str

@@ -51,7 +51,7 @@ _FLAGS = np.array([NLM_F_CREATE | NLM_F_EXCL, NLM_F_CREATE | NLM_F_REPLACE, 0], 
 RTA_DST, RTA_PRIORITY, RTA_TABLE, RTA_NH_ID = 1, 6, 15, 30
 NHA_ID, NHA_GROUP, NHA_BLACKHOLE, NHA_OIF, NHA_GATEWAY = 1, 2, 4, 5, 6
 RTNH_F_ONLINK = 4
-RTN_UNICAST = 1
+RTN_UNICAST, RT_SCOPE_NOWHERE = 1, 255
 NLM_F_ACK_TLVS = 0x200
 NLMSGERR_ATTR_MSG = 1
 ROUTE_HEAD = 28  # nlmsghdr and rtmsg
@@ -115,16 +115,18 @@ class RouteDump:
 def pack_routes(keys: Keys, nexthop: U32, what: U8, owner: Owner, sequence: int = 1) -> npt.NDArray[np.void]:
     """One message per prefix, sequence numbers counting up. `what` is INSERT, REPLACE or DELETE for each.
 
-    A deletion must leave the nexthop out (the kernel would compare it): the metric stands there twice.
+    A deletion must leave the nexthop out (the kernel would compare it): the metric stands there twice. It names neither
+    type nor scope, so that it takes out as well what somebody else made with our protocol and metric.
     """
     out = np.zeros(len(keys), MESSAGE[keys.family])
     out["len"], out["type"], out["flags"] = out.itemsize, _TYPE[what], _FLAGS[what]
     out["seq"] = np.arange(sequence, sequence + len(keys), dtype=np.uint32)
     out["family"], out["plen"], out["table"] = keys.family.af, keys.length, _short(owner.table)
-    out["protocol"], out["kind"] = owner.protocol, RTN_UNICAST
+    out["protocol"] = owner.protocol
     out["dst_size"], out["dst_type"], out["dst"] = 4 + keys.family.octets, RTA_DST, keys.octets()
     out["metric_size"], out["metric_type"], out["metric"] = 8, RTA_PRIORITY, owner.metric
     gone = what == DELETE
+    out["kind"], out["scope"] = np.where(gone, 0, RTN_UNICAST), np.where(gone, RT_SCOPE_NOWHERE, 0)
     out["nh_size"] = 8
     out["nh_type"] = np.where(gone, RTA_PRIORITY, RTA_NH_ID)
     out["nh"] = np.where(gone, np.uint32(owner.metric), nexthop)
@@ -172,8 +174,8 @@ def id_body(number: int) -> bytes:
 
 
 def route_filter(family: Family, owner: Owner) -> bytes:
-    """The body of a strict dump request: routes of our table and protocol only."""
-    head = RTMSG.pack(family.af, 0, 0, 0, _short(owner.table), owner.protocol, 0, RTN_UNICAST, 0)
+    """The body of a strict dump request: routes of our table and protocol only, of whatever type."""
+    head = RTMSG.pack(family.af, 0, 0, 0, _short(owner.table), owner.protocol, 0, 0, 0)
     return head + _word(RTA_TABLE, owner.table)
 
 

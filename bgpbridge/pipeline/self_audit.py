@@ -26,6 +26,7 @@ from bgpbridge.fib.audit import AuditReport, Tally, audit, audit_part, parts
 from bgpbridge.fib.audit_links import LINKS
 from bgpbridge.fib.audit_stores import STORES, Stores
 from bgpbridge.fib.audit_tally import ADJACENCY, CONTROL, GROUP, INDEX, Divergence
+from bgpbridge.fib.kernel_table import OURS_UNKNOWN
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.ranges import DEFER, HIDDEN
 from bgpbridge.pipeline.index_again import IndexAgain
@@ -233,6 +234,8 @@ class SelfAudit:
     def _group(self, number: int) -> str:
         if number in RESERVED:
             return RESERVED[number]
+        if number == OURS_UNKNOWN:
+            return "a way that is none of our groups"
         if number not in self.rib.groups:
             return f"group {number}, which no route uses"
         group = self.rib.groups[number]

@@ -24,6 +24,7 @@ import pytest
 from bgpbridge.fib.audit import audit
 from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.kernel_socket import RouteSocket
+from bgpbridge.fib.kernel_table import OURS_UNKNOWN
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.next_hops import Hop
@@ -498,17 +499,27 @@ def test_the_audit_finds_what_is_wrong_in_the_kernel_and_nothing_otherwise(fib: 
     base = fib.options.group_base
     ip(f"route replace 20.0.1.0/24 nhid {base + 17} proto 203 metric 200")
     ip(f"route add 203.0.113.0/24 nhid {base + 17} proto 203 metric 200")
+    ip("route add 203.0.113.7/32 dev lo proto 203 metric 200")  # of another scope
+    ip("route add blackhole 203.0.113.8/32 proto 203 metric 200")
+    ip("route add blackhole 2001:db8:ffff::/48 proto 203 metric 2000")
     ip("route del 2a00:0:5::/48 proto 203")
     ip(f"nexthop replace id {base + 16} group {fib.options.nexthop_id_base + 1} proto 203")
     report = asyncio.run(audit(desired.__getitem__, None, fib))
     assert report.divergent == {
         ("kernel", "other group"): 1,
-        ("kernel", "extra"): 1,
+        ("kernel", "extra"): 4,
         ("kernel", "missing"): 1,
         ("kernel", "group"): 1,
     }
     found = {(str(e.prefix), e.have, e.want) for e in report.examples if e.kind != "group"}
-    assert found == {("20.0.1.0/24", 17, 16), ("203.0.113.0/24", 17, 0), ("2a00:0:5::/48", 0, 26)}
+    assert found == {
+        ("20.0.1.0/24", 17, 16),
+        ("203.0.113.0/24", 17, 0),
+        ("203.0.113.7/32", OURS_UNKNOWN, 0),
+        ("203.0.113.8/32", OURS_UNKNOWN, 0),
+        ("2001:db8:ffff::/48", OURS_UNKNOWN, 0),
+        ("2a00:0:5::/48", 0, 26),
+    }
     fib.audit_soon()
     settle(fib)
     assert asyncio.run(audit(desired.__getitem__, None, fib)).clean
