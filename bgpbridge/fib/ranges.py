@@ -7,20 +7,19 @@ what stands in a piece at the end is its longest match. A piece is painted once 
 
     Ranges   first address of each piece and its value, from address 0 up, each up to where the next one begins
 
-1M IPv4 prefixes take a fifth of a second: an IPv4 address and a number fit into one word, and words are sorted at ten
-times the speed of anything else. numpy lets go of the interpreter meanwhile but for sums and repetitions: those are
-made in pieces of a few milliseconds.
+1M IPv4 prefixes take a fifth of a second. numpy lets go of the interpreter meanwhile but for sums and repetitions:
+those are made in pieces of a few milliseconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bgpbridge.fib.breakpoints import PLACE, PLACE_BITS, Numbers, breakpoints, ordered, packed, running, taken
 from bgpbridge.fib.keys import U32, U64, Keys, Rows
 from bgpbridge.types import Family, Prefix
 
@@ -30,14 +29,9 @@ DEFER = np.uint32(1 << 31)
 """In a value: whoever says this leaves the address to another table."""
 HIDDEN = np.uint32(1 << 30)
 """The same: packets are told the right thing, by something that should not be as it is."""
-ONE = np.uint64(1)
 HALF = np.uint64(32)
 LOW = np.uint64((1 << 32) - 1)
-PLACE_BITS = np.uint64(31)  # of a word, below an IPv4 address or the one behind the last
-PLACE = np.uint64((1 << 31) - 1)
-AT_ONCE = 1 << 18  # what is summed up or painted in one go
-
-Numbers = npt.NDArray[np.int32]
+AT_ONCE = 1 << 18  # what is painted in one go
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +140,7 @@ def ranges_of(keys: Keys, values: U32) -> Ranges:
 
 def deciders(keys: Keys) -> Ranges:
     """Every address with the number of its longest match, counted from 1; 0 where there is none."""
-    hi, lo, begin, end = _breakpoints(keys)
+    hi, lo, begin, end = breakpoints(keys)
     found = np.zeros(len(lo), np.uint32)
     for length in np.unique(keys.length).tolist():
         which = np.flatnonzero(keys.length == length)
@@ -159,7 +153,7 @@ def _paint(found: U32, begin: Numbers, end: Numbers, number: U32) -> None:
     single = width == 1
     found[begin[single]] = number[single]
     begin, width, number = begin[~single], width[~single], number[~single]
-    behind = _running(width)
+    behind = running(width)
     at = 0
     while at < len(begin):
         # as many prefixes as make AT_ONCE pieces, one at least
@@ -174,98 +168,6 @@ def _paint(found: U32, begin: Numbers, end: Numbers, number: U32) -> None:
         at = upto
 
 
-def _breakpoints(keys: Keys) -> tuple[U64, U64, Numbers, Numbers]:
-    """Where the pieces begin, and for each prefix its first piece and the one behind its last."""
-    count = len(keys)
-    if keys.family is Family.IPV4:
-        lo, number = _numbered(keys)
-        return np.zeros(len(lo), np.uint64), lo, number[1 : count + 1], number[count + 1 :]
-    hi, lo, over = _behind(keys)
-    zero = np.zeros(1, np.uint64)
-    hi, lo = np.concatenate([zero, keys.hi, hi]), np.concatenate([zero, keys.lo, lo])
-    order, first = _sorted(hi, lo)
-    number = np.empty(len(lo), np.int32)
-    number[order] = _running(first) - 1
-    pieces = order[first]
-    end = number[count + 1 :]
-    end[over] = len(pieces)
-    return _taken(hi, pieces), lo[pieces], number[1 : count + 1], end
-
-
-def _numbered(keys: Keys) -> tuple[U64, Numbers]:
-    """For IPv4: where the pieces begin; which of them begins at 0, at each prefix, behind each prefix. The address
-    behind the last one has 33 bits, and the number of a piece that there is not."""
-    words = np.concatenate([np.zeros(1, np.uint64), keys.lo, keys.lo])
-    words[len(keys) + 1 :] += ONE << (HALF - keys.length.astype(np.uint64))
-    words, first = _packed(words)
-    number, running = np.empty(len(words), np.int32), _running(first)
-    running -= 1
-    for at in range(0, len(words), AT_ONCE):
-        part = slice(at, at + AT_ONCE)
-        number[(words[part] & PLACE).astype(np.int64)] = running[part]
-    lo = words[first]
-    lo >>= PLACE_BITS
-    return lo[:-1] if lo[-1] > LOW else lo, number
-
-
-def _packed(addresses: U64) -> tuple[U64, npt.NDArray[np.bool_]]:
-    """IPv4 addresses (up to 33 bits) in their order, each above its place (`PLACE`), the first place first; and which
-    are not as the one before. The column itself is used up."""
-    words = addresses
-    words <<= PLACE_BITS
-    for at in range(0, len(words), AT_ONCE):
-        words[at : at + AT_ONCE] |= np.arange(at, min(at + AT_ONCE, len(words)), dtype=np.uint64)
-    words.sort()
-    first = np.ones(len(words), np.bool_)
-    for at in range(1, len(words), AT_ONCE):
-        part = slice(at, at + AT_ONCE)
-        np.greater(words[part] ^ words[at - 1 : -1][:AT_ONCE], PLACE, out=first[part])
-    return words, first
-
-
-def _behind(keys: Keys) -> tuple[U64, U64, npt.NDArray[np.bool_]]:
-    """For IPv6: the address behind each prefix, 0 where there is none: those are marked."""
-    length = keys.length.astype(np.uint64)
-    short, sixty_four = keys.length <= 64, np.uint64(64)
-    with_hi, with_lo = sixty_four - length, np.uint64(128) - length
-    hi = keys.hi + np.where(short, _power(with_hi), np.uint64(0))
-    lo = keys.lo + np.where(short, np.uint64(0), _power(with_lo))
-    hi += ~short & (lo < keys.lo)
-    return hi, lo, (hi == 0) & (lo == 0)
-
-
-def _power(exponent: U64) -> U64:
-    """2 to these, 0 from 64 on (also for those that went below 0)."""
-    return np.where(exponent < 64, ONE << (exponent & np.uint64(63)), np.uint64(0))
-
-
-def _sorted(hi: U64, lo: U64) -> tuple[Rows, npt.NDArray[np.bool_]]:
-    """The order of addresses, the first place first, and which of them in that order are not as the one before."""
-    order = np.lexsort((lo, hi)) if lo.any() else np.argsort(hi, kind="stable")
-    first = np.zeros(len(order), np.bool_)
-    first[0] = True
-    for words in (hi[order], _taken(lo, order)):
-        first[1:] |= words[1:] != words[:-1]
-    return order, first
-
-
-def _taken(words: U64, which: Rows) -> U64:
-    """Some of them; zeros stay pages that nobody has touched."""
-    return words[which] if words.any() else np.zeros(len(which), np.uint64)
-
-
-def _running(numbers: npt.NDArray[Any]) -> Numbers:
-    """Their running sum."""
-    total = np.empty(len(numbers), np.int32)
-    before = np.int32(0)
-    for at in range(0, len(numbers), AT_ONCE):
-        part = slice(at, at + AT_ONCE)
-        np.cumsum(numbers[part], dtype=np.int32, out=total[part])
-        total[part] += before
-        before = total[part][-1]
-    return total
-
-
 def together(parts: Sequence[Ranges]) -> tuple[Ranges, list[U32]]:
     """Several cuts of the same addresses as one: pieces on which none changes, and the values of each there. The
     values of the pieces themselves are 0."""
@@ -273,7 +175,7 @@ def together(parts: Sequence[Ranges]) -> tuple[Ranges, list[U32]]:
     last = np.append(begins[1:], len(order)) - 1
     values, start = [], 0
     for part in parts:
-        begun = _running((order >= start) & (order < start + len(part)))
+        begun = running((order >= start) & (order < start + len(part)))
         values.append(part.value[begun[last] - 1])
         start += len(part)
     return pieces, values
@@ -283,12 +185,12 @@ def _all_pieces(parts: Sequence[Ranges]) -> tuple[Ranges, Numbers, Rows]:
     """All cuts as one; the order of all pieces; which of them in that order are not as the one before."""
     family, lo = parts[0].family, np.concatenate([part.lo for part in parts])
     if family is Family.IPV4:
-        words, first = _packed(lo)
+        words, first = packed(lo)
         begins = np.flatnonzero(first)
         hi, lo, order = np.zeros(len(begins), np.uint64), words[begins] >> PLACE_BITS, (words & PLACE).astype(np.int32)
     else:
         hi = np.concatenate([part.hi for part in parts])
-        rows, first = _sorted(hi, lo)
+        rows, first = ordered(hi, lo)
         begins, order = np.flatnonzero(first), rows.astype(np.int32)
-        hi, lo = hi[rows[begins]], _taken(lo, rows[begins])
+        hi, lo = hi[rows[begins]], taken(lo, rows[begins])
     return Ranges(family, hi, lo, np.zeros(len(begins), np.uint32)), order, begins

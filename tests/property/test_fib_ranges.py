@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgpbridge.datapath import abi
-from bgpbridge.fib import ranges
+from bgpbridge.fib import breakpoints, ranges
 from bgpbridge.fib.index4 import Index4
 from bgpbridge.fib.keys import Keys
 from bgpbridge.fib.ranges import DEFER, Ranges, ranges_of, together
@@ -133,6 +133,7 @@ def test_much_is_painted_in_parts(family: Family, monkeypatch: pytest.MonkeyPatc
     some = {cut(family, v, int(n)): int(g) for v, n, g in zip(value, length, random.integers(1, 9, 600), strict=True)}
     whole = ranges_of(*table(family, some))
     monkeypatch.setattr(ranges, "AT_ONCE", 7)
+    monkeypatch.setattr(breakpoints, "AT_ONCE", 7)
     parts = ranges_of(*table(family, some))
     assert (starts(whole), whole.value.tolist()) == (starts(parts), parts.value.tolist())
     for address in edges(family, list(some)[:50]):
