@@ -48,8 +48,8 @@ NOTE = (
     "with the choice of slots before it. **upgrade:** `datapath upgrade` at full rate, from the command until the new "
     "program stays (a second of looking before it and a turn after it included), the longest that the bridge's event "
     "loop was held, and packets lost; `other maps` are filled beside those in force first. **features_cost:** ns a "
-    "packet with ten routes; differences under 2 ns are noise. **audit_1m:** XDP and kernel compared with the tables for "
-    "every address of both families, in a thread."
+    "packet with ten routes; differences under 2 ns are noise. **audit_1m:** XDP and kernel compared with the tables "
+    "for every address of both families, in a thread."
 )
 
 
