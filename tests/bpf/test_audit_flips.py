@@ -289,7 +289,7 @@ def test_all_at_once_is_found_by_a_look_that_changes_nothing_and_comes_back(
     plane.other.index4[: 1 << 20] = 3
     found = plane.audit()
     assert sum(found.divergent.values()) > len(FLIPS) // 2  # some are overwritten by others
-    assert plane.audit(plane.fill).divergent == found.divergent
+    assert plane.audit(plane.fill).divergent.items() <= found.divergent.items()  # some are mended with others
     assert plane.audit().clean
     assert_right(plane, right)
 
