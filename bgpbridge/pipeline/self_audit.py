@@ -3,8 +3,8 @@
 Somebody else with root can change a trie, an index, a group or the kernel's tables without our hearing of it. What is
 found to differ without a reason is brought in line, counted and told, with the longest that it can have been so: since
 the last sweep of that part that found nothing. In the background one family in one plane is compared at a time; the
-pauses in between keep it under its share of one CPU, whatever the size of the tables, and while one loads it waits. What
-prefixes lead to (groups, adjacencies, the control word) costs milliseconds and is looked at in every pause.
+pauses in between keep it under its share of one CPU, whatever the size of the tables, and while one loads it waits.
+What prefixes lead to (groups, adjacencies, the control word) costs milliseconds and is looked at in every pause.
 """
 
 from __future__ import annotations
