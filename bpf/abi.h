@@ -23,19 +23,19 @@
 #define INDEX4_SLOTS    (1 << 24) /* for each /24; then pages of a slot for each address of a /24 */
 #define INDEX4_PAGE     256
 #define INDEX4_PAGES    16384
-#define INDEX4_LINES    ((INDEX4_SLOTS + INDEX4_PAGES * INDEX4_PAGE) / 4) /* of four slots; 1 where there is no index */
-#define INDEX4_DEEP     0x8000 /* something longer than /24 lives there: the rest is its page, 0: ask the trie */
-#define INDEX6_SHORT    (1 << 16) /* slots for the first 16 bits of an address; then those for 24 bits in 2000::/3 */
-#define INDEX6_SLOTS    (INDEX6_SHORT + (1 << 21))
-#define INDEX6_WORDS    16         /* of a line of 64 octets */
-#define INDEX6_HEAD     10         /* words of a node before its entries */
-#define INDEX6_POINTER  0x80000000 /* an entry is the number of a line, else owner << 24 | group */
-#define INDEX6_GROUP    0xffffff
-#define RTT_STARTS      16384 /* handshakes under way that are remembered; the oldest makes room */
-#define RTT_SAMPLES     256   /* of one CPU, until user space reads them; a power of two */
-#define TRACE_RECORDS   64    /* of one CPU, until user space reads them; a power of two */
-#define TRACE_OCTETS    128   /* of a frame's head that a record holds */
-#define TRACE_TAGS      2     /* VLAN tags that trace's filter looks behind */
+#define INDEX4_LINES ((INDEX4_SLOTS + INDEX4_PAGES * INDEX4_PAGE) / 4) /* of four slots; 1 where there is no index */
+#define INDEX4_DEEP  0x8000    /* something longer than /24 lives there: the rest is its page, 0: ask the trie */
+#define INDEX6_SHORT (1 << 16) /* slots for the first 16 bits of an address; then those for 24 bits in 2000::/3 */
+#define INDEX6_SLOTS (INDEX6_SHORT + (1 << 21))
+#define INDEX6_WORDS 16           /* of a line of 64 octets */
+#define INDEX6_HEAD  10           /* words of a node before its entries */
+#define INDEX6_POINTER 0x80000000 /* an entry is the number of a line, else owner << 24 | group */
+#define INDEX6_GROUP   0xffffff
+#define RTT_STARTS     16384 /* handshakes under way that are remembered; the oldest makes room */
+#define RTT_SAMPLES    256   /* of one CPU, until user space reads them; a power of two */
+#define TRACE_RECORDS  64    /* of one CPU, until user space reads them; a power of two */
+#define TRACE_OCTETS   128   /* of a frame's head that a record holds */
+#define TRACE_TAGS     2     /* VLAN tags that trace's filter looks behind */
 
 /* What became of a packet. The order is ABI; `forwarded` first, passes, then drops. Names in lower case are
  * the names in counters, metrics and explain. */

@@ -32,7 +32,8 @@ inlined u32 route_ipv4(const struct control *settings, u32 destination)
 			entry = READ_ONCE(slots->slots[address >> 8 & 3]);
 			if (likely(!(entry & INDEX4_DEEP)))
 				return entry;
-			line = (INDEX4_SLOTS + (entry & ~INDEX4_DEEP) * INDEX4_PAGE + (address & (INDEX4_PAGE - 1))) / 4;
+			line = (INDEX4_SLOTS + (entry & ~INDEX4_DEEP) * INDEX4_PAGE + (address & (INDEX4_PAGE - 1))) /
+			       4;
 			slots = LOOKUP(index4, &line);
 			if (likely(slots && entry != INDEX4_DEEP))
 				return READ_ONCE(slots->slots[address & 3]);
