@@ -14,8 +14,8 @@ import errno
 import mmap
 import os
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,7 +58,8 @@ def _address(rows: Rows) -> int:
 @dataclass(frozen=True, slots=True)
 class BpfMap:
     """One map by its fd, with the dtypes of key and value. `per_cpu` is the number of possible CPUs for a
-    per-CPU map (values are then arrays of that many), else 0. Whoever made it closes it."""
+    per-CPU map (values are then arrays of that many), else 0. Whoever made it closes it; before that each of `closing`
+    is called."""
 
     fd: int
     name: str
@@ -66,6 +67,7 @@ class BpfMap:
     value: np.dtype[Any]
     max_entries: int
     per_cpu: int = 0
+    closing: list[Callable[[], None]] = field(default_factory=list, repr=False, compare=False)
 
     def lookup(self, key: Rows) -> Rows | None:
         """The value under one key (an array of one key, or a scalar of the key's dtype); None if absent."""
@@ -175,6 +177,8 @@ class BpfMap:
 
     def close(self) -> None:
         """Give the fd back; pins and attached programs keep the map alive."""
+        for first in self.closing:
+            first()
         os.close(self.fd)
 
     def _rows(self, rows: Any, dtype: np.dtype[Any]) -> Rows:

@@ -3,19 +3,20 @@ Gupta, Lin and McKeown, INFOCOM 1998), and behind it pages of 256 for those /24s
 
     slots[address >> 8]   15 bits group id, or DEEP | page
     pages[page][address & 255]              group id; page 0: there was none left, ask the trie
-    _there[heap number]   routes up to /23, numbered 1 << length | bits           } user space only
-    _deep[slot]           its page, and which longer prefixes live in that /24    }
+    _there[heap number]   groups of the routes up to /23, numbered 1 << length | bits     } user space only
+    _deep[slot]           its page, and the groups of longer prefixes that live there     }
 
     index4_level   how prefixes paint slots, alike in both levels        index4_pages   which pages are free
     index4_sweep   the whole for an audit                                bpf/lookup.h   the program's side
 
-A withdrawn route leaves its slots to the route that covers it, found by halving the heap number.
+A withdrawn route leaves its slots to the route that covers it, found by halving the heap number. All that is needed for
+that is here: no change waits for the trie.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +29,7 @@ from bgpbridge.fib.ranges import Ranges
 from bgpbridge.fib.sweep import Compared, clipped
 from bgpbridge.rib.tables import zeros
 
-__all__ = ["Index4", "ValueOf"]
-
-ValueOf = Callable[[int, int, int], int]
-"""The group that stands in the trie under exactly this prefix (hi, lo, length)."""
+__all__ = ["Index4"]
 
 SLOT_BITS = 24
 SLOTS = 1 << SLOT_BITS
@@ -40,10 +38,12 @@ SORT_FROM = 4096
 
 @dataclass(slots=True)
 class _Deep:
-    """A /24 in which longer prefixes live, each a bit of `mask`: 1 << (1 << (length - 24) | its bits beyond 24)."""
+    """A /24 in which longer prefixes live: their groups, by 1 << (length - 24) | bits beyond 24; `whole` is the group
+    of what holds the /24 itself."""
 
     page: int
-    mask: int = 0
+    whole: int
+    groups: dict[int, int] = field(default_factory=dict)
 
 
 class Index4:
@@ -58,48 +58,53 @@ class Index4:
 
     def _start(self) -> None:
         self._flat = Level(self.slots[:SLOTS], 8)
-        self._there: U8 = zeros(SLOTS, np.uint8)
+        self._there: Slots = zeros(SLOTS, np.uint16)
         self._one_there = self._there.data
         self._deep: dict[int, _Deep] = {}
+        self._unpaged = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether it answers for every address by itself."""
+        return not self._unpaged
 
     # -- many ---------------------------------------------------------------------------------------
 
     def store(self, keys: Keys, groups: U32) -> None:
-        """Routes that stand in the trie by now, new or with another group. No prefix twice."""
+        """Routes, new or with another group. No prefix twice."""
         if len(keys) >= SORT_FROM:  # twice as quick: neighbours share cache lines and pages
             order = np.argsort(keys.lo)
             keys, groups = keys.take(order), groups[order]
-        values = np.minimum(groups, DEEP).astype(np.uint16)  # as `_of_trie`
+        values = np.minimum(groups, DEEP).astype(np.uint16)  # no such group: the trie says so
         for length in np.unique(keys.length).tolist():
             if length > SLOT_BITS:
                 break
             which = np.flatnonzero(keys.length == length)
             network = keys.lo[which]
             if length < SLOT_BITS:
-                self._there[_heap(network, length)] = 1
+                self._there[_heap(network, length)] = values[which]
             self._flat.paint(_first(network), length, values[which], length + 1)
         deep = np.flatnonzero(keys.length > SLOT_BITS)
         if len(deep):
             self._store_deep(keys.lo[deep], keys.length[deep], values[deep])
 
-    def remove(self, keys: Keys, value_of: ValueOf) -> None:
-        """Routes that are about to leave the trie, in which they must stand still. No prefix twice."""
+    def remove(self, keys: Keys) -> None:
+        """Routes that leave. No prefix twice."""
         lengths = np.unique(keys.length).tolist()
         parts = [(length, keys.lo[keys.length == length]) for length in lengths if length <= SLOT_BITS]
         for length, network in parts:  # all of them first: none may be another's cover
             if length < SLOT_BITS:
                 self._there[_heap(network, length)] = 0
         for length, network in parts:
-            self._uncover(network, length, value_of)
+            self._uncover(network, length)
         deep = np.flatnonzero(keys.length > SLOT_BITS)
         if len(deep):
-            self._remove_deep(zip(keys.lo[deep].tolist(), keys.length[deep].tolist(), strict=True), value_of)
+            self._remove_deep(zip(keys.lo[deep].tolist(), keys.length[deep].tolist(), strict=True))
 
-    def _uncover(self, network: U64, length: int, value_of: ValueOf) -> None:
+    def _uncover(self, network: U64, length: int) -> None:
         """Leave the slots of gone routes to what covers them."""
         cover, shorter = self._covers(network, length)
-        groups = _groups_of(cover, shorter, value_of)
-        self._flat.paint(_first(network), length, groups, (shorter + 1).astype(np.uint8), gone=True)
+        self._flat.paint(_first(network), length, self._there[cover], (shorter + 1).astype(np.uint8), gone=True)
 
     def _covers(self, network: U64, length: int) -> tuple[Rows, Rows]:
         """The heap number and length of the longest route above each prefix; (0, -1) where there is none."""
@@ -118,19 +123,19 @@ class Index4:
     # -- one ----------------------------------------------------------------------------------------
 
     def store_one(self, _hi: int, lo: int, length: int, group: int) -> None:
-        """One route that stands in the trie by now."""
+        """One route, new or with another group."""
         group = min(group, DEEP)
         if length > SLOT_BITS:
             self._store_deep_one(lo, length, group)
             return
         if length < SLOT_BITS:
-            self._one_there[1 << length | lo >> (32 - length)] = 1
+            self._one_there[1 << length | lo >> (32 - length)] = group
         self._flat.paint_one(lo >> 8, 1 << (SLOT_BITS - length), group, length + 1, length + 1)
 
-    def remove_one(self, _hi: int, lo: int, length: int, value_of: ValueOf) -> None:
-        """One route that is about to leave the trie."""
+    def remove_one(self, _hi: int, lo: int, length: int) -> None:
+        """One route that leaves."""
         if length > SLOT_BITS:
-            self._remove_deep([(lo, length)], value_of)
+            self._remove_deep([(lo, length)])
             return
         there = self._one_there
         heap, shorter = 1 << length | lo >> (32 - length), length
@@ -140,16 +145,15 @@ class Index4:
             heap, shorter = heap >> 1, shorter - 1
             if not heap or there[heap]:
                 break
-        group = _of_trie(value_of, (heap ^ 1 << shorter) << (32 - shorter), shorter) if heap else 0
         owner = shorter + 1 if heap else 0
-        self._flat.paint_one(lo >> 8, 1 << (SLOT_BITS - length), group, owner, length + 1, gone=True)
+        self._flat.paint_one(lo >> 8, 1 << (SLOT_BITS - length), there[heap], owner, length + 1, gone=True)
 
     # -- longer than /24 ----------------------------------------------------------------------------
 
     def _store_deep(self, network: U64, lengths: U8, groups: Slots) -> None:
         """Pages are painted before slots point at them."""
         slots = _first(network)
-        found = self._note(slots.tolist(), network.tolist(), lengths.tolist())
+        found = self._note(slots.tolist(), network.tolist(), lengths.tolist(), groups.tolist())
         page = np.fromiter((self._deep[slot].page for slot in slots.tolist()), np.int64, len(slots))
         paged = page > 0
         first = page * PAGE + (network & np.uint64(PAGE - 1)).astype(np.int64)
@@ -159,22 +163,24 @@ class Index4:
         pages = np.fromiter((self._deep[slot].page for slot in found), np.uint16, len(found))
         self.slots[np.array(found, np.int64)] = pages | np.uint16(DEEP)
 
-    def _note(self, slots: list[int], networks: list[int], lengths: list[int]) -> list[int]:
+    def _note(self, slots: list[int], networks: list[int], lengths: list[int], groups: list[int]) -> list[int]:
         """Longer prefixes live in these /24s from now on; those that had none, with a page filled each."""
         deep = self._deep
         found = [slot for slot in dict.fromkeys(slots) if slot not in deep]
-        for slot, page in zip(found, pages := self._pages.take(len(found)), strict=True):
-            deep[slot] = _Deep(page)
-        for slot, network, length in zip(slots, networks, lengths, strict=True):
-            deep[slot].mask |= _bit(network, length)
         if found:
-            self._pages.fill(np.array(pages, np.int64), self.slots.take(found))
+            pages, whole = self._pages.take(len(found)), self.slots.take(found)
+            self._pages.fill(np.array(pages, np.int64), whole)
+            for slot, page, group in zip(found, pages, whole.tolist(), strict=True):
+                deep[slot] = _Deep(page, group)
+            self._unpaged += pages.count(0)
             self._flat.watch(self._rebase)
+        for slot, network, length, group in zip(slots, networks, lengths, groups, strict=True):
+            deep[slot].groups[_beyond(network, length)] = group
         return found
 
     def _store_deep_one(self, lo: int, length: int, group: int) -> None:
         slot = lo >> 8
-        found = self._note([slot], [lo], [length])
+        found = self._note([slot], [lo], [length], [group])
         page = self._deep[slot].page
         if page:
             start = page * PAGE + (lo & PAGE - 1)
@@ -182,43 +188,34 @@ class Index4:
         if found:
             self._flat.one[slot] = DEEP | page
 
-    def _remove_deep(self, prefixes: Iterable[tuple[int, int]], value_of: ValueOf) -> None:
+    def _remove_deep(self, prefixes: Iterable[tuple[int, int]]) -> None:
         listed = list(prefixes)
         for lo, length in listed:  # all of them first: none may be another's cover
             deep = self._deep.get(lo >> 8)
             if deep is not None:
-                deep.mask &= ~_bit(lo, length)
+                deep.groups.pop(_beyond(lo, length), None)
         for lo, length in listed:
             slot = lo >> 8
             deep = self._deep.get(slot)
             if deep is None:
                 continue
-            if deep.mask:
-                self._uncover_deep(slot, deep, lo, length, value_of)
+            if deep.groups:
+                self._uncover_deep(deep, lo, length)
             else:
-                self._flat.one[slot] = self._base(slot, value_of)
+                self._flat.one[slot] = deep.whole
                 self._pages.retire(deep.page)
+                self._unpaged -= not deep.page
                 del self._deep[slot]
 
-    def _uncover_deep(self, slot: int, deep: _Deep, lo: int, length: int, value_of: ValueOf) -> None:
+    def _uncover_deep(self, deep: _Deep, lo: int, length: int) -> None:
         if not deep.page:
             return
-        heap, shorter = _bit(lo, length).bit_length() - 1, length
-        while heap > 1 and not deep.mask >> heap & 1:
-            heap, shorter = heap >> 1, shorter - 1
-        if heap > 1:
-            beyond = shorter - SLOT_BITS
-            group = _of_trie(value_of, slot << 8 | (heap ^ 1 << beyond) << (8 - beyond), shorter)
-            owner = shorter + 1
-        else:
-            group, owner = self._base(slot, value_of), 0
+        beyond, shorter = _beyond(lo, length), length
+        while beyond > 1 and beyond not in deep.groups:
+            beyond, shorter = beyond >> 1, shorter - 1
+        group, owner = (deep.groups[beyond], shorter + 1) if beyond > 1 else (deep.whole, 0)
         start = deep.page * PAGE + (lo & PAGE - 1)
         self._pages.level.paint_one(start, 1 << (32 - length), group, owner, length + 1, gone=True)
-
-    def _base(self, slot: int, value_of: ValueOf) -> int:
-        """What holds a /24 as a whole."""
-        length = self._flat.one_owner[slot] - 1
-        return _of_trie(value_of, (slot << 8) >> (32 - length) << (32 - length), length) if length >= 0 else 0
 
     def _rebase(self, slots: Rows, groups: Slots) -> None:
         """Something else holds these /24s as a whole, in which longer prefixes live."""
@@ -226,7 +223,9 @@ class Index4:
             deep = self._deep.get(slot)
             if deep is None:  # DEEP by a group that there is not
                 self._flat.one[slot] = group
-            elif deep.page:
+                continue
+            deep.whole = group
+            if deep.page:
                 self._pages.level.paint_one(deep.page * PAGE, PAGE, group, 0, 0, gone=True)
 
     # -- the whole ----------------------------------------------------------------------------------
@@ -279,7 +278,8 @@ class Index4:
         pages.owners[page[paged]] = fresh._pages.owners[theirs[paged]]
         self.slots[deep[wanted]] = (page[wanted] + DEEP).astype(np.uint16)
         columns = zip(deep.tolist(), page.tolist(), strict=True)
-        self._deep = {slot: _Deep(its, fresh._deep[slot].mask) for slot, its in columns}
+        self._deep = {slot: replace(fresh._deep[slot], page=its) for slot, its in columns}
+        self._unpaged = len(page) - len(paged)
         if self._deep:
             self._flat.watch(self._rebase)
 
@@ -326,21 +326,6 @@ def _heap(network: U64, length: int) -> Rows:
     return ((network >> np.uint64(32 - length)) | np.uint64(1 << length)).astype(np.int64)
 
 
-def _bit(network: int, length: int) -> int:
-    return 1 << (1 << (length - SLOT_BITS) | (network & PAGE - 1) >> (32 - length))
-
-
-def _of_trie(value_of: ValueOf, network: int, length: int) -> int:
-    """The group of a route; DEEP, so that the trie says it, where it is none that there is."""
-    return min(value_of(0, network, length), DEEP)
-
-
-def _groups_of(cover: Rows, shorter: Rows, value_of: ValueOf) -> Slots:
-    distinct, at = np.unique(cover, return_inverse=True)
-    lengths = np.zeros(len(distinct), np.int64)
-    lengths[at] = shorter
-    groups = np.zeros(len(distinct), np.uint16)
-    for index, (heap, length) in enumerate(zip(distinct.tolist(), lengths.tolist(), strict=True)):
-        if heap:
-            groups[index] = _of_trie(value_of, (heap ^ 1 << length) << (32 - length), length)
-    return groups[at]
+def _beyond(network: int, length: int) -> int:
+    """The number of a prefix longer than /24 within its /24."""
+    return 1 << (length - SLOT_BITS) | (network & PAGE - 1) >> (32 - length)

@@ -24,7 +24,6 @@ import numpy as np
 from bgpbridge.datapath import abi
 from bgpbridge.errors import BridgeError, CapacityError
 from bgpbridge.fib import index6_sweep
-from bgpbridge.fib.index4 import ValueOf
 from bgpbridge.fib.index6_bulk import Bulk
 from bgpbridge.fib.index6_first import FirstLevel
 from bgpbridge.fib.index6_lines import Lines, Unread, Waiting
@@ -81,10 +80,15 @@ class Index6:
         if slots.any():  # adopted: what is in use is kept until `rebuild` knows the routes
             self.lines.start(*nodes_under(self.nodes, slots))
 
+    @property
+    def complete(self) -> bool:
+        """Whether it answers for every address by itself."""
+        return not self.trouble
+
     # -- many ---------------------------------------------------------------------------------------
 
     def store(self, keys: Keys, groups: U32) -> None:
-        """Routes that stand in the trie by now, new or with another group. No prefix twice."""
+        """Routes, new or with another group. No prefix twice."""
         if self.trouble or not len(keys):
             return
         try:
@@ -94,8 +98,8 @@ class Index6:
         except (CapacityError, IndexError) as error:
             self._fail(error)
 
-    def remove(self, keys: Keys, _value_of: ValueOf) -> None:
-        """Routes that are about to leave the trie. No prefix twice."""
+    def remove(self, keys: Keys) -> None:
+        """Routes that leave. No prefix twice."""
         if self.trouble or not len(keys):
             return
         try:
@@ -109,7 +113,7 @@ class Index6:
     # -- one ----------------------------------------------------------------------------------------
 
     def store_one(self, hi: int, lo: int, length: int, group: int) -> None:
-        """One route that stands in the trie by now."""
+        """One route, new or with another group."""
         if self.trouble:
             return
         try:
@@ -125,8 +129,8 @@ class Index6:
         except (CapacityError, IndexError) as error:
             self._fail(error)
 
-    def remove_one(self, hi: int, lo: int, length: int, _value_of: ValueOf) -> None:
-        """One route that is about to leave the trie."""
+    def remove_one(self, hi: int, lo: int, length: int) -> None:
+        """One route that leaves."""
         if self.trouble or not self._routes.remove_one(hi, lo, length):
             return
         try:

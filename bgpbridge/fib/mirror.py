@@ -33,6 +33,7 @@ class Mirror:
     def __init__(self, first: Table, second: Table) -> None:
         self.first, self.second = first, second
         self.refused = ""
+        second.prompt = True
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.first, name)
@@ -110,6 +111,7 @@ class Mirrors:
     def end(self) -> None:
         """No mirrors any more, the first tables alone."""
         for family, trie in self._xdp.tries.items():
+            self._of[family].second.prompt = False
             if trie.table is cast("Table", self._of[family]):
                 trie.table = self._of[family].first
 

@@ -188,16 +188,22 @@ class XdpFib:
         index = trie.table.index
         whole = index is not None and not index.trouble and family not in self._building
         if (wanted and whole) != now:
-            self.maps.use_index(family, not now)
+            trie.table.asked.on = not now
 
     def move(self, maps: Maps, by_family: Mapping[Family, Table], engine: Engine) -> None:
         """From now on these maps, whose tables hold the same routes. No program reads them yet."""
         self.maps, self.engine, self.groups = maps, engine, GroupStore(maps)
         for family, trie in self.tries.items():
+            trie.table.follower.flush()
             trie.table = by_family[family]
             self._choose(family)
 
     # -- refusals -----------------------------------------------------------------------------------
+
+    @property
+    def behind(self) -> int:
+        """Changes that the tries have still to follow. No packet asks them meanwhile."""
+        return sum(trie.table.follower.behind for trie in self.tries.values())
 
     @property
     def next_retry(self) -> float | None:

@@ -4,7 +4,8 @@ prefixes are punted, what an earlier run left.
 The value of a prefix is PUNT while a foreign or local kernel route holds it (the overlay), else the group
 that the Loc-RIB wants. Writes go in batches sorted by prefix (twice as quick as shuffled), a few by single
 system calls. New entries are written before old ones are taken out, so a prefix that splits is never without
-a route, unless only the removals make room. Synchronous: when a call returns, the trie is as it says.
+a route, unless only the removals make room. When a call returns, packets are told what it says; the trie may
+follow (fib/table.py), and what it refuses then is learnt by `retry`.
 """
 
 from __future__ import annotations
@@ -251,12 +252,29 @@ class Trie:
 
     def retry(self, now_s: float) -> int:
         """Try again what is due; returns how many were tried."""
+        self._learn(now_s)
         rows = self.refusals.take_due(now_s)
         self.write(rows, now_s)
         lone = list(self._lone_refused) if self._lone_due_s <= now_s else []
         if lone:
             self._store_lone(lone, now_s)
         return len(rows) + len(lone)
+
+    def _learn(self, now_s: float) -> None:
+        """What the trie would not take when it came to it."""
+        for late in self.table.take_late():
+            keys = late.keys.take(late.refused.index)
+            found = self.columns.locate(keys)
+            rows = found[found > 0]
+            rows = rows[self._written.cells[rows] != 0]
+            self.entries -= len(rows)
+            self._written.cells[rows] = 0
+            self.refusals.refuse(rows, late.refused.errno, late.refused.said, now_s)
+            for prefix in map(keys.prefix, np.flatnonzero(found == 0).tolist()):
+                if prefix in self.overlay and prefix not in self._lone_refused:
+                    self.entries -= 1
+                    self._lone_refused[prefix] = late.refused
+                    self._lone_due_s = now_s + LONE_WAIT_S
 
     def believe(self, keys: Keys, have: U32, now_s: float, rows: Rows | None = None) -> None:
         """Somebody else changed the map: under these keys it holds `have` (0 = nothing). Bring it in line again."""
@@ -275,6 +293,8 @@ class Trie:
     @property
     def next_retry(self) -> float | None:
         """When `retry` has something to do; None when nothing is refused."""
+        if self.table.follower.refused:
+            return 0.0
         due = self.refusals.next_due()
         if self._lone_refused:
             return self._lone_due_s if due is None else min(due, self._lone_due_s)

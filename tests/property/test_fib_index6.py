@@ -84,10 +84,10 @@ class Story:
         """Some may not be there."""
         some = list(dict.fromkeys(some))
         if bulk:
-            self.index.remove(Keys.of(Family.IPV6, some), never)
+            self.index.remove(Keys.of(Family.IPV6, some))
         for prefix in some:
             if not bulk:
-                self.index.remove_one(prefix.value >> 64, prefix.value & MASK64, prefix.length, never)
+                self.index.remove_one(prefix.value >> 64, prefix.value & MASK64, prefix.length)
             self.routes.pop(prefix, None)
 
     def rebuild(self, broken: list[Prefix]) -> None:
@@ -114,10 +114,6 @@ class Story:
         fresh.store(Keys.of(Family.IPV6, self.routes), np.array(list(self.routes.values()), np.uint32))
         assert same_form(self.index, fresh)
         assert fresh.lines.used == self.index.lines.used
-
-
-def never(hi: int, lo: int, length: int) -> int:
-    raise AssertionError("the index knows itself what covers a route")
 
 
 def same_form(one: Index6, other: Index6) -> bool:

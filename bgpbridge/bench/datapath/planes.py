@@ -83,6 +83,7 @@ class Planes:
         """Let the first `upto` routes stand in XDP."""
         for part in self._missing(family, self.in_xdp[family], upto):
             self.xdp.apply(part)
+        self.xdp.tries[family].table.follower.flush()
         self.in_xdp[family] = max(upto, self.in_xdp[family])
 
     def fill_kernel(self, family: Family, upto: int) -> None:

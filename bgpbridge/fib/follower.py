@@ -1,0 +1,145 @@
+"""A trie that follows the index in front of it, in a thread of its own.
+
+A million entries take the kernel's trie more than a second, an index a third of that. While the index answers for every
+address by itself no packet asks the trie, so it may be late: what waits is written in the order in which it came, of
+several changes of a prefix the last one only, in runs sorted by prefix. Whoever is about to need the trie as it should
+be (`flush`) waits for what was put until then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from bgpbridge.datapath.elements import BpfMap
+from bgpbridge.fib import xdp_map
+from bgpbridge.fib.keys import U32, Keys
+from bgpbridge.fib.order import in_order
+from bgpbridge.fib.xdp_map import Refused
+from bgpbridge.types import Family
+
+__all__ = ["Follower", "Late"]
+
+AT_ONCE = 1 << 17  # rows to one run, a sixth of a second
+NICE = 5  # forwarding goes before what only stands ready
+
+
+@dataclass(frozen=True, slots=True)
+class Late:
+    """What the trie would not take, long after it was put: `refused` counts in `keys`."""
+
+    keys: Keys
+    refused: Refused
+
+
+class Follower:
+    """Writer of one trie, a step behind. One thread puts; any thread may wait."""
+
+    def __init__(self, trie: BpfMap, family: Family) -> None:
+        self._trie, self._family = trie, family
+        self._pool = ThreadPoolExecutor(1, f"bgpbridge-{trie.name}")
+        self._changed = threading.Condition()
+        self._waiting: deque[tuple[Keys, U32]] = deque()
+        self._late: list[Late] = []
+        self._put = self._done = 0  # changes so far
+        self._running = False
+        trie.closing.append(self.close)
+
+    @property
+    def behind(self) -> int:
+        """Changes that wait, and those that are being written."""
+        return self._put - self._done
+
+    def put(self, keys: Keys, values: U32) -> None:
+        """Entries as they should be, 0: none. No prefix twice."""
+        with self._changed:
+            self._waiting.append((keys, values))
+            self._put += len(keys)
+            if not self._running:
+                self._running = True
+                self._pool.submit(self._run)
+
+    def flush(self) -> None:
+        """Wait until all that was put before is written."""
+        if self._put == self._done:
+            return
+        with self._changed:
+            wanted = self._put
+            self._changed.wait_for(lambda: self._done >= wanted)
+
+    def drop(self) -> None:
+        """Forget what waits; wait for what is being written."""
+        with self._changed:
+            self._done += sum(len(keys) for keys, _ in self._waiting)
+            self._waiting.clear()
+        self.flush()
+
+    def close(self) -> None:
+        """Write what waits; the thread ends."""
+        self.flush()
+        self._pool.shutdown()
+
+    @property
+    def refused(self) -> bool:
+        """Whether `take_late` has something to give."""
+        return bool(self._late)
+
+    def take_late(self) -> list[Late]:
+        """What was refused since the last call."""
+        if not self._late:
+            return []
+        with self._changed:
+            late, self._late = self._late, []
+        return late
+
+    # -- the thread ---------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+        while parts := self._next():
+            keys, values = _newest(self._family, parts)
+            try:
+                self._write(keys, values)
+            finally:
+                with self._changed:
+                    self._done += sum(len(part) for part, _ in parts)
+                    self._changed.notify_all()
+
+    def _next(self) -> list[tuple[Keys, U32]]:
+        with self._changed:
+            parts, rows = [], 0
+            while self._waiting and rows < AT_ONCE:
+                parts.append(self._waiting.popleft())
+                rows += len(parts[-1][0])
+            self._running = bool(parts)
+            return parts
+
+    def _write(self, keys: Keys, values: U32) -> None:
+        """Removals first, for they make room."""
+        gone = values == 0
+        for which, what in ((gone, False), (~gone, True)):
+            if not which.any():
+                continue
+            some = keys if which.all() else keys.take(which)
+            refused = xdp_map.store(self._trie, some, values[which]) if what else xdp_map.remove(self._trie, some)
+            if len(refused.index):
+                with self._changed:
+                    self._late.append(Late(some, refused))
+
+
+def _newest(family: Family, parts: list[tuple[Keys, U32]]) -> tuple[Keys, U32]:
+    """All parts as one, of several rows of a prefix the last."""
+    if len(parts) == 1:
+        return parts[0]
+    whole = Keys.joined(family, [keys for keys, _ in parts]), np.concatenate([values for _, values in parts])
+    keys, values = in_order(whole)  # equal prefixes stay in the order in which they came
+    last = np.ones(len(keys), np.bool_)
+    last[:-1] = (keys.lo[1:] != keys.lo[:-1]) | (keys.length[1:] != keys.length[:-1]) | (keys.hi[1:] != keys.hi[:-1])
+    return (keys, values) if last.all() else (keys.take(last), values[last])
