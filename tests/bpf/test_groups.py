@@ -12,6 +12,7 @@ from bgpbridge.datapath.abi import Reason
 from bgpbridge.datapath.counters import read_adjacencies
 from bgpbridge.datapath.frames import ethernet, icmp, ipv4, ipv6, tcp, udp
 from bgpbridge.datapath.testrun import run_raw
+from bgpbridge.types import Family, Prefix
 
 pytestmark = pytest.mark.root
 ECMP = 17
@@ -205,6 +206,7 @@ def test_longest_match_decides(rig) -> None:
     assert path(rig, frame) == FIRST
     rig.route("203.0.113.129/32", abi.GROUP_PUNT)
     assert list(rig.run(frame).reasons) == [Reason.PASS_PUNT]
-    keys = abi.lpm4_keys(np.array([0xCB007180, 0xCB007181]), np.array([25, 32]))
-    assert rig.maps.lpm4.delete_batch(keys).done == 2
+    for text in ("203.0.113.129/32", "203.0.113.128/25"):
+        prefix = Prefix.parse(text)
+        rig.tables[Family.IPV4].remove_one(0, prefix.value, prefix.length)
     assert list(rig.run(frame).reasons) == [Reason.FORWARDED]
