@@ -554,6 +554,7 @@ def test_a_router_that_flips_one_route_a_thousand_times_ends_in_step(both: Any, 
     prefix = feeds["a"].prefix(0)
     nlri = bytes([prefix.length]) + prefix.octets[: prefix.length + 7 >> 3]
     better, worse = (update(Family.IPV4, nlri, uplink("a").origin(longer)) for longer in (0, 9))
+    first.table += worse  # should the bridge ask for all of it again meanwhile
     first.send((worse + better) * 500 + worse)
     both.until(lambda: both.get(f"/v1/explain/{prefix}")["paths"][0]["peer"] == "up-b", "b's way")
     both.settled(ROUTES)
