@@ -17,14 +17,19 @@ def _one(stand: Stand, feed: Feed) -> list[Figure]:
         loaded = stand.loaded(feed.alone(stand.plan.samples))
         share = stand.subject.cpu_share(stand.plan.idle_s) * 100 if loaded else None
         memory = stand.subject.pss_octets() / 2**20 if loaded else None
-    return [Figure("idle, processor", "% of a core", share), Figure("memory", "MiB", memory)]
+        mapped = stand.subject.mapped_octets() / 2**20 if loaded else None
+    return [
+        Figure("idle, processor", "% of a core", share),
+        Figure("memory", "MiB", memory),
+        Figure("memory, mapped BPF arrays among it", "MiB", mapped),
+    ]
 
 
 def _note(plan: Plan) -> str:
     return (
         f"All processes of the subject, {plan.prefixes:,} prefixes loaded, over {plan.idle_s:.0f} s with one session "
         "and no traffic. Memory is PSS of the processes; the kernel's own (routes, tries) is not in it, but the arrays "
-        "behind the XDP program are, which the bridge has mapped: 73 MiB with both indexes."
+        "behind the XDP program are, which the bridge has mapped and which stay when it ends: their own line."
     )
 
 

@@ -7,6 +7,7 @@ kernel's table rarely and has a large netlink buffer, FRR has no advertisement i
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import subprocess
 import time
@@ -94,8 +95,19 @@ class Subject:
                     total += int(task.read_text().split()[0])
         return total
 
+    def mapped_octets(self) -> int:
+        """Of `pss_octets`, BPF arrays: the kernel's memory, which stays when the processes end."""
+        total = 0
+        for pid in self.pids:
+            with contextlib.suppress(OSError):
+                parts = re.split(r"^[0-9a-f]+-[0-9a-f]+ ", Path(f"/proc/{pid}/smaps").read_text(), flags=re.MULTILINE)
+                ours = [part for part in parts if "anon_inode:bpf-map" in part.partition("\n")[0]]
+                total += sum(int(kib) << 10 for part in ours for kib in re.findall(r"^Pss: +(\d+)", part, re.MULTILINE))
+        return total
+
     def pss_octets(self) -> int:
-        """Memory of all its processes, shared pages by their share; not the kernel's (routes, BPF maps)."""
+        """Memory of all its processes, shared pages by their share, BPF arrays that they have mapped among them; not
+        what else the kernel has (routes, tries)."""
         total = 0
         for pid in self.pids:
             with contextlib.suppress(OSError):

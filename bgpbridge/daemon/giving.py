@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bgpbridge.config import load_config
-from bgpbridge.config.health import CheckKind
+from bgpbridge.daemon.needs import gives_commands
 from bgpbridge.errors import BridgeError
 from bgpbridge.health.child import ended, launch, receive
 from bgpbridge.health.commands import Commands
@@ -134,5 +133,5 @@ class Giver:
 
 def _judge(path: Path) -> None:
     """Raises BridgeError when the file gives no right to run commands."""
-    if not any(check.kind is CheckKind.COMMAND for check in load_config(path).health.checks):
+    if not gives_commands(path):
         raise BridgeError("no check of kind command is in the file any more")

@@ -1,8 +1,8 @@
 """`bgpbridge run`: starts speaker and bridge, and starts again whichever of them ends.
 
 The supervisor holds what must outlive both: the lanes' memory, the doorbells, the control pair, the lock. It does
-nothing else, so there is little in it to fail; when it ends, its children end, and packets go on being forwarded by
-what is pinned in the kernel.
+nothing else, so there is little in it to fail and little that it takes (`needs`); when it ends, its children end, and
+packets go on being forwarded by what is pinned in the kernel.
 """
 
 from __future__ import annotations
@@ -18,16 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bgpbridge import resources
-from bgpbridge.config import Config, load_config, passwords_of
 from bgpbridge.daemon.children import FIRST_WAIT_S, LONGEST_WAIT_S, STEADY_S, Child, ended_because
 from bgpbridge.daemon.giving import Giver, pair
+from bgpbridge.daemon.needs import Needs, read_needs
 from bgpbridge.daemon.runtime import RuntimeFolder, hold_pins, hold_protocol
 from bgpbridge.datapath.bpffs import ensure_bpffs
 from bgpbridge.errors import BridgeError
 from bgpbridge.feed.lane import Layout
-from bgpbridge.pipeline.peers import lanes_for, number_peers
 from bgpbridge.speaker.launch import SpeakerProcess
-from bgpbridge.speaker.render import render
 
 __all__ = ["Supervisor", "run"]
 
@@ -39,15 +37,15 @@ log = logging.getLogger("bgpbridge.supervisor")
 
 def run(path: Path) -> int:
     """Run until SIGTERM or SIGINT; the exit code. Raises BridgeError when it cannot begin."""
-    config = load_config(path)
+    needs = read_needs(path)
     if os.geteuid() != 0:
         raise BridgeError("bgpbridge run needs root", mend="it programs XDP and the kernel's routes: use sudo")
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, level=logging.INFO)
-    logging.getLogger("bgpbridge").setLevel(config.log.level.upper())
-    folder = RuntimeFolder(config.runtime.directory)
-    locks = _hold(config, folder)
+    logging.getLogger("bgpbridge").setLevel(needs.log_level.upper())
+    folder = RuntimeFolder(needs.directory)
+    locks = _hold(needs, folder)
     try:
-        code = asyncio.run(Supervisor(config, path, folder).run())
+        code = asyncio.run(Supervisor(needs, path, folder).run())
         if code == 0:
             log.info("stopped; XDP and the kernel's routes go on forwarding until `bgpbridge clear`")
         return code
@@ -56,15 +54,15 @@ def run(path: Path) -> int:
             os.close(lock)
 
 
-def _hold(config: Config, folder: RuntimeFolder) -> list[int]:
+def _hold(needs: Needs, folder: RuntimeFolder) -> list[int]:
     """Everything that only one daemon may have, before a speaker of ours meets another's sessions."""
     locks = [folder.hold()]
     try:
-        if config.kernel.enabled:
-            locks.append(hold_protocol(config.kernel.protocol))
-        if config.datapath.interfaces:
-            ensure_bpffs(config.datapath.pin_path)
-            locks.append(hold_pins(config.datapath.pin_path))
+        if needs.protocol is not None:
+            locks.append(hold_protocol(needs.protocol))
+        if needs.pin_path is not None:
+            ensure_bpffs(needs.pin_path)
+            locks.append(hold_pins(needs.pin_path))
     except BridgeError:
         for lock in locks:
             os.close(lock)
@@ -76,7 +74,7 @@ def _hold(config: Config, folder: RuntimeFolder) -> list[int]:
 class Supervisor:
     """The two children and the loop that watches them."""
 
-    config: Config
+    needs: Needs
     path: Path
     folder: RuntimeFolder
     speaker: SpeakerProcess = field(init=False)
@@ -110,17 +108,13 @@ class Supervisor:
 
     def _prepare(self) -> None:
         """Lanes for every peer and some more, ExaBGP's configuration, numbers of the peers."""
-        lanes = lanes_for(len(self.config.peers))
-        layout = Layout(lanes, self.config.speaker.lane_mib << 20)
-        numbers = number_peers(self.config, {}, lanes)
-        text = render(self.config, numbers, passwords_of(self.config))
-        level = self.config.log.level if self.config.log.level != "info" else "warning"
-        self.speaker = SpeakerProcess(
-            self.folder.speaker_config, user=self.config.speaker.user, layout=layout, log_level=level
-        )
+        needs = self.needs
+        level = needs.log_level if needs.log_level != "info" else "warning"
+        layout = Layout(needs.lanes, needs.lane_octets)
+        self.speaker = SpeakerProcess(self.folder.speaker_config, user=needs.user, layout=layout, log_level=level)
         try:
-            self.speaker.memory.write_peers(numbers)
-            self.speaker.configure(text)
+            self.speaker.memory.write_peers(needs.numbers)
+            self.speaker.configure(needs.speaker_text)
         except BridgeError:
             self.speaker.close()
             raise

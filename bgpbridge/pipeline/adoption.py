@@ -52,11 +52,25 @@ class Adoption:
     left: set[int] = field(default_factory=set)
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     when_selected: Callable[[], None] = lambda: None
+    _found: frozenset[int] | None = None
+
+    async def read(self) -> None:
+        """What stands in both planes, which are open, in two threads. Nobody else may touch the tries meanwhile."""
+        planes, found = self.committer.planes, frozenset[int]()
+        kernel: Future[frozenset[int]] | None = planes.kernel.adopt() if planes.kernel is not None else None
+        if planes.xdp is not None:
+            found |= (await asyncio.to_thread(planes.xdp.adopt)).groups
+        if kernel is not None:
+            kept: frozenset[int] = await asyncio.wrap_future(kernel)
+            found |= kept
+        self._found = found
 
     async def take_over(self) -> None:
         """Ids keep their meaning, entries are neither lost nor rewritten. Both planes are open."""
         self.adjacencies.adopt()
-        self.left = await self._groups_in_planes()
+        if self._found is None:
+            await self.read()
+        self.left = set(self._found or ())
         known = read_groups(self.memory, self.left, self._index_of, self.rib.next_hops)
         for number, group in known.items():
             self.rib.groups.seed(number, group)
@@ -70,17 +84,6 @@ class Adoption:
         if self.left:
             text = f"{len(self.left)} groups of an earlier run, {len(known)} of them known by their members"
             self.events.add("adopted", "datapath", text, Severity.NOTICE)
-
-    async def _groups_in_planes(self) -> set[int]:
-        planes = self.committer.planes
-        found: set[int] = set()
-        if planes.xdp is not None:
-            found |= planes.xdp.adopt().groups
-        if planes.kernel is not None:
-            adopted: Future[frozenset[int]] = planes.kernel.adopt()
-            kept: frozenset[int] = await asyncio.wrap_future(adopted)
-            found |= kept
-        return found
 
     def _index_of(self, name: str) -> int | None:
         if name == OVERRIDE_NAME:

@@ -1,7 +1,7 @@
 """The life of the bridge, from lanes to packets: how it starts, what runs, how it ends. Its rooms are made in `rooms`,
 a changed configuration comes by `reload`.
 
-Order of a start (and why): the kernel's state first (next hops resolve over it), then what an earlier run left in
+Order of a start (and why): the kernel's state first (next hops resolve over it), beside it what an earlier run left in
 the maps and the kernel (so that ids mean what they meant), then the overlay (so that nothing local is hijacked),
 then the program on the interfaces, then the lanes.
 
@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
+from typing import Any
 
 from bgpbridge.config import Config
 from bgpbridge.errors import AbsentError
@@ -46,11 +47,9 @@ class Bridge(Rooms):
         called then as well, and gives back what was opened."""
         self.make()
         self._open_lanes()
-        if self.datapath is not None:
-            await self.datapath.load()
-        await self.watcher.start()
-        self.kernel_events.missed = False  # all that it has told so far is what there was
         self._open_kernel()
+        await self._look_around()
+        self.kernel_events.missed = False  # all that the watcher has told so far is what there was
         self.opened.callback(self.housekeeping.remember)
         await self.adoption.take_over()
         self.overrides.start(self.config.policy_set)
@@ -67,6 +66,15 @@ class Bridge(Rooms):
         self.feeders.open(self._reader)
         self.opened.callback(self.feeders.close)
         self.roster.start(self.config, self._reader)
+
+    async def _look_around(self) -> None:
+        """The kernel's state, what an earlier run left, and the program, which a child compiles: side by side."""
+        looks: list[Coroutine[Any, Any, object]] = [self.adoption.read(), self.watcher.start()]
+        looks += [self.datapath.load()] if self.datapath is not None else []
+        ends = await asyncio.gather(*looks, return_exceptions=True)  # whatever fails: nobody reads on behind `stop`
+        for error in ends:
+            if isinstance(error, BaseException):
+                raise error
 
     def _open_kernel(self) -> None:
         kernel = self.planes.kernel

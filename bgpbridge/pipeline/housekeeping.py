@@ -35,7 +35,7 @@ EVERY_S = 1.0
 LOOK_EVERY_S = 5.0
 COLLECT_EVERY_S = 60.0
 COLLECT_SOON_S = 5.0
-MANY_ROUTES, SETTLED_ROUTES = 10_000, 1_000
+MUCH_WORK = 8  # runs of UPDATEs, or slices of a job, after which memory is given back
 
 
 @dataclass(slots=True)
@@ -54,8 +54,8 @@ class Housekeeping:
     memory: Path
     cut_short: bool = False  # a job met a full table: to be made good after the next collection
     _undecided: int = 0
-    _routes: int = 0  # at the last look
-    _trimmed_at: int = 0
+    _bulk: tuple[int, bool] = (0, True)  # at the last look
+    _trimmed_at: tuple[int, bool] = (0, True)
     _remembered: tuple[int, int] = (0, 0)
     _index_trouble: dict[Family, str] = field(default_factory=dict)
 
@@ -100,12 +100,15 @@ class Housekeeping:
         self._index_trouble = trouble
 
     def _give_memory_back(self) -> None:
-        """Once a table has come or gone: what its UPDATEs took for a moment is as much again as what is kept."""
-        routes = sum(family.routes for family in self.rib.families.values())
-        settled = abs(routes - self._routes) < SETTLED_ROUTES
-        self._routes = routes
-        if settled and abs(routes - self._trimmed_at) >= MANY_ROUTES:
-            self._trimmed_at = routes
+        """Once a table has come, gone or changed: what that took for a moment is as much again as what is kept. Once
+        more when the kernel's thread has followed."""
+        kernel = self.planes.kernel
+        bulk = self.rib.runs + self.work.committed, kernel is None or not kernel.behind
+        at_rest = bulk == self._bulk and not len(self.work)
+        self._bulk = bulk
+        done, followed = self._trimmed_at
+        if at_rest and (bulk[0] - done >= MUCH_WORK or (bulk[1] and not followed)):
+            self._trimmed_at = bulk
             trim_malloc()
 
     def free_groups(self) -> list[int]:

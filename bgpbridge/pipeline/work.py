@@ -31,10 +31,12 @@ class _Job:
 @dataclass(slots=True)
 class Work:
     """Jobs in order. `commit` takes what each step changed; `refused` hears of a job that a full table ended
-    before its time (what it has done so far stands, and `done` is called all the same)."""
+    before its time (what it has done so far stands, and `done` is called all the same); `committed` counts changes
+    of many routes."""
 
     commit: Commit
     refused: Callable[[Cause, CapacityError], None]
+    committed: int = 0
     _jobs: deque[_Job] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _in_bulk: bool = False
@@ -61,6 +63,7 @@ class Work:
             self.refused(job.cause, error)
         if step is not None:
             if isinstance(step, Changes):
+                self.committed += len(step) > 0
                 self.commit(step, job.cause)
             return True
         self._jobs.popleft()

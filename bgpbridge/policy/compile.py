@@ -10,7 +10,8 @@ have any number of clauses; scalar callers use one Python integer instead.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Hashable, Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -42,9 +43,10 @@ def split(mask: int, words: int) -> list[int]:
 
 
 class CompiledPolicy:
-    """A policy ready for whole tables. Immutable; caches by attribute id live with whoever judges."""
+    """A policy ready for whole tables. Immutable; caches by attribute id live with whoever judges. What it has in
+    common with the one `before` is taken over from there."""
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, before: CompiledPolicy | None = None) -> None:
         self.policy = policy
         self.clauses: tuple[Clause, ...] = tuple(clauses_of(policy.terms))
         self.words = max((len(self.clauses) + WORD - 1) // WORD, 1)
@@ -52,11 +54,16 @@ class CompiledPolicy:
         deciding = [policy.terms[clause.term].action is not Action.NEXT for clause in self.clauses]
         self.decisive = sum(1 << bit for bit, decides in enumerate(deciding) if decides)
         self.setting = sum(1 << bit for bit, decides in enumerate(deciding) if not decides)
-        self._tables = {family: _FamilyTable(family, self.clauses, self.words) for family in Family}
+        alike = before is not None and _prefix_keys(before.clauses) == _prefix_keys(self.clauses)
+        self._tables: dict[Family, _FamilyTable]
+        self._tables = before._tables if before is not None and alike else self._made_tables()
         self._peers: dict[str, int] = {}
         self.asks_rpki = any(clause.rpki for clause in self.clauses)
         self.rpki_masks = [self._rpki_mask(state) for state in Validity]
         """By state: the clauses whose RPKI part holds."""
+
+    def _made_tables(self) -> dict[Family, _FamilyTable]:
+        return {family: _FamilyTable(family, self.clauses, self.words) for family in Family}
 
     def _rpki_mask(self, state: Validity) -> int:
         return sum(
@@ -85,10 +92,21 @@ class CompiledPolicy:
             self._peers[peer] = mask
         return mask
 
-    def attribute_mask(self, truth: Callable[[AttributeCondition], Any]) -> list[tuple[int, Any]]:
+    def attribute_mask(
+        self, truth: Callable[[AttributeCondition], Any], bits: Container[int] | None = None
+    ) -> list[tuple[int, Any]]:
         """(bit, truth) of the clauses that ask for attributes: `truth` gives a condition's outcome, a bool or
-        a column of them. Clauses without attribute part always hold and are left out."""
-        return [(bit, _all(clause.attributes, truth)) for bit, clause in enumerate(self.clauses) if clause.attributes]
+        a column of them. Clauses without attribute part always hold and are left out, unless `bits` names them: then
+        it is they alone."""
+        return [
+            (bit, _all(clause.attributes, truth))
+            for bit, clause in enumerate(self.clauses)
+            if (clause.attributes if bits is None else bit in bits)
+        ]
+
+    def attribute_keys(self) -> list[Hashable]:
+        """For each clause what it asks of attributes: equal for equal questions, in whatever policy they stand."""
+        return [tuple(map(_key, clause.attributes)) for clause in self.clauses]
 
     @property
     def attribute_free(self) -> int:
@@ -103,9 +121,22 @@ class CompiledPolicy:
         return tuple(self.policy.terms[term].edits for term in terms if self.policy.terms[term].edits != Edits())
 
 
-def compile_policy(policy: Policy) -> CompiledPolicy:
-    """The policy ready for whole tables; takes some 50 ms for a set of 10,000 prefixes."""
-    return CompiledPolicy(policy)
+def compile_policy(policy: Policy, before: CompiledPolicy | None = None) -> CompiledPolicy:
+    """The policy ready for whole tables; takes some 50 ms for a set of 10,000 prefixes, unless the one `before` asks
+    the same of prefixes."""
+    return CompiledPolicy(policy, before)
+
+
+def _prefix_keys(clauses: Sequence[Clause]) -> list[tuple[Hashable, ...]]:
+    return [tuple(map(_key, clause.prefix)) for clause in clauses]
+
+
+def _key(literal: Literal[Any]) -> Hashable:
+    """What a literal says, by value: conditions themselves compare by identity."""
+    return literal.negated, tuple(
+        (type(condition), *(getattr(condition, field.name) for field in fields(condition)))
+        for condition in literal.conditions
+    )
 
 
 class _FamilyTable:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from bgpbridge.policy.columns import AttributeView, Ids, Truth
 from bgpbridge.policy.compile import WORD, CompiledPolicy, compile_policy, split
+from bgpbridge.policy.edits import Edits
 from bgpbridge.policy.evaluate import built_in, deny_by_default, verdict_of
 from bgpbridge.policy.leaks import LeakCache, leak_of, looks
 from bgpbridge.policy.masks import DerivedIds, MaskCache
@@ -48,13 +49,12 @@ class PolicyJudge:
         view.on_release(self._forget)
 
     def set_policies(self, policies: PolicySet) -> None:
-        """Other policies, from now on. What is known by policies of the same meaning is kept. The caller
-        has the RIB judge again what `config.diff` names."""
+        """Other policies, from now on. What is known by policies of the same meaning is kept, and of one that has
+        changed what its terms have in common with those before. The caller has the RIB judge again what `config.diff`
+        names."""
         kept = {name: court for name, court in self._courts.items() if name in policies.policies}
         self._courts = {
-            name: court.renewed(compile_policy(policies.policies[name]))
-            for name, court in kept.items()
-            if court.compiled.policy.digest == policies.policies[name].digest
+            name: court.renewed(compile_policy(policies.policies[name], court.compiled)) for name, court in kept.items()
         }
         self.policies = policies
 
@@ -210,10 +210,11 @@ class PolicyJudge:
 class _Court:
     """One compiled policy with all that is known by attribute id."""
 
-    def __init__(self, compiled: CompiledPolicy, view: AttributeView) -> None:
+    def __init__(self, compiled: CompiledPolicy, view: AttributeView, before: _Court | None = None) -> None:
         self.compiled = compiled
         self.view = view
-        self.cache = MaskCache(compiled, view)
+        self.cache: MaskCache = MaskCache(compiled, view, None if before is None else before.cache)
+        self._by_edits: dict[tuple[Edits, ...], DerivedIds] = {} if before is None else before.in_use()
         self._actions: dict[tuple[int, int], DerivedIds | None] = {}
         self._rpki = np.array([split(mask, compiled.words) for mask in compiled.rpki_masks], np.uint64)
         terms = compiled.policy.terms
@@ -221,15 +222,20 @@ class _Court:
         self._accepting = np.array([*accepting, False])  # the last one, index -1, when no clause decides
 
     def renewed(self, compiled: CompiledPolicy) -> _Court:
-        """The same under a policy of the same meaning whose lines have moved."""
+        """The same under another policy of this name; nothing is lost where only lines have moved."""
+        if compiled.policy.digest != self.compiled.policy.digest:
+            return _Court(compiled, self.view, self)
         self.compiled = self.cache.compiled = compiled
         return self
 
+    def in_use(self) -> dict[tuple[Edits, ...], DerivedIds]:
+        """What is known of the rows of edits that were asked for."""
+        return {action.edits: action for action in self._actions.values() if action is not None}
+
     def forget(self, ids: Ids) -> None:
         self.cache.forget(ids)
-        for action in self._actions.values():
-            if action is not None:
-                action.forget(ids)
+        for action in self._by_edits.values():
+            action.forget(ids)
 
     def judge(
         self, peer: str, family: Family, ids: Ids, hi: Words, lo: Words, length: Lengths, states: States | None
@@ -299,7 +305,9 @@ class _Court:
         key = (clause, setting)
         if key not in self._actions:
             edits = self.compiled.edits_of(clause, setting)
-            self._actions[key] = DerivedIds(edits, self.view) if edits else None
+            if edits and edits not in self._by_edits:
+                self._by_edits[edits] = DerivedIds(edits, self.view)
+            self._actions[key] = self._by_edits.get(edits)
         return self._actions[key]
 
 

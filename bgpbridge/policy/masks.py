@@ -6,7 +6,7 @@ Also kept: which derived id each action makes of each id, so that judging a tabl
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,25 @@ __all__ = ["DerivedIds", "MaskCache"]
 
 
 INTEGERS_KEPT = 65_536
+
+
+class Shared(NamedTuple):
+    """Which clauses of a policy ask the same of attributes as one of another policy: a mask of those that have the
+    same bit, (bit, bit there) of others, and the bits of the rest."""
+
+    in_place: int
+    moved: tuple[tuple[int, int], ...]
+    other: frozenset[int]
+
+    @classmethod
+    def of(cls, before: CompiledPolicy, after: CompiledPolicy) -> Shared:
+        """What the later one has of the earlier one."""
+        old, new = before.attribute_keys(), after.attribute_keys()
+        places = {key: bit for bit, key in enumerate(old)}
+        same = [bit for bit, key in enumerate(new) if bit < len(old) and old[bit] == key]
+        rest = [bit for bit in range(len(new)) if bit not in set(same)]
+        moved = tuple((bit, places[new[bit]]) for bit in rest if new[bit] in places)
+        return cls(sum(1 << bit for bit in same), moved, frozenset(rest) - {bit for bit, _ in moved})
 
 
 def _grown(column: Any, rows: int) -> Any:
@@ -40,11 +59,16 @@ def _distinct(ids: Ids, top: int) -> Ids:
 
 
 class MaskCache:
-    """Rows of mask words by attribute id."""
+    """Rows of mask words by attribute id. `before` is that of the policy whose place this one took: of the ids that it
+    knows only those clauses are worked out that ask something else."""
 
-    def __init__(self, compiled: CompiledPolicy, view: AttributeView) -> None:
+    def __init__(self, compiled: CompiledPolicy, view: AttributeView, before: MaskCache | None = None) -> None:
         self.compiled = compiled
         self.view = view
+        self._before = before
+        if before is not None:
+            before._before = None
+            self._shared = Shared.of(before.compiled, compiled)
         self._masks = np.zeros((1024, compiled.words), np.uint64)
         self._known = np.zeros(1024, np.bool_)
         self._integers: dict[int, int] = {}  # of ids that were asked for one by one
@@ -69,6 +93,14 @@ class MaskCache:
         return mask
 
     def _fill(self, ids: Ids) -> None:
+        self._known[ids] = True
+        if self._before is not None:
+            known = self._before._knows(ids)
+            carried = ids.compress(known)
+            self._masks[carried] = self._carried(carried, self._before)
+            ids = ids.compress(~known)
+        if not len(ids):
+            return
         batch = AttributeBatch(self.view, ids)
         rows = np.empty((len(ids), self.compiled.words), np.uint64)
         rows[:] = split(self.compiled.attribute_free, self.compiled.words)
@@ -76,12 +108,29 @@ class MaskCache:
             rows[:, bit // WORD] |= holds.astype(np.uint64) << np.uint64(bit % WORD)
         rows[~batch.readable] = 0
         self._masks[ids] = rows
-        self._known[ids] = True
+
+    def _knows(self, ids: Ids) -> Any:
+        return self._known.take(ids, mode="clip") & (ids < len(self._known))
+
+    def _carried(self, ids: Ids, before: MaskCache) -> Words:
+        """The rows of ids that `before` knows."""
+        shared, old, batch = self._shared, before._masks.take(ids, axis=0), AttributeBatch(self.view, ids)
+        rows: Words = np.zeros((len(ids), self.compiled.words), np.uint64)
+        words = min(old.shape[1], rows.shape[1])
+        rows[:, :words] = old[:, :words] & np.array(split(shared.in_place, words), np.uint64)
+        for bit, was in shared.moved:
+            holds = old[:, was // WORD] >> np.uint64(was % WORD) & np.uint64(1)
+            rows[:, bit // WORD] |= holds << np.uint64(bit % WORD)
+        for bit, holds in self.compiled.attribute_mask(batch.truth, shared.other):
+            rows[:, bit // WORD] |= (holds & batch.readable).astype(np.uint64) << np.uint64(bit % WORD)
+        return rows
 
     def forget(self, ids: Ids) -> None:
         """These ids will soon mean something else."""
         self._known[ids.compress(ids < len(self._known))] = False
         self._integers.clear()
+        if self._before is not None:
+            self._before.forget(ids)
 
 
 class DerivedIds:

@@ -84,7 +84,7 @@ class Rib:
         self._peers: dict[int, PeerState] = {}
         self._pinned: dict[int, Ids] = {}
         self._spared: list[frozenset[int]] = []
-        self._runs = 0
+        self.runs = 0  # of UPDATEs that came in columns
 
     # -- peers and sessions -------------------------------------------------------------------------
 
@@ -194,8 +194,8 @@ class Rib:
         state = self.peer(peer)
         kind = self._kind(state)
         ids = self.attributes.intern_batch(batch.blocks, kind)
-        self._runs += 1
-        run = self._runs
+        self.runs += 1
+        run = self.runs
         self._pinned[run] = ids
         try:
             usable = np.append(self._usable(state, ids), 0)  # block -1, a withdrawal, takes the last
@@ -278,7 +278,7 @@ class Rib:
     def allow(self, family: Family, prefixes: int) -> int:
         """Take so many prefixes of a family at most, as far as its columns have room. How many it is now."""
         tables = self.families[family]
-        tables.prefixes.capacity = min(prefixes, tables.size - 1)
+        tables.prefixes.allow(min(prefixes, tables.size - 1))
         return tables.prefixes.capacity
 
     # -- what changes around the routes -------------------------------------------------------------

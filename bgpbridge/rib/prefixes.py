@@ -22,6 +22,7 @@ from bgpbridge.rib.tables import (
     Lengths,
     Words,
     secret_words,
+    slot_bits,
     zeros,
 )
 from bgpbridge.types import Family, IPAddress, Prefix
@@ -47,6 +48,10 @@ class PrefixTable:
         self._lengths = np.zeros(129, np.bool_)
         self._keys = secret_words(4)
         self._index = HashIndex(self._live, bits=12)
+
+    def allow(self, prefixes: int) -> None:
+        """Take so many at most; not more than there are rows for."""
+        self.capacity = prefixes
 
     def hi(self, rows: Ids) -> Words:
         """Upper words of the addresses (IPv4: zeros)."""
@@ -200,7 +205,12 @@ class ShortTable(PrefixTable):
 
     def __init__(self, capacity: int) -> None:
         super().__init__(Family.IPV4, capacity)
-        self._index = ExactIndex(self._live, bits=FEW_BITS, large=(capacity * 2 - 1).bit_length())
+        self._index = ExactIndex(self._live, bits=FEW_BITS, large=slot_bits(capacity))
+
+    def allow(self, prefixes: int) -> None:
+        """The same. Its index then has room for all of them as soon as there are many."""
+        super().allow(prefixes)
+        self._index.large = slot_bits(prefixes)
 
     def hi(self, rows: Ids) -> Words:
         """Zeros."""

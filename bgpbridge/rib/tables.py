@@ -31,6 +31,7 @@ __all__ = [
     "Lengths",
     "Words",
     "secret_words",
+    "slot_bits",
     "trim_malloc",
     "tune_malloc",
     "zeros",
@@ -45,6 +46,7 @@ ID_MASK = np.uint64((1 << ID_BITS) - 1)
 DEAD = (1 << ID_BITS) - 1  # the id of a removed entry: probing goes on behind it
 MASK64 = (1 << 64) - 1
 HUGE_PAGE = 1 << 21
+LOAD, OF = 5, 8  # of the slots of an index may hold entries
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 
@@ -85,6 +87,11 @@ def secret_words(count: int) -> list[int]:
     return [secrets.randbits(64) | 1 for _ in range(count)]
 
 
+def slot_bits(entries: int) -> int:
+    """How many slots an index of so many entries needs, as a power of two."""
+    return (-(-entries * OF // LOAD) - 1).bit_length() if entries else 0
+
+
 class HashIndex:
     """Hash -> id for ids below 2**26. The caller keeps the keys in columns and says which are the same.
 
@@ -95,7 +102,7 @@ class HashIndex:
     def __init__(self, live: Callable[[], tuple[Words, Ids]], *, bits: int = 12, large: int = 0) -> None:
         """`large`: once more than 2**bits slots are needed, take 2**large at once, and build anew no more."""
         self._live = live
-        self._large = large
+        self.large = large
         self.count = 0
         self.removed = 0
         self._allocate(bits)
@@ -107,11 +114,11 @@ class HashIndex:
         self.view = self.slots.data
 
     def reserve(self, more: int) -> None:
-        """Room for `more` entries at half load or less; may rebuild."""
-        if (self.count + self.removed + more) * 2 <= 1 << self.bits:
+        """Room for `more` entries; may rebuild."""
+        if (self.count + self.removed + more) * OF <= LOAD << self.bits:
             return
-        bits = max(self.bits, int((self.count + more) * 2 - 1).bit_length())
-        self._allocate(max(bits, self._large) if bits > self.bits else bits)
+        bits = max(self.bits, slot_bits(self.count + more))
+        self._allocate(max(bits, self.large) if bits > self.bits else bits)
         self.removed = 0
         hashes, ids = self._live()
         self._place(hashes, ids)

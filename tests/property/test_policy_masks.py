@@ -190,6 +190,34 @@ def test_masks_and_the_scalar_evaluator_give_the_same_verdicts(
     assert in_bulk(judge, asked) == wanted, "the second time, from caches"
 
 
+@given(
+    st.lists(policies(), min_size=2, max_size=4),
+    st.lists(attributes, min_size=3, max_size=3),
+    st.lists(st.tuples(st.lists(routes, min_size=1, max_size=12), st.sets(st.integers(1, 3))), min_size=4, max_size=4),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+def test_a_changed_policy_judges_as_one_that_never_knew_another(
+    sets: list[PolicySet],
+    listed: list[PathAttributes],
+    steps: list[tuple[list[tuple[int, Prefix, int]], set[int]]],
+) -> None:
+    """One judge that goes from policy to policy, back to the first and on, against a new one for each; between two of
+    them ids are forgotten, and the first three are only partly asked for."""
+    view, judge = ListedAttributes(listed), PolicyJudge(sets[0])
+    for asked, forgotten in steps:
+        for policy_set in (*sets, sets[0]):
+            judge.set_policies(policy_set)
+            fresh = PolicyJudge(policy_set)
+            for one in (judge, fresh):
+                one.attach(view)
+                for index, name in enumerate(PEERS):
+                    one.set_peer(index, PeerContext(name, True, "p", LOCAL_AS))
+            wanted = in_bulk(fresh, asked)
+            assert in_bulk(judge, asked) == wanted
+            assert one_by_one(judge, asked) == wanted
+        judge._forget(np.array(sorted(forgotten), np.int64))
+
+
 def origin(route: PathAttributes) -> int:
     """RFC 6811 s2, written out: our own AS for an empty path and one that ends inside our confederation."""
     if not route.as_path or all(segment.confederation for segment in route.as_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import os
 import signal
 import sys
@@ -12,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from bgpbridge.config import loads_config
 from bgpbridge.daemon import children
 from bgpbridge.daemon import supervisor as room
+from bgpbridge.daemon.needs import read_needs
 from bgpbridge.daemon.runtime import RuntimeFolder
 from bgpbridge.daemon.supervisor import Supervisor
 from bgpbridge.errors import SpeakerError
@@ -70,8 +71,9 @@ class Stage:
         monkeypatch.setattr(children, "FIRST_WAIT_S", 0.01)
         monkeypatch.setattr(room, "FIRST_WAIT_S", 0.01)
         self.plan()
-        config = loads_config(TEXT % (folder / "run"), folder / "bgpbridge.yaml")
-        self.supervisor = Supervisor(config, folder / "bgpbridge.yaml", RuntimeFolder(folder / "run"))
+        (folder / "bgpbridge.yaml").write_text(TEXT % (folder / "run"))
+        needs = read_needs(folder / "bgpbridge.yaml")
+        self.supervisor = Supervisor(needs, folder / "bgpbridge.yaml", RuntimeFolder(folder / "run"))
 
     def plan(self, *words: str) -> None:
         """What the bridges are to do, one after another; then they stay."""
@@ -195,8 +197,7 @@ def test_sigterm_at_the_very_first_moment_ends_both(stage: Stage) -> None:
 def test_a_speaker_without_a_user_is_said_before_anything_starts(stage: Stage) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root gives the file to another user")
-    speaker = stage.supervisor.config.speaker.model_copy(update={"user": "nobody-of-that-name"})
-    stage.supervisor.config = stage.supervisor.config.model_copy(update={"speaker": speaker})
+    stage.supervisor.needs = dataclasses.replace(stage.supervisor.needs, user="nobody-of-that-name")
     with pytest.raises(SpeakerError, match="no user 'nobody-of-that-name'"):
         stage.play()
     assert stage.lines("said") == []

@@ -145,6 +145,7 @@ class XdpPlane(Plane):
 
 class KernelPlane(Plane):
     port = 1
+    behind = 0
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,0 +1,36 @@
+"""Memory goes back when much work is done, and once more when the kernel has followed; never while there is work."""
+
+from __future__ import annotations
+
+import pytest
+
+from bgpbridge.pipeline import housekeeping
+
+
+def test_memory_goes_back_once_for_each_piece_of_work_when_it_is_at_rest(make_world, monkeypatch) -> None:
+    world, trims = make_world({}), []
+    monkeypatch.setattr(housekeeping, "trim_malloc", lambda: trims.append(1))
+
+    def looks(runs: int, behind: int = 0) -> int:
+        before = len(trims)
+        world.bridge.rib.runs += runs
+        world.bridge.planes.kernel.behind = behind
+        world.house()
+        return len(trims) - before
+
+    assert [looks(0), looks(1), looks(0), looks(0)] == [0, 0, 0, 0], "a little is nothing"
+    assert [looks(50), looks(50), looks(0), looks(0)] == [0, 0, 1, 0]
+    assert [looks(50, behind=9), looks(0, behind=9), looks(0, behind=9)] == [0, 1, 0]
+    assert [looks(0), looks(0), looks(0)] == [0, 1, 0], "the kernel has followed"
+
+
+@pytest.mark.parametrize("jobs", [0, 1])
+def test_nothing_goes_back_while_a_job_runs(make_world, monkeypatch, jobs: int) -> None:
+    world, trims = make_world({}), []
+    monkeypatch.setattr(housekeeping, "trim_malloc", lambda: trims.append(1))
+    world.bridge.work.committed += 50
+    for _ in range(jobs):
+        world.bridge.work.add(housekeeping.Cause(housekeeping.CauseKind.REPAIR), iter([1]))
+    world.house()
+    world.house()
+    assert len(trims) == 1 - jobs
