@@ -30,8 +30,14 @@ def control(bridge: Bridge) -> Iterator[Metric]:
         "bgpbridge_loop_lag_seconds",
         "How late the event loop ran what was due, ten times a second",
     )
-    lag.add_metric([], bridge.loop_lag.buckets(), bridge.loop_lag.sum_s)
+    lag.add_metric([], bridge.loop_lag.late.buckets(), bridge.loop_lag.late.sum_s)
     yield lag
+    took = HistogramMetricFamily(
+        "bgpbridge_update_store_seconds",
+        "Single UPDATEs that moved a prefix: from when the bridge could know of it until XDP had it stored",
+    )
+    took.add_metric([], bridge.ingest.store_times.buckets(), bridge.ingest.store_times.sum_s)
+    yield took
     text = "CPU time of the bridge process, its threads included"
     yield CounterMetricFamily("bgpbridge_cpu_seconds", text, value=time.process_time())
     yield from _commits(bridge)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import time
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
@@ -24,7 +25,8 @@ __all__ = ["BULK_OCTETS", "SHARED_OCTETS", "SHORT", "Consumer", "LaneReader", "P
 
 SHORT: Final = 4096  # octets: up to about 50 messages, one by one is quicker than in columns
 BULK_OCTETS: Final = 1 << 20  # a run when one lane has work
-SHARED_OCTETS: Final = 256 << 10  # a run when others have work too
+SHARED_OCTETS: Final = 256 << 10  # a run while others send too
+RECENT_S: Final = 1.0  # who has sent something so lately may do so again during a run
 
 _DIED: Final = SessionDown(DownReason.SPEAKER_DIED, text="the speaker process ended", graceful=True)
 
@@ -160,6 +162,9 @@ class LaneReader:
 class Consumer(Protocol):
     """What a pump feeds."""
 
+    def begin(self, since_s: float) -> None:
+        """What comes next may have waited for us since then, no longer (time.monotonic())."""
+
     def one(self, lane: int, record: Record) -> None:
         """At once: a session event, or a run of at most about SHORT octets. Never blocks for long."""
 
@@ -169,11 +174,15 @@ class Consumer(Protocol):
 
 class Pump:
     """Serves a consumer fairly, for ever. Short lanes are served where the loop hears the bell, without a task that
-    would have to be woken first; long ones by a coroutine that gives way at each point."""
+    would have to be woken first; long ones by a coroutine that gives way at each point. `woken` tells when the loop
+    last woke (time.monotonic())."""
 
-    def __init__(self, reader: LaneReader, consumer: Consumer) -> None:
+    def __init__(self, reader: LaneReader, consumer: Consumer, woken: Callable[[], float] = time.monotonic) -> None:
         self.reader = reader
         self._consumer = consumer
+        self._woken = woken
+        self._looked_s = 0.0
+        self._served_s: dict[int, float] = {}  # when each lane last had a little
         self._busy: ReadLane | None = None  # its records go by a run that is under way
         self._long = asyncio.Event()
         self._failure: Exception | None = None
@@ -193,9 +202,12 @@ class Pump:
             loop.remove_reader(self.reader.bell)
 
     def _rung(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self.reader.bell)  # before the lanes are looked at: what comes later rings again
+        """Packets wait: the bell is silenced after what has rung it, and then looked at once more for what came before
+        that. A system call lets the thread of the kernel plane have the interpreter."""
         try:
+            self._short_ones()
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self.reader.bell)
             self._short_ones()
         except Exception as error:  # noqa: BLE001  (a callback has nobody above it: `serve` raises it)
             self._failure = error
@@ -216,6 +228,8 @@ class Pump:
             self._serve(lane)
 
     def _short_ones(self) -> None:
+        since, self._looked_s = max(self._looked_s, self._woken()), time.monotonic()
+        self._consumer.begin(since)
         for lane in self.reader.rung():
             if lane is not self._busy:  # that one is looked at again when its run is over
                 self._serve(lane)
@@ -229,9 +243,14 @@ class Pump:
             for record in lane.take(SHORT):
                 self._consumer.one(lane.index, record)
             lane.done()
+            self._served_s[lane.index] = time.monotonic()
+
+    def _others_lately(self, lane: ReadLane) -> bool:
+        since = time.monotonic() - RECENT_S
+        return any(at > since for index, at in self._served_s.items() if index != lane.index)
 
     async def _bulk(self, lane: ReadLane) -> None:
-        limit = SHARED_OCTETS if self.reader.others_busy(lane) else BULK_OCTETS
+        limit = SHARED_OCTETS if self.reader.others_busy(lane) or self._others_lately(lane) else BULK_OCTETS
         records = lane.take(limit)
         lane.done()
         for record in records:

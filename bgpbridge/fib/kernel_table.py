@@ -105,8 +105,10 @@ class KernelTable:
 
     def _apply_one(self, move: Move) -> bool:
         row, hi, lo, length, _, group = move
-        if self.watched is not None or not self.columns.holds(row, hi, lo, length):
+        if not self.columns.holds(row, hi, lo, length):
             return False
+        if self.watched is not None:
+            self.watched.append(Keys.one(self.family, hi, lo, length))
         self.columns.ask(row, group)
         if not self._dirty.view[row]:
             self._dirty.view[row] = True
@@ -159,11 +161,12 @@ class KernelTable:
 
     def groups_in_use(self) -> npt.NDArray[np.bool_]:
         """Groups by id that some route in the kernel, or on its way there, may use."""
-        used = np.zeros(LIMIT + 1, np.bool_)
+        counts = np.zeros(LIMIT + 2, np.int64)  # the last for what is none of our groups
         end = self.columns.end
         if end <= len(self.installed):
             for column in (self.installed[:end], self.columns.want[:end]):
-                used[column[column <= LIMIT]] = True
+                counts += np.bincount(np.minimum(column, LIMIT + 1), minlength=LIMIT + 2)
+        used: npt.NDArray[np.bool_] = counts[:-1] > 0
         if self.in_flight is not None:
             used[self.in_flight.groups] = True
         if self.leftovers is not None:

@@ -52,6 +52,11 @@ class Keys:
         )
 
     @classmethod
+    def one(cls, family: Family, hi: int, lo: int, length: int) -> Keys:
+        """A single prefix, quickly."""
+        return cls(family, np.array([hi], np.uint64), np.array([lo], np.uint64), np.array([length], np.uint8))
+
+    @classmethod
     def from_octets(cls, family: Family, octets: U8, length: U8) -> Keys:
         """From an array of n x 4 or n x 16 octets in network order."""
         if family is Family.IPV4:

@@ -73,12 +73,14 @@ class Trie:
         """The short way for one prefix that is known and has nothing odd about it. False: nothing was done, take
         `apply`."""
         row, hi, lo, length, _, group = move
-        odd = self.leftovers is not None or self.watched is not None or self.refusals.count
+        odd = self.leftovers is not None or self.refusals.count
         if odd or not self.columns.holds(row, hi, lo, length) or self._punted.view[row]:
             return False
         have = self._written.view[row]
         if not have and not self.room:
             return False
+        if self.watched is not None and group != have:
+            self._note(Keys.one(self.family, hi, lo, length))
         try:
             if group == have:
                 pass

@@ -124,7 +124,7 @@ class Bridge(Rooms):
         self.handshakes.apply(self.config.latency)
         self.sessions.latch_again(read_latches(self.files.latches, self.peers.clock()))
         self.orders.send(Resync())
-        pump = Pump(self._reader, self.ingest)
+        pump = Pump(self._reader, self.ingest, lambda: self.loop_lag.woken_s)
         async with asyncio.TaskGroup() as group:
             group.create_task(self.rpki.run(), name="rpki")
             group.create_task(self._serve(pump), name="lanes")

@@ -115,6 +115,8 @@ class Housekeeping:
         """Ids of groups that neither RIB nor planes use any more go back; those of an earlier run not before it is
         known which of its entries stay."""
         idle = self.rib.groups.idle()
+        if not len(idle.ids):  # as mostly: the planes need not be asked, which looks at every row
+            return []
         kept = self.planes.held(idle.ids)
         if self.adoption.active:
             kept |= np.isin(idle.ids, list(self.adoption.left))

@@ -15,6 +15,7 @@ from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.errors import CapacityError
 from bgpbridge.feed.capture import Tap
 from bgpbridge.feed.frames import Notice, Record, Refresh, SessionDown, SessionUp, Updates
+from bgpbridge.pipeline.histogram import Histogram
 from bgpbridge.pipeline.limits import Limits
 from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
 from bgpbridge.pipeline.planes import Committer
@@ -26,12 +27,19 @@ from bgpbridge.wire.bulk import decode_run
 from bgpbridge.wire.message import iter_messages
 from bgpbridge.wire.verdicts import Finding
 
-__all__ = ["Ingest"]
+__all__ = ["STORE_BOUNDS_S", "Ingest"]
+
+US = 1e-6
+STORE_BOUNDS_S = (
+    *(round(us * US, 6) for us in (20, 30, 50, 75, 100, 150, 200, 300, 500, 750)),
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),
+)
 
 
 @dataclass(slots=True)
 class Ingest:
-    """The consumer of the lanes (feed.reader.Consumer). `taps` are those who record what comes in."""
+    """The consumer of the lanes (feed.reader.Consumer). `taps` are those who record what comes in. `store_times` are
+    of single UPDATEs that moved a prefix: from the moment at which we could know of it until XDP had it stored."""
 
     peers: PeerTable
     rib: Rib
@@ -40,6 +48,12 @@ class Ingest:
     work: Work
     limits: Limits
     taps: list[Tap] = field(default_factory=list)
+    store_times: Histogram = field(default_factory=lambda: Histogram(STORE_BOUNDS_S))
+    _since_s: float = 0.0
+
+    def begin(self, since_s: float) -> None:
+        """What comes next may have waited since then."""
+        self._since_s = since_s
 
     def one(self, lane: int, record: Record) -> None:
         """A session event, or a few UPDATEs."""
@@ -80,8 +94,11 @@ class Ingest:
             except CapacityError as error:
                 self.sessions.no_room(peer, error)
                 return
+            stored_s = self.committer.stored_s
             for changes in applied.changes:
                 self.committer.routes(changes, Cause(CauseKind.UPDATE, peer.name, f"UPDATE {peer.updates}"))
+            if self.committer.stored_s != stored_s:
+                self.store_times.add(self.committer.stored_s - self._since_s)
             self.limits.look(peer)
             if applied.findings:
                 self._note(peer, ((finding, 1) for finding in applied.findings))
@@ -116,6 +133,8 @@ class Ingest:
                 if peer.phase is not Phase.ESTABLISHED:
                     break
                 yield None
+                if not peer.established_now:  # what came in between has ended the session
+                    break
         except CapacityError as error:
             self.sessions.no_room(peer, error)
             return

@@ -3,6 +3,7 @@
 Everything in the bridge shares one loop, so what blocks it delays UPDATEs, probes and answers alike. No timer asks: the
 loop's selector notes from when to when the loop was busy, and what is due at a moment in between has to wait until the
 end. So a loop at rest is left alone, and a block that is longer than the pause between two moments is always seen.
+It notes also when the loop last woke (`woken_s`): what it finds then has not waited for us before.
 """
 
 from __future__ import annotations
@@ -10,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import selectors
 import time
-from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import accumulate
+
+from bgpbridge.pipeline.histogram import Histogram
 
 __all__ = ["BOUNDS_S", "LoopLag"]
 
 EVERY_S = 0.1
+NAP_S = 20e-6  # a select that takes longer has slept; one that finds something at once takes a few microseconds
 BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5)
 
 
@@ -26,9 +28,9 @@ class LoopLag:
     """Seconds of delay, counted by `BOUNDS_S`. `clock` is monotonic."""
 
     clock: Callable[[], float] = time.monotonic
-    sum_s: float = 0.0
+    woken_s: float = 0.0
+    late: Histogram = field(default_factory=lambda: Histogram(BOUNDS_S))
     _moment: int = 0  # the last one that was counted
-    _counts: list[int] = field(default_factory=lambda: [0] * (len(BOUNDS_S) + 1))
 
     def __post_init__(self) -> None:
         self._moment = int(self.clock() / EVERY_S)
@@ -43,21 +45,14 @@ class LoopLag:
         if last == self._moment:
             return
         first = int(since_s / EVERY_S)
-        self._counts[0] += max(0, first - self._moment)
+        self.late.add(0.0, max(0, first - self._moment))
         for moment in range(max(first, self._moment) + 1, last + 1):
             self.sample(until_s - moment * EVERY_S)
         self._moment = last
 
     def sample(self, late_s: float) -> None:
         """One more."""
-        late_s = max(0.0, late_s)
-        self.sum_s += late_s
-        self._counts[bisect_left(BOUNDS_S, late_s)] += 1
-
-    def buckets(self) -> list[tuple[str, float]]:
-        """Upper bounds as Prometheus writes them, and how many samples were not later."""
-        names = [*map(str, BOUNDS_S), "+Inf"]
-        return list(zip(names, map(float, accumulate(self._counts)), strict=True))
+        self.late.add(max(0.0, late_s))
 
 
 class _Watched(selectors.DefaultSelector):
@@ -74,5 +69,8 @@ class _Watched(selectors.DefaultSelector):
         asked = clock()
         self._lag.busy(self._since, asked)
         found = super().select(timeout)
-        self._since = clock() if timeout is None else min(clock(), asked + max(0.0, timeout))
+        now = clock()
+        if timeout != 0 and now - asked > NAP_S:
+            self._lag.woken_s = now
+        self._since = now if timeout is None else min(now, asked + max(0.0, timeout))
         return found

@@ -111,6 +111,11 @@ class PeerState:
         return self.session.families - self.disabled if self.session is not None else frozenset()
 
     @property
+    def established_now(self) -> bool:
+        """Whether it is established at this moment."""
+        return self.phase is Phase.ESTABLISHED
+
+    @property
     def complete(self) -> bool:
         """True when the peer's table is in: it said so for every family, or has been quiet for a while."""
         return self.session is not None and (self.quiet or self.families <= self.end_of_rib)

@@ -6,6 +6,7 @@ kernel's run behind in their own thread (`behind` tells how far). A plane that i
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -62,13 +63,16 @@ class Committer:
 
     While `deferred`, prefixes stay as an earlier run left them (RFC 4724 s4.1: a restarting speaker does not select
     before it has heard its peers; else all traffic would move to the peer that answers first). Groups are filled
-    all the same: a lost link is acted on at once. Afterwards `Rib.everything` brings the planes in step."""
+    all the same: a lost link is acted on at once. Afterwards `Rib.everything` brings the planes in step.
+
+    `stored_s` says when packets were last given another way by `routes` (time.monotonic())."""
 
     planes: Planes
     paths: Paths
     log: CommitLog
     overlay: Overlay | None = None
     deferred: bool = False
+    stored_s: float = 0.0
 
     def routes(self, changes: Changes | FewChanges, cause: Cause) -> None:
         """One batch of prefixes with new groups. One without any may still have brought next hops that cannot
@@ -91,6 +95,7 @@ class Committer:
         self.paths.prepare_few(few)
         if self.planes.xdp is not None:
             self.planes.xdp.apply_few(few)
+            self.stored_s = time.monotonic()
         if self.planes.kernel is not None:
             self.planes.kernel.apply_few(few)
 
@@ -100,6 +105,7 @@ class Committer:
             if self.overlay is not None:
                 self.overlay.before(changes)
             self.planes.xdp.apply(changes)
+            self.stored_s = time.monotonic()
             if self.overlay is not None:
                 self.overlay.after(changes)
         if self.planes.kernel is not None:

@@ -42,6 +42,8 @@ Covers = Callable[[Words, Words, Lengths], npt.NDArray[np.bool_]]
 
 SLICE = 16_384  # rows between two points
 REDECIDED = 8192  # the same where each row may move, which a trie takes some 1.5 us of CPU for
+BLOCKS = 4096  # attribute blocks interned between two points
+MANY_BLOCKS = 1024  # fewer take less than a millisecond, and need no point
 SCAN = 65_536  # rows looked through between two points when few of them matter
 
 
@@ -193,11 +195,14 @@ class Rib:
         changed nothing. Where groups are short nothing is raised: see `undecided`."""
         state = self.peer(peer)
         kind = self._kind(state)
-        ids = self.attributes.intern_batch(batch.blocks, kind)
         self.runs += 1
-        run = self.runs
-        self._pinned[run] = ids
+        run, count = self.runs, len(batch.blocks.start)
+        ids = self._pinned[run] = np.zeros(count, np.int64)
         try:
+            for first in range(0, count, BLOCKS):
+                ids[first : first + BLOCKS] = self.attributes.intern_batch(batch.blocks.part(first, BLOCKS), kind)
+                if count >= MANY_BLOCKS:
+                    yield Changes.none(Family.IPV4)
             usable = np.append(self._usable(state, ids), 0)  # block -1, a withdrawal, takes the last
             for family, columns in batch.columns.items():
                 for first, last in _cuts(columns.message):

@@ -112,6 +112,11 @@ class TapConnection:
         """Take a message that `front` has shown off the buffer."""
         self._buffer = self._buffer[octets:]
 
+    @property
+    def drained(self) -> bool:
+        """All that has come was taken off, but for the beginning of a message, of whose rest poll will tell."""
+        return not self._buffer or self._cut() == b""
+
     def more(self) -> bool:
         """Read once; True when something came."""
         return self._fill()

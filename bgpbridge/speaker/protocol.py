@@ -76,21 +76,24 @@ class TapProtocol(Protocol):  # type: ignore[misc]  # exabgp is untyped
         else:
             yield _NOP
 
-    def read_ahead(self) -> None:
-        """Hand UPDATEs on when the socket has become readable, before the reactor has made its round."""
+    def read_ahead(self) -> bool:
+        """Hand UPDATEs on when the socket has become readable, before the reactor has made its round. True when that
+        was all that has come."""
         peer, connection = self.peer, self.connection
         if peer.session is None or self._inside or connection is None or connection.io is None:
-            return
+            return False
         if connection.failure is not None or peer.outbox.full(peer.number):
-            return
+            return False
         try:
             run = connection.updates()
         except NetworkError as failure:
             connection.failure = failure
-            return
-        if run:
-            peer.outbox.updates(peer.number, run)
-            peer.heard()
+            return False
+        if not run:
+            return False
+        peer.outbox.updates(peer.number, run)
+        peer.heard()
+        return connection.drained
 
     def _other(self) -> Iterator[Any]:
         """The message in front is no UPDATE."""

@@ -87,27 +87,38 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
     # waiting ------------------------------------------------------------------------------------------
 
     def _wait_for_io(self, sleeptime: int) -> Iterator[int]:
-        """Readable descriptors. Their UPDATEs are in the lane before the reactor's next round."""
-        if sleeptime and self._calm():
-            sleeptime = _CALM_MS
-        for fd, event in self._poller.poll(sleeptime):
-            if fd == self._woken:
-                with contextlib.suppress(BlockingIOError):
-                    os.read(fd, 64)
-            elif event & select.POLLNVAL:
-                self._poller.unregister(fd)
-            elif event & _READABLE:
-                self._read_ahead(fd)
-                yield fd
+        """Readable descriptors. Their UPDATEs are in the lane before the reactor's next round. While all is calm and
+        nothing but UPDATEs comes the wait goes on: a round of the reactor costs ten times what an UPDATE does."""
+        calm = bool(sleeptime) and self._calm()
+        left_ms = _CALM_MS if calm else sleeptime
+        until = time.monotonic() + left_ms / 1000
+        going = True
+        while going:
+            going = False
+            for fd, event in self._poller.poll(left_ms):
+                if fd == self._woken:
+                    with contextlib.suppress(BlockingIOError):
+                        os.read(fd, 64)
+                elif event & select.POLLNVAL:
+                    self._poller.unregister(fd)
+                elif event & _READABLE:
+                    handled = self._read_ahead(fd)
+                    if handled and calm and event == select.POLLIN:
+                        going = True
+                        continue
+                    yield fd
+                calm = False
+            left_ms = int((until - time.monotonic()) * 1000)
+            going = going and calm and left_ms > 0
 
     def _calm(self) -> bool:
         """Nothing is under way that goes on by itself: what comes next comes by a descriptor, or is a timer's."""
         return not self.outbox.waiting and self.asynchronous.ready() and all(peer.calm for peer in self._peers.values())
 
-    def _read_ahead(self, fd: int) -> None:
+    def _read_ahead(self, fd: int) -> bool:
+        """True when there is nothing left to do for whoever this descriptor is."""
         peer = self._serving.get(fd)
-        if peer is not None and peer.session is not None:
-            peer.proto.read_ahead()
+        return peer is not None and peer.session is not None and bool(peer.proto.read_ahead())
 
     def serve(self, fd: int, peer: TapPeer) -> None:
         """This descriptor is an established session's, until `release`."""

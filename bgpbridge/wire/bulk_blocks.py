@@ -34,6 +34,11 @@ class Blocks:
     length: I64
     mp: npt.NDArray[np.bool_]
 
+    def part(self, first: int, count: int) -> Blocks:
+        """Blocks `first` to `first + count - 1`, over the same octets."""
+        which = slice(first, first + count)
+        return Blocks(self.octets, self.start[which], self.length[which], self.mp[which])
+
     def block(self, index: int) -> bytes:
         """The octets of one block."""
         start = int(self.start[index])

@@ -383,6 +383,8 @@ def _small_slices():
     patch = pytest.MonkeyPatch()
     patch.setattr(loc_rib, "SLICE", 2)
     patch.setattr(loc_rib, "SCAN", 3)
+    patch.setattr(loc_rib, "MANY_BLOCKS", 1)
+    patch.setattr(loc_rib, "BLOCKS", 2)
     patch.setattr(collection, "SLICE", 2)
     yield
     patch.undo()

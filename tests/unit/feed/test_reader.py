@@ -5,14 +5,15 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from bgpbridge.errors import LaneError
 from bgpbridge.feed.frames import DownReason, Notice, NoticeKind, Record, SessionDown, SessionUp, Updates, encode
 from bgpbridge.feed.lane import LaneMemory, Layout
-from bgpbridge.feed.reader import SHORT, LaneReader, Pump
+from bgpbridge.feed.reader import BULK_OCTETS, SHARED_OCTETS, SHORT, LaneReader, Pump
 from bgpbridge.types import Session
 
 LAYOUT = Layout(4, 1 << 20)
@@ -150,6 +151,10 @@ class Recorder:
         self.enough = 0
         self.done = asyncio.Event()
         self.at_point: dict[int, tuple[int, Record]] = {}
+        self.since_s: list[float] = []
+
+    def begin(self, since_s: float) -> None:
+        self.since_s.append(since_s)
 
     def one(self, lane: int, record: Record) -> None:
         self.note("one", lane, len(record.data) if isinstance(record, Updates) else 0)
@@ -168,11 +173,11 @@ class Recorder:
             self.done.set()
 
 
-def pumped(feed: Feed, recorder: Recorder, entries: int) -> None:
+def pumped(feed: Feed, recorder: Recorder, entries: int, woken: Callable[[], float] = time.monotonic) -> None:
     recorder.enough = entries
 
     async def main() -> None:
-        task = asyncio.create_task(Pump(feed.reader(from_tail=True), recorder).serve())
+        task = asyncio.create_task(Pump(feed.reader(from_tail=True), recorder, woken).serve())
         await asyncio.wait_for(recorder.done.wait(), 10)
         task.cancel()
 
@@ -187,6 +192,16 @@ def test_a_single_message_goes_in_between_a_bulk_run(feed: Feed) -> None:
     assert recorder.log == [("run", 1, 100_000), ("one", 2, 50), ("ran", 1, 100_000)]
 
 
+def test_what_comes_in_between_may_have_waited_since_the_look_before(feed: Feed) -> None:
+    recorder = Recorder(feed)
+    recorder.at_point[1] = (2, Updates(b"s" * 50))
+    feed.put(1, Updates(b"b" * 100_000))
+    began_s = time.monotonic()
+    pumped(feed, recorder, 3, woken=lambda: began_s)
+    assert recorder.since_s == sorted(recorder.since_s)
+    assert recorder.since_s[0] == began_s < recorder.since_s[-1] < time.monotonic()
+
+
 def test_short_lanes_come_first_and_bulk_ones_in_turn(feed: Feed) -> None:
     for _ in range(8):
         feed.put(1, Updates(b"a" * 100_000))
@@ -197,6 +212,19 @@ def test_short_lanes_come_first_and_bulk_ones_in_turn(feed: Feed) -> None:
     runs = [lane for what, lane, _ in recorder.log if what == "run"]
     assert recorder.log[0] == ("one", 3, SHORT - 8)
     assert runs[:4] == [1, 2, 1, 2]
+
+
+@pytest.mark.parametrize(("other", "octets"), [(None, BULK_OCTETS), (2, SHARED_OCTETS)])
+def test_runs_are_shorter_while_others_send(feed: Feed, other: int | None, octets: int) -> None:
+    piece = 64 << 10
+    for _ in range(BULK_OCTETS // piece - 1):
+        feed.put(1, Updates(b"a" * (piece - 8)))
+    if other is not None:
+        feed.put(other, Updates(b"s"))
+    recorder = Recorder(feed)
+    pumped(feed, recorder, 1 + 2 * (other is not None))
+    [first, *_] = [size for what, _, size in recorder.log if what == "run"]
+    assert first <= octets < first + 2 * piece
 
 
 def test_session_events_keep_their_place_among_runs(feed: Feed) -> None:

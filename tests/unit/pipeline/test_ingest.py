@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from bgpbridge.feed.control import Teardown
@@ -30,6 +32,17 @@ def test_a_route_reaches_both_planes_and_leaves_them(up, octets, bulk):
     up.says("a", octets.withdraw(NET), octets.withdraw(SIX), bulk=bulk)
     assert up.ways() == {}
     assert up.peer("a").updates == 4
+
+
+def test_how_long_it_took_is_counted_for_single_updates_that_move_a_prefix(up):
+    counted = lambda: up.bridge.ingest.store_times.buckets()[-1][1]  # noqa: E731
+    up.bridge.ingest.begin(time.monotonic())
+    up.says("a", up.route("a", NET))
+    assert counted() == 1
+    up.says("a", up.route("a", NET))
+    up.says("a", up.route("a", "198.51.100.0/24"), bulk=True)
+    assert counted() == 1
+    assert 0 < up.bridge.ingest.store_times.sum_s < 1
 
 
 @pytest.mark.parametrize("bulk", [False, True])

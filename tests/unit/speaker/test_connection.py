@@ -57,6 +57,19 @@ def test_a_run_ends_before_what_is_not_an_update(ends: tuple[Tapped, socket.sock
 
 
 @pytest.mark.parametrize(
+    ("behind", "drained"),
+    [(b"", True), (message(2)[:20], True), (MARKER[:5], True), (message(4, 19), False), (MARKER + bytes(3), False)],
+)
+def test_only_the_beginning_of_a_message_may_be_left(
+    ends: tuple[Tapped, socket.socket], behind: bytes, drained: bool
+) -> None:
+    tapped, peer = ends
+    peer.sendall(message(2) + behind)
+    assert tapped.updates() == message(2)
+    assert tapped.drained is drained
+
+
+@pytest.mark.parametrize(
     "damaged",
     [b"\xfe" + message(2)[1:], message(2, 22), MARKER + b"\x10\x01\x02", MARKER + b"\x00\x05\x02"],
 )
