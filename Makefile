@@ -18,7 +18,7 @@ PARALLEL := -n auto --dist loadfile
 # In the order of the files: the short ones are last.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install dev demo test unit lint format bench bench-datapath clean distclean
+.PHONY: help install dev demo test unit lint format bench bench-table bench-datapath clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ format: dev ## put every file in the house's form
 
 bench: dev ## benchmarks beside FRR and BIRD, measured on this machine
 	@$(ROOT) $(PYTHON) -m bgpbridge.bench
+
+bench-table: dev ## whole tables beside BIRD, FRR, GoBGP and ExaBGP; under 40 minutes, QUICK=1 for 3
+	@$(ROOT) $(PYTHON) -m bgpbridge.bench table $(if $(QUICK),--quick)
 
 bench-datapath: dev ## lookups and forwarding with whole tables beside the kernel's; under 15 minutes
 	@$(ROOT) $(PYTHON) -m bgpbridge.bench datapath --runs 5

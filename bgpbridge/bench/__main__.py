@@ -3,6 +3,7 @@
 decode | policy | load | update | failover | enrichment | idle    one suite
 all (or nothing)                                                  all of these, then the page
 datapath                                                          packets: lookups and forwarding, whole tables
+table                                                             whole tables beside BIRD, FRR, GoBGP and ExaBGP
 page                                                              docs/benchmarks.md and README.md from the records
 """
 
@@ -26,6 +27,7 @@ from bgpbridge.bench.plan import Plan, Tell
 from bgpbridge.bench.records import Suite
 from bgpbridge.bench.rig import rig
 from bgpbridge.bench.terminal import show
+from bgpbridge.bench.whole import command as whole
 from bgpbridge.errors import BridgeError, LabError
 from bgpbridge.lab.interrupts import interruptible
 from bgpbridge.lab.topology import Daemon
@@ -36,19 +38,21 @@ ON_RIG = {bench.name: bench for bench in BENCHES}
 ALONE = {"decode": (decode.measure, decode.NOTE), "policy": (policy.measure, policy.NOTE)}
 NAMES = (*ON_RIG, *ALONE)
 DATAPATH = "datapath"
-RECORDED = (*NAMES, DATAPATH)
+TABLE = "table"
+RECORDED = (*NAMES, DATAPATH, TABLE)
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """0 when all was measured, else the exit code of what stood in the way."""
     chosen = _parser().parse_args(words)
     console = Console()
-    plan = Plan.quick() if chosen.quick else Plan()
-    subjects = tuple(Daemon(name) for name in chosen.subjects.split(","))
-    plan = dataclasses.replace(plan, runs=chosen.runs or plan.runs, subjects=subjects)
-    names = NAMES if chosen.what == "all" else () if chosen.what == "page" else (chosen.what,)
     sys.setswitchinterval(SWITCH_S)
     try:
+        if chosen.what == TABLE:
+            with interruptible():
+                return whole.run(chosen, console)
+        names = NAMES if chosen.what == "all" else () if chosen.what == "page" else (chosen.what,)
+        plan = _plan(chosen)
         with interruptible():
             for name in names:
                 suite = _measured(name, plan, lambda text: console.print(f"[dim]{text}[/dim]"))
@@ -66,13 +70,22 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _plan(chosen: argparse.Namespace) -> Plan:
+    plan = Plan.quick() if chosen.quick else Plan()
+    subjects = tuple(Daemon(name) for name in (chosen.subjects or "bgpbridge,bird,frr").split(","))
+    return dataclasses.replace(plan, runs=chosen.runs or plan.runs, subjects=subjects)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bgpbridge.bench", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("what", nargs="?", default="all", choices=[*RECORDED, "all", "page"])
     parser.add_argument("--quick", action="store_true", help="one run, under 5 minutes for all; shown, not kept")
     parser.add_argument("--runs", type=int, default=0, help="how often each subject takes its turn (3)")
-    parser.add_argument("--subjects", default="bgpbridge,bird,frr", help="who is measured, in this order")
+    parser.add_argument(
+        "--subjects", default="", help="who is measured, in this order (bgpbridge,bird,frr; table: all)"
+    )
+    parser.add_argument("--parts", default="", help=f"of table only these, shown and not kept: {','.join(whole.NAMES)}")
     return parser
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bgpbridge.bench.records import OURS, Row, Suite
-from bgpbridge.bench.terminal import digits, subjects_of, tables_of
+from bgpbridge.bench.terminal import TESTER, digits, subjects_of, tables_of
 from bgpbridge.errors import LabError
 
 __all__ = ["BEGIN", "CHOSEN", "END", "block", "page", "replaced", "write_pages"]
@@ -25,6 +25,21 @@ CHOSEN = (
     ("latency +50 ms: last", "latency +50 ms on the better uplink (ours: probes)"),
     ("brown-out, 20% loss: last", "20% loss on the better uplink (ours: probes)"),
 )
+CHOSEN_TABLE = (
+    ("load_v4_1m_xdp", "1,000,000 IPv4 prefixes, wire to forwarding in XDP"),
+    ("load_v4_1m", "the same, wire to the last route in the kernel"),
+    ("load_v6_220k", "220,000 IPv6 prefixes, wire to the last route in the kernel"),
+    ("load_real_2015", "a real table of 2015, wire to the last route in the kernel"),
+    ("update_p50", "one UPDATE at 1,000,000 prefixes, wire to first packet on the new path, p50"),
+    ("update_p99", "the same, p99"),
+    ("storm_p99_load", "the same while another neighbour loads 1,000,000 prefixes, p99"),
+    ("memory_1m", "memory with one feed"),
+    ("memory_1m_x2", "memory with two"),
+    ("peer_loss_last_1m", "session lost: the last of 1,000,000 prefixes has moved"),
+    ("link_loss_last_1m", "uplink lost: the last of 1,000,000 prefixes has moved"),
+    ("withdraw_all_1m", "the only neighbour leaves: the last route is out"),
+)
+NAMES = {"bird": "BIRD", "frr": "FRR", "gobgp": "GoBGP", "exabgp-ip": "ExaBGP and ip"}
 DATAPATH = {OURS: OURS, "fib_lookup": "XDP, bpf_fib_lookup", "kernel": "kernel"}
 CHOSEN_DATAPATH = (
     ("forward_10_random", "forwarding, 10 routes"),
@@ -43,15 +58,17 @@ TITLES = {
     "decode": "Decode",
     "policy": "Import policy",
     "datapath": "The datapath",
+    "table": "Whole tables of the Internet",
 }
 INTRODUCTION = """# Benchmarks
 
-Written by `make bench` and `make bench-datapath` (`python -m bgpbridge.bench page` writes it again from the records in
-`build/bench`); no figure here was typed by hand. bgpbridge, BIRD and FRR take turns run by run: the same namespaces,
-the same two BGP testers, the same octets, one clock (CLOCK_MONOTONIC). A router between a source of packets and two
-uplinks learns a made table with the prefix lengths of a real one; whether it forwards is told by packets that arrive.
-Each figure is the median of the runs, with the least and the most in parentheses; less is better unless the section
-says otherwise. The last column says how many times as much the best of the peers took: under 1, the peer was better.
+Written by `make bench`, `make bench-table` and `make bench-datapath` (`python -m bgpbridge.bench page` writes it again
+from the records in `build/bench`); no figure here was typed by hand. bgpbridge, BIRD and FRR take turns run by run:
+the same namespaces, the same two BGP testers, the same octets, one clock (CLOCK_MONOTONIC). A router between a source
+of packets and two uplinks learns a made table with the prefix lengths of a real one; whether it forwards is told by
+packets that arrive. Each figure is the median of the runs, with the least and the most in parentheses; less is better
+unless the section says otherwise. The last column says how many times as much the best of the peers took: under 1, the
+peer was better.
 """
 
 
@@ -84,11 +101,12 @@ def _busiest(suites: Sequence[Suite]) -> str:
 
 def block(suites: Sequence[Suite]) -> str:
     """The chosen rows, medians only: ours beside other daemons, then our datapath beside the kernel's."""
-    compared = [suite for suite in suites if not suite.grouped]
-    others = [_datapath(suite) for suite in suites if suite.grouped]
+    compared = [suite for suite in suites if not suite.grouped and suite.name != "table"]
+    others = [_beside([suite], CHOSEN_TABLE, "bench-table") for suite in suites if suite.name == "table"]
+    others += [_datapath(suite) for suite in suites if suite.grouped]
     where = f"{suites[0].machine.get('processors', '')}; load average up to {_busiest(suites)} while it was measured"
     last = f"({where}; more in [docs/benchmarks.md](docs/benchmarks.md))"
-    return "\n\n".join([*([_beside(compared)] if compared else []), *others, last])
+    return "\n\n".join([*([_beside(compared, CHOSEN, "bench")] if compared else []), *others, last])
 
 
 def _datapath(suite: Suite) -> str:
@@ -103,28 +121,25 @@ def _datapath(suite: Suite) -> str:
     return "\n".join([head, _line(["---", *["---:"] * len(DATAPATH)]), *lines])
 
 
-def _beside(suites: Sequence[Suite]) -> str:
-    rows = [row for suite in suites for row in suite.rows]
+def _beside(suites: Sequence[Suite], chosen: Sequence[tuple[str, str]], command: str) -> str:
+    rows = [row for suite in suites for row in suite.rows if row.subject != TESTER]
     peers = [subject for subject in subjects_of(tuple(rows)) if subject != OURS]
     lines = []
-    for metric, words in CHOSEN:
+    for metric, words in chosen:
         found = {row.subject: row for row in rows if row.metric == metric}
         if found:
-            cells = []
-            for subject in (OURS, *peers):
-                row = found.get(subject)
-                cells.append(_cell(row))
-            lines.append(_line([words, *cells]))
-    names = {"bird": "BIRD", "frr": "FRR"}
-    head = _line(["measured by `make bench`", OURS, *[names.get(peer, peer) for peer in peers]])
+            lines.append(_line([words, *[_cell(found.get(subject)) for subject in (OURS, *peers)]]))
+    head = _line([f"measured by `make {command}`", OURS, *[NAMES.get(peer, peer) for peer in peers]])
     rule = _line(["---", *["---:"] * (len(peers) + 1)])
     return "\n".join([head, rule, *lines])
 
 
 def _cell(row: Row | None) -> str:
-    """A median with its unit; what did not end says for how long it was watched."""
-    if row is None or row.median is None:
-        return f"not in {row.timeout_s:.0f} s" if row and row.timeout_s else "too late"
+    """A median with its unit; what did not end says for how long it was watched; nothing for what has no row."""
+    if row is None:
+        return ""
+    if row.median is None:
+        return f"not in {row.timeout_s:.0f} s" if row.timeout_s else "too late"
     return f"{digits(row.median)} {row.unit}"
 
 

@@ -13,11 +13,13 @@ __all__ = ["Figure", "Results", "spread"]
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one run gave for one metric. `value` None: it did not end in time."""
+    """What one run gave for one metric. `value` None: it did not end in time, which was `timeout_s`, or else what the
+    suite has for all."""
 
     metric: str
     unit: str
     value: float | None
+    timeout_s: float | None = None
 
     def __str__(self) -> str:
         said = "too late" if self.value is None else f"{self.value:,.2f} {self.unit}"
@@ -39,14 +41,18 @@ class Results:
 
     timeout_s: float | None = None
     values: dict[tuple[str, str, str], list[float | None]] = field(default_factory=lambda: defaultdict(list))
+    late: dict[tuple[str, str, str], float] = field(default_factory=dict)
 
     def add(self, subject: str, figure: Figure) -> None:
         """What one run gave."""
-        self.values[(figure.metric, subject, figure.unit)].append(figure.value)
+        key = (figure.metric, subject, figure.unit)
+        self.values[key].append(figure.value)
+        if figure.value is None and figure.timeout_s is not None:
+            self.late[key] = figure.timeout_s
 
     def rows(self) -> tuple[Row, ...]:
         """A row for each metric and subject."""
         return tuple(
-            summarise(metric, subject, values, unit, timeout_s=self.timeout_s)
+            summarise(metric, subject, values, unit, timeout_s=self.late.get((metric, subject, unit), self.timeout_s))
             for (metric, subject, unit), values in self.values.items()
         )

@@ -37,6 +37,13 @@ __all__ = ["ASN", "FAR_PORTS", "Rig", "Uplink", "bridge_config", "rig", "uplink"
 ASN: Final = 64700
 FAR_PORTS: Final = ("eth1", "eth2")
 NUMBERS = itertools.count()
+FILES: Final = {
+    Daemon.BGPBRIDGE: "bgpbridge.yaml",
+    Daemon.FRR: "frr.conf",
+    Daemon.BIRD: "bird.conf",
+    Daemon.GOBGP: "gobgpd.conf",
+    Daemon.EXABGP: "exabgp.conf",
+}
 
 TOPOLOGY = """
 name: {name}
@@ -132,8 +139,7 @@ class Rig:
         """Start a daemon on the edge, or in the namespace of another node, with a configuration; its node name. Raises
         LabError with its last words."""
         name = name or str(daemon)
-        files = {Daemon.BGPBRIDGE: "bgpbridge.yaml", Daemon.FRR: "frr.conf", Daemon.BIRD: "bird.conf"}
-        target = f"/etc/{daemon}/{files[daemon]}"
+        target = f"/etc/{daemon}/{FILES[daemon]}"
         path = self.folder / f"{name}.conf"
         path.write_text(configuration)
         runner.start_daemon(self.lab, Node(name, 9, daemon, binds=(Bind(path, target),)), beside)

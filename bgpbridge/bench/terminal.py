@@ -8,7 +8,8 @@ from rich.table import Table
 from bgpbridge.bench.datapath.aims import Reached, reached
 from bgpbridge.bench.records import OURS, Row, Suite, ratio_to_best_peer
 
-__all__ = ["digits", "figure", "show", "subjects_of", "tables_of"]
+TESTER = "tester"  # what feeds the subjects, as a subject of its own: no peer
+__all__ = ["TESTER", "digits", "figure", "show", "subjects_of", "tables_of"]
 
 
 def figure(row: Row | None) -> str:
@@ -38,7 +39,8 @@ def tables_of(suite: Suite) -> list[tuple[list[str], list[list[str]]]]:
     """The head and the lines, a metric each; the last column compares where there are peers. What each aim came to,
     where there are any, is the last table."""
     if not suite.grouped:
-        return [_compared(suite)]
+        alone = tuple(row for row in suite.rows if row.subject == TESTER)
+        return [_compared(suite), *([_group(suite, (TESTER,), [row.metric for row in alone])] if alone else [])]
     groups: dict[tuple[str, ...], list[str]] = {}
     for metric in dict.fromkeys(row.metric for row in suite.rows):
         groups.setdefault(tuple(row.subject for row in suite.rows if row.metric == metric), []).append(metric)
@@ -61,11 +63,12 @@ def _wanted(one: Reached) -> str:
 
 
 def _compared(suite: Suite) -> tuple[list[str], list[list[str]]]:
-    subjects = subjects_of(suite.rows)
+    shown = [row for row in suite.rows if row.subject != TESTER]
+    subjects = subjects_of(tuple(shown))
     compared = len(subjects) > 1
     lines = []
-    for metric in dict.fromkeys(row.metric for row in suite.rows):
-        rows = {row.subject: row for row in suite.rows if row.metric == metric}
+    for metric in dict.fromkeys(row.metric for row in shown):
+        rows = {row.subject: row for row in shown if row.metric == metric}
         ratio = ratio_to_best_peer(suite.rows, metric)
         last = [digits(ratio) if ratio else ""] if compared else []
         cells = [figure(rows.get(subject)) for subject in subjects]

@@ -23,7 +23,7 @@ from bgpbridge.errors import LabError
 from bgpbridge.types import Family, IPAddress, Prefix
 from bgpbridge.wire.nlri import encode_nlri
 
-__all__ = ["BENCH"]
+__all__ = ["BENCH", "Flip", "covering", "moved_ms", "paced"]
 
 RATE_PPS = 1000
 MEASURED_EVERY = 20
@@ -69,7 +69,7 @@ class Table:
     def of(cls, plan: Plan) -> Table:
         """A table of the plan's size."""
         feed = made(plan.prefixes, uplink("a").origin())
-        targets = [(_covering(feed, address), address) for address in feed.alone(TARGETS)]
+        targets = [(covering(feed, address), address) for address in feed.alone(TARGETS)]
         chosen = {prefix for prefix, _ in targets}
         some = [feed.prefix(row) for row in range(0, len(feed), max(1, len(feed) // (MOVING + TARGETS)))]
         others = [prefix for prefix in some if prefix not in chosen][:MOVING]
@@ -84,7 +84,7 @@ def _nlri(prefix: Prefix) -> bytes:
     return encode_nlri([(prefix, 0)])
 
 
-def _covering(feed: Feed, address: IPAddress) -> Prefix:
+def covering(feed: Feed, address: IPAddress) -> Prefix:
     """The one prefix of the feed that an address of `alone` lies in."""
     for length in sorted({int(length) for length in feed.length}):
         value = int(address) >> 32 - length << 32 - length
@@ -109,7 +109,7 @@ def _one(stand: Stand, table: Table) -> list[Figure]:
         if stand.loaded(table.samples):
             idle = _idle(a, prober, flips, stand.plan.updates)
             stand.subject.settle(SETTLE_S)
-            busy = _busy(a, prober, flips, others, stand.plan.busy_s)
+            busy = paced(a, prober, flips, others, stand.plan.busy_s)
     return [*spread("one UPDATE, idle", "ms", idle), *spread(f"one UPDATE at {RATE_PPS:,}/s", "ms", busy)]
 
 
@@ -119,18 +119,23 @@ def _idle(a: Tester, prober: Prober, flips: list[Flip], count: int) -> list[floa
     found = []
     for number in range(count):
         time.sleep(chance.uniform(*PAUSE_S))
-        flip = flips[number % len(flips)]
-        octets = flip.move()
-        began = time.monotonic_ns()
-        a.send(octets)
-        moved = prober.first(flip.address, flip.port, LATE_S)
+        moved = moved_ms(a, prober, flips[number % len(flips)], LATE_S)
         if moved is None:
             return []
-        found.append((moved - began) / 1e6)
+        found.append(moved)
     return found
 
 
-def _busy(a: Tester, prober: Prober, flips: list[Flip], others: list[Flip], lasts_s: float) -> list[float]:
+def moved_ms(a: Tester, prober: Prober, flip: Flip, late_s: float) -> float | None:
+    """Move it: from the first octet sent to the first packet on the new path; None when that takes too long."""
+    octets = flip.move()
+    began = time.monotonic_ns()
+    a.send(octets)
+    moved = prober.first(flip.address, flip.port, late_s)
+    return None if moved is None else (moved - began) / 1e6
+
+
+def paced(a: Tester, prober: Prober, flips: list[Flip], others: list[Flip], lasts_s: float) -> list[float]:
     """The same while every tick of 1 ms sends an UPDATE, every MEASURED_EVERYth of them a measured one (the next,
     where the last has not arrived yet). Ticks that are late are made up for."""
     found: list[float] = []
