@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import time
 from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from bgpbridge.datapath.elements import BpfMap
 from bgpbridge.fib import xdp_map
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.order import in_order
+from bgpbridge.fib.pace import Pace
 from bgpbridge.fib.xdp_map import Refused
 from bgpbridge.types import Family
 
@@ -48,7 +50,9 @@ class Follower:
         self._waiting: deque[tuple[Keys, U32]] = deque()
         self._late: list[Late] = []
         self._put = self._done = 0  # changes so far
+        self._wanted = 0  # of them, those that somebody waits for
         self._running = False
+        self._pace = Pace()
         trie.closing.append(self.close)
 
     @property
@@ -61,6 +65,7 @@ class Follower:
         with self._changed:
             self._waiting.append((keys, values))
             self._put += len(keys)
+            self._pace.commit(time.monotonic(), storming=self._running)
             if not self._running:
                 self._running = True
                 self._pool.submit(self._run)
@@ -70,7 +75,8 @@ class Follower:
         if self._put == self._done:
             return
         with self._changed:
-            wanted = self._put
+            wanted = self._wanted = self._put
+            self._changed.notify_all()
             self._changed.wait_for(lambda: self._done >= wanted)
 
     def drop(self) -> None:
@@ -115,6 +121,8 @@ class Follower:
     def _next(self) -> list[tuple[Keys, U32]]:
         with self._changed:
             parts, rows = [], 0
+            while self._wanted <= self._done and (held := self._pace.held_s(time.monotonic())) > 0:
+                self._changed.wait(held)
             while self._waiting and rows < AT_ONCE:
                 parts.append(self._waiting.popleft())
                 rows += len(parts[-1][0])

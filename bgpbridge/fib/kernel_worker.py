@@ -25,11 +25,11 @@ from pyroute2.netlink.rtnl import RTM_GETROUTE
 
 from bgpbridge.errors import BridgeError
 from bgpbridge.fib.kernel_objects import OBJECTS, Members, NexthopObjects
-from bgpbridge.fib.kernel_pace import GATHER_S, Pace
 from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.kernel_table import OURS_UNKNOWN, KernelTable, Slice
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, pack_routes, read_routes, route_filter
 from bgpbridge.fib.keys import KeyTable
+from bgpbridge.fib.pace import GATHER_S, Pace
 from bgpbridge.rib.groups import LIMIT
 from bgpbridge.scheduling import ask_usual_slice
 from bgpbridge.types import Family

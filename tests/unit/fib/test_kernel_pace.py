@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bgpbridge.fib.kernel_pace import LONGEST_S, REST_S, Pace
+from bgpbridge.fib.pace import LONGEST_S, REST_S, Pace
 
 
 def test_without_a_commit_nothing_is_held() -> None:

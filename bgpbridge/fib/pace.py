@@ -1,8 +1,8 @@
-"""How the kernel's worker stands back for XDP.
+"""How those who write behind XDP stand back for it: the kernel's worker, and tries that follow an index.
 
-Both planes are written by one interpreter, and packets already go by XDP: so a table that is loading goes to XDP
-first. Each commit of it puts the worker's storm off a little, but never for long: a table that keeps coming reaches
-the kernel while it comes.
+All are written by one interpreter on few processors, and packets already go by XDP: so a table that is loading goes
+there first. Each commit of it puts the others off a little, but never for long: a table that keeps coming reaches them
+while it comes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ __all__ = ["GATHER_S", "Pace"]
 
 GATHER_S = 0.003  # single routes wait this long for others
 REST_S = 0.02  # after a commit of many routes
-LONGEST_S = 0.5  # from the first of them on
+LONGEST_S = 2.0  # from the first of them on: a million routes to XDP
 
 
 @dataclass(slots=True)
