@@ -15,12 +15,12 @@ from itertools import zip_longest
 import numpy as np
 
 from bgpbridge.fib.audit_prefixes import Differences, Judged, differences, judge
+from bgpbridge.fib.indexes import Index
 from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.order import in_order
 from bgpbridge.fib.ranges import DEFER, Ranges, ranges_of, together
 from bgpbridge.fib.sweep import Compared, excuses
-from bgpbridge.fib.table import Index
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.types import Family
 

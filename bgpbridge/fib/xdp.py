@@ -22,10 +22,11 @@ import numpy.typing as npt
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.abi import GroupFlag
 from bgpbridge.datapath.maps import Maps
+from bgpbridge.fib.indexes import Index
 from bgpbridge.fib.keys import U32, Keys, Rows
 from bgpbridge.fib.plan import alone
 from bgpbridge.fib.refusals import RouteState
-from bgpbridge.fib.table import Index, Table, tables
+from bgpbridge.fib.table import Table, tables
 from bgpbridge.fib.xdp_groups import FLAGS, GroupStore
 from bgpbridge.fib.xdp_trie import Trie
 from bgpbridge.rib.changes import Changes, FewChanges
