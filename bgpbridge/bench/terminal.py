@@ -7,6 +7,7 @@ from rich.table import Table
 
 from bgpbridge.bench.datapath.aims import Reached, reached
 from bgpbridge.bench.records import OURS, Row, Suite, ratio_to_best_peer
+from bgpbridge.bench.whole import aims as whole
 
 TESTER = "tester"  # what feeds the subjects, as a subject of its own: no peer
 __all__ = ["TESTER", "digits", "figure", "show", "subjects_of", "tables_of"]
@@ -40,13 +41,18 @@ def tables_of(suite: Suite) -> list[tuple[list[str], list[list[str]]]]:
     where there are any, is the last table."""
     if not suite.grouped:
         alone = tuple(row for row in suite.rows if row.subject == TESTER)
-        return [_compared(suite), *([_group(suite, (TESTER,), [row.metric for row in alone])] if alone else [])]
+        own = [_group(suite, (TESTER,), [row.metric for row in alone])] if alone else []
+        return [_compared(suite), *own, *_aims(whole.reached(suite.rows) if own else [])]
     groups: dict[tuple[str, ...], list[str]] = {}
     for metric in dict.fromkeys(row.metric for row in suite.rows):
         groups.setdefault(tuple(row.subject for row in suite.rows if row.metric == metric), []).append(metric)
     tables = [_group(suite, subjects, metrics) for subjects, metrics in groups.items()]
-    aims = [[one.aim.words, _wanted(one), digits(one.value), "yes" if one.met else "no"] for one in reached(suite.rows)]
-    return [*tables, (["aim", "wanted", "reached", "met"], aims)] if aims else tables
+    return [*tables, *_aims(reached(suite.rows))]
+
+
+def _aims(found: list[Reached]) -> list[tuple[list[str], list[list[str]]]]:
+    lines = [[one.aim.words, _wanted(one), digits(one.value), "yes" if one.met else "no"] for one in found]
+    return [(["aim", "wanted", "reached", "met"], lines)] if lines else []
 
 
 def _group(suite: Suite, subjects: tuple[str, ...], metrics: list[str]) -> tuple[list[str], list[list[str]]]:

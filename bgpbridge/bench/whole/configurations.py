@@ -115,7 +115,7 @@ def ours(peers: Sequence[Uplink], prefixes: int = ROOM, policy: str = "", **sect
     if policy:
         listed[0]["import"] = policy
     datapath = {"interfaces": ["eth1", "eth2", "eth3"], "max_ipv4": max(ROOM, prefixes)}
-    return bridge_config(listed, **{"datapath": datapath, **sections})
+    return bridge_config(listed, **{"datapath": datapath, "http": {}, **sections})
 
 
 def bird(peers: Sequence[Uplink], filters: str = "", accepts: str = "all") -> str:

@@ -6,11 +6,13 @@ storms (the second of which is the second feed), memory again, losses, withdrawa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from bgpbridge.bench.results import Figure
+from bgpbridge.bench.rig import Uplink
 from bgpbridge.bench.whole import losses, updates
 from bgpbridge.bench.whole.contenders import Who
 from bgpbridge.bench.whole.movers import Movers, movers
@@ -19,7 +21,7 @@ from bgpbridge.bench.whole.tables import RECORDED, Table, recorded, table
 from bgpbridge.bench.whole.turn import AUDIT, Turn
 from bgpbridge.types import Family
 
-__all__ = ["RECORDED", "STEPS", "Part", "many", "whole"]
+__all__ = ["QUICK", "RECORDED", "STEPS", "Part", "many", "whole", "with_audit"]
 
 STEPS: Final = ("load", "memory", "updates", "storms", "second", "losses", "withdraw")
 SECOND: Final = 3  # the neighbour with the second feed, behind uplink b
@@ -33,7 +35,8 @@ Metrics = Mapping[str, str]
 @dataclass(frozen=True, slots=True)
 class Part:
     """`prefixes` says how large a step is, which its time follows; `neighbours` who is configured; `metrics` what a
-    turn of a subject is to give, by unit; `prepare` makes the feeds. `once`: one run, whatever the others have."""
+    turn of a subject is to give, by unit; `prepare` makes the feeds; `text` a configuration of the
+    part's own, in a folder. `once`: one run, whatever the others have."""
 
     name: str
     prefixes: int
@@ -44,9 +47,10 @@ class Part:
     family: Family = Family.IPV4
     once: bool = False
     prepare: Callable[[], object] = tuple
+    text: Callable[[Who, Sequence[Uplink], Path], str] | None = None
 
 
-def _with_audit(who: Who, metrics: Metrics, *only_ours: str) -> Metrics:
+def with_audit(who: Who, metrics: Metrics, *only_ours: str) -> Metrics:
     """Those of a subject: ours has some of its own, and an audit."""
     if who is not Who.OURS:
         return {name: unit for name, unit in metrics.items() if name not in only_ours}
@@ -68,7 +72,7 @@ def whole(scale: Scale, steps: frozenset[str]) -> Part:
         if "memory" in steps:
             found |= {f"memory_{size}": "MB", f"maps_{size}": "MB"}
         if "updates" in steps:
-            found |= updates.METRICS
+            found |= updates.METRICS | updates.OWN
         if "storms" in steps:
             found |= updates.STORMS
         if "second" in steps:
@@ -77,8 +81,8 @@ def whole(scale: Scale, steps: frozenset[str]) -> Part:
             found |= loss_metrics(size)
         if "withdraw" in steps:
             found |= {f"withdraw_all_{size}_xdp": "s", f"withdraw_all_{size}": "s"}
-        ours = (f"load_v4_{size}_xdp", f"maps_{size}", f"maps_{size}_x2", f"withdraw_all_{size}_xdp")
-        return _with_audit(who, found, *ours)
+        ours = (f"load_v4_{size}_xdp", f"maps_{size}", f"maps_{size}_x2", f"withdraw_all_{size}_xdp", *updates.OWN)
+        return with_audit(who, found, *ours)
 
     def one(turn: Turn) -> Iterator[Figure]:
         first, second = tables()
@@ -221,7 +225,7 @@ def _load_part(
         yield from turn.audited()
 
     def metrics(who: Who) -> Metrics:
-        return _with_audit(who, _load_metrics(metric), f"{metric}_xdp")
+        return with_audit(who, _load_metrics(metric), f"{metric}_xdp")
 
     return Part(name, prefixes, metrics, one, who, family=family, once=once, prepare=first)
 
@@ -249,7 +253,7 @@ def _losses_of(scale: Scale, count: int) -> Part:
         yield from losses.lost(turn, first, 1)
 
     def metrics(who: Who) -> Metrics:
-        return _with_audit(who, loss_metrics(words(count)))
+        return with_audit(who, loss_metrics(words(count)))
 
     return Part(f"losses-{words(count)}", count, metrics, one, neighbours=(0, 1), prepare=tables)
 
@@ -279,7 +283,7 @@ def _from_many(scale: Scale, count: int) -> Part:
         yield from turn.audited()
 
     def metrics(who: Who) -> Metrics:
-        return _with_audit(who, {f"{name}_xdp": "s", name: "s", f"{name}_memory": "MB"}, f"{name}_xdp")
+        return with_audit(who, {f"{name}_xdp": "s", name: "s", f"{name}_memory": "MB"}, f"{name}_xdp")
 
     numbers = tuple(range(count))
     once = count != 2

@@ -22,7 +22,7 @@ class Scale:
     ipv6: int = 220_000
     losses: tuple[int, ...] = (1_000, 100_000)
     sizes: tuple[int, ...] = (10_000, 100_000, 2_000_000)
-    peers: tuple[int, ...] = (1, 2, 4, 8)
+    peers: tuple[int, ...] = (2, 4, 8)
     samples: int = 200
     updates: int = 300
     busy_s: float = 5.0

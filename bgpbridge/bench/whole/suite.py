@@ -20,7 +20,7 @@ from bgpbridge.bench.records import Row
 from bgpbridge.bench.results import Figure, Results
 from bgpbridge.bench.rig import Rig, rig
 from bgpbridge.bench.terminal import TESTER
-from bgpbridge.bench.whole import parts
+from bgpbridge.bench.whole import operations, parts
 from bgpbridge.bench.whole.contenders import Who, contending
 from bgpbridge.bench.whole.kernel import KernelTable
 from bgpbridge.bench.whole.parts import Part
@@ -33,7 +33,7 @@ from bgpbridge.types import Family
 
 __all__ = ["NAMES", "Found", "chosen", "measure"]
 
-NAMES = (*parts.STEPS, "v6", "real", "small-losses", "peers", "sizes")
+NAMES = (*parts.STEPS, "v6", "real", "small-losses", "policy", "restart", "peers", "sizes")
 
 
 @dataclass(slots=True)
@@ -59,6 +59,8 @@ def chosen(scale: Scale, names: Sequence[str]) -> list[Part]:
     found += [parts.ipv6(scale)] * ("v6" in wanted)
     found += [parts.real(scale)] * ("real" in wanted)
     found += parts.small_losses(scale) * ("small-losses" in wanted)
+    found += [operations.policy(scale)] * ("policy" in wanted)
+    found += [operations.restart(scale)] * ("restart" in wanted)
     found += parts.many(scale) * ("peers" in wanted)
     found += parts.sizes(scale) * ("sizes" in wanted)
     return [part for part in found if part is not None]
@@ -112,8 +114,9 @@ def _turn(place: Rig, part: Part, scale: Scale, who: Who) -> Iterator[Figure]:
     """The figures of one turn as they come."""
     peers = [neighbour(number, part.family) for number in part.neighbours]
     limit_s = scale.step_s(who, part.prefixes)
+    text = part.text(who, peers, place.folder) if part.text else ""
     with (
-        contending(place, who, peers, part.prefixes) as contender,
+        contending(place, who, peers, part.prefixes, text) as contender,
         Prober(place, part.family) as prober,
         KernelTable(place, part.family) as kernel,
         contextlib.ExitStack() as stack,

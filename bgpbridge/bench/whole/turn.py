@@ -4,6 +4,7 @@ in its time raises Late, and what the turn has not given by then becomes rows th
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -95,15 +96,23 @@ class Turn:
 
     @contextlib.contextmanager
     def only_xdp(self) -> Iterator[None]:
-        """The kernel forwards nothing that comes from the source, if it is bgpbridge's turn."""
-        key = "net.ipv4.conf.eth3.forwarding" if self.family is Family.IPV4 else "net.ipv6.conf.all.forwarding"
-        edge = self.place.inside("edge")
-        if self.contender.ours:
+        """The kernel forwards nothing that comes from the source, if it is bgpbridge's turn. For IPv6 by a rule: there
+        is no switch for one interface, and the one for all changes routes of the kernel's own."""
+        edge, key = self.place.inside("edge"), "net.ipv4.conf.eth3.forwarding"
+        if not self.contender.ours:
+            yield
+            return
+        if self.family is Family.IPV4:
             namespaces.set_sysctls(edge, {key: "0"})
+        else:
+            _rule(edge, "add")
         try:
             yield
         finally:
-            namespaces.set_sysctls(edge, {key: "1"})
+            if self.family is Family.IPV4:
+                namespaces.set_sysctls(edge, {key: "1"})
+            else:
+                _rule(edge, "del")
 
     def loads(self, tables: dict[int, Table], step: str) -> tuple[float | None, float]:
         """Neighbours whose sessions are up send their tables all at once: seconds from the first octet until the
@@ -157,3 +166,9 @@ class Turn:
                 raise LabError(f"the audit: {error}") from error
             found = sum(report["divergent"].values())
             yield Figure(AUDIT, "prefixes", float(max(found, not report["clean"])))
+
+
+def _rule(edge: str, verb: str) -> None:
+    """Packets of the source find no route, those for the edge itself do (the local table comes first)."""
+    command = ["ip", "-n", edge, "-6", "rule", verb, "pref", "1", "iif", "eth3", "blackhole"]
+    subprocess.run(command, check=True, capture_output=True, timeout=10)

@@ -12,13 +12,15 @@ from typing import Final
 from bgpbridge.bench.results import Figure, spread
 from bgpbridge.bench.tester import Tester
 from bgpbridge.bench.update import Flip, moved_ms, paced
+from bgpbridge.bench.whole import histogram
 from bgpbridge.bench.whole.movers import Movers
 from bgpbridge.bench.whole.tables import Table
 from bgpbridge.bench.whole.turn import Late, Turn
 
-__all__ = ["METRICS", "STORMS", "storms", "updates"]
+__all__ = ["METRICS", "OWN", "STORMS", "storms", "updates"]
 
 METRICS: Final = {"update_p50": "ms", "update_p99": "ms", "update_p50_1000": "ms", "update_p99_1000": "ms"}
+OWN: Final = {"bridge_p50": "ms", "bridge_p99": "ms"}
 STORMS: Final = {"storm_p99": "ms", "storm_p99_load": "ms"}
 PAUSE_S: Final = (0.005, 0.04)
 STEADY_S: Final = 1 / 60
@@ -34,11 +36,17 @@ def updates(turn: Turn, moving: Movers) -> Iterator[Figure]:
     """Half of them at random times, half at 60 a second; then at 1,000 a second. Neighbours 0 and 1 are up."""
     a, flips = turn.testers[0], moving.probed()
     half = turn.scale.updates // 2
+    before = histogram.read(turn.place) if turn.contender.ours else []
     found: list[float] = []
     for number in range(2 * half):
         time.sleep(CHANCE.uniform(*PAUSE_S) if number < half else STEADY_S)
         found.append(_moved(turn, a, flips[number % len(flips)]))
     yield from _named("update", found)
+    if turn.contender.ours:
+        after = histogram.read(turn.place)
+        for name, share in (("p50", 0.5), ("p99", 0.99)):
+            seconds = histogram.quantile(before, after, share)
+            yield Figure(f"bridge_{name}", "ms", None if seconds is None else 1e3 * seconds)
     turn.rest()
     busy = paced(a, turn.prober, flips, moving.noise(0), turn.scale.busy_s)
     if not busy:

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bgpbridge.bench.feeds import made
+from bgpbridge.bench.records import summarise
 from bgpbridge.bench.results import Figure, Results
-from bgpbridge.bench.whole import command, configurations, suite, tables
+from bgpbridge.bench.whole import aims, command, configurations, histogram, suite, tables
 from bgpbridge.bench.whole.contenders import Who
 from bgpbridge.bench.whole.exabgp_ip import Table as IpTable
 from bgpbridge.bench.whole.kernel import counted_ipv4, counted_ipv6, question
@@ -156,7 +157,8 @@ def test_all_metrics_of_the_issue_are_given_or_said_to_be_missing() -> None:
         names |= set(part.metrics(Who.OURS))
     wanted = "load_v4_1m_xdp load_v4_1m load_v6_220k_xdp load_v6_220k update_p50 update_p99 update_p50_1000 storm_p99 "
     wanted += "memory_1m memory_1m_x2 peer_loss_last_1k peer_loss_last_100k peer_loss_last_1m link_loss_last_1m "
-    wanted += "withdraw_all_1m peers_2x1m peers_8x1m audit_divergent"
+    wanted += "withdraw_all_1m policy_reload_1m restart_1m restart_1m_lost bridge_p50 bridge_p99 peers_2x1m "
+    wanted += "peers_8x1m audit_divergent"
     assert set(wanted.split()) <= names
 
 
@@ -188,3 +190,40 @@ def test_the_note_says_how_and_what_is_missing() -> None:
     assert "{" not in text
     assert "Left out: load_real_2015: there is no such file." in text
     assert [words(count) for count in (10_000, 220_000, 1_000_000, 577_703)] == ["10k", "220k", "1m", "577703"]
+
+
+def exposition(counts: list[int]) -> str:
+    name = "bgpbridge_update_store_seconds"
+    lines = [
+        f'{name}_bucket{{le="{bound}"}} {count}.0'
+        for bound, count in zip(("2e-05", "0.0001", "0.001", "+Inf"), counts, strict=True)
+    ]
+    return "\n".join([f"# TYPE {name} histogram", *lines, f"{name}_sum 1.0"])
+
+
+def test_the_bridges_own_histogram_is_read_between_two_looks() -> None:
+    before, after = (histogram.buckets(exposition(counts)) for counts in ([1, 2, 3, 3], [1, 52, 103, 103]))
+    assert histogram.quantile(before, after, 0.5) == pytest.approx(0.0001)
+    assert histogram.quantile(before, after, 0.75) == pytest.approx(0.00055)
+    assert histogram.quantile(before, before, 0.5) is None
+    assert histogram.quantile(before, histogram.buckets(exposition([1, 2, 3, 9])), 0.5) is None
+
+
+def test_aims_are_held_against_the_best_peer_or_the_one_that_is_named() -> None:
+    given = {
+        ("load_v4_1m_xdp", "bgpbridge"): 1.0,
+        ("load_v4_1m", "bird"): 8.0,
+        ("load_v4_1m", "frr"): 20.0,
+        ("update_p99", "bgpbridge"): 2.0,
+        ("update_p99", "bird"): 5.0,
+        ("update_p99", "exabgp-ip"): 1.0,
+        ("restart_1m_lost", "bgpbridge"): 0.0,
+    }
+    rows = [summarise(metric, subject, [value], "") for (metric, subject), value in given.items()]
+    found = {one.aim.words: (one.value, one.met) for one in aims.reached(rows)}
+    assert found == {
+        "load_v4_1m_xdp": (1.0, True),
+        "load_v4_1m_xdp: the best peer of load_v4_1m to ours, times": (8.0, True),
+        "update_p99: bird to ours, times": (2.5, False),
+        "restart_1m_lost": (0.0, True),
+    }
