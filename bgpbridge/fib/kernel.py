@@ -226,6 +226,10 @@ class KernelFib:
             self._worker.rebuild_due = True
             self._lock.notify()
 
+    def groups_there(self) -> Future[frozenset[int]]:
+        """The groups that an earlier run left, those that no route uses among them: milliseconds."""
+        return self._order(self._worker.groups_there)
+
     def adopt(self) -> Future[frozenset[int]]:
         """Take over what an earlier run left; gives the groups that its routes use. Before the first `apply`."""
         return self._order(self._worker.adopt)

@@ -24,6 +24,7 @@ U32 = npt.NDArray[np.uint32]
 U64 = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 
+IN_ORDER_FROM = 256
 _SECRET = tuple(np.uint64(secrets.randbits(64) | 1) for _ in range(3))
 
 
@@ -132,7 +133,7 @@ class KeyTable:
         if not len(self._sorted) or not len(wanted):
             return found
         tokens = wanted.tokens()
-        at = np.searchsorted(self._sorted, tokens)
+        at = self._first_at(tokens)
         open_rows = np.arange(len(wanted))
         while len(open_rows):
             here = at[open_rows]
@@ -146,6 +147,14 @@ class KeyTable:
             open_rows = open_rows[~hit]  # another prefix with the same token: look at the next of the run
             at[open_rows] += 1
         return found
+
+    def _first_at(self, tokens: U64) -> Rows:
+        """`searchsorted`; many are looked for in their order, which spares three cache misses in four."""
+        if len(tokens) < IN_ORDER_FROM:
+            return np.searchsorted(self._sorted, tokens)
+        order, at = np.argsort(tokens), np.empty(len(tokens), np.int64)
+        at[order] = np.searchsorted(self._sorted, tokens[order])
+        return at
 
     def _equal(self, index: Rows, wanted: Keys, rows: Rows) -> npt.NDArray[np.bool_]:
         mine = self.keys

@@ -53,15 +53,15 @@ class Adoption:
     synced: asyncio.Event = field(default_factory=asyncio.Event)
     when_selected: Callable[[], None] = lambda: None
     _found: frozenset[int] | None = None
+    _kernel_routes: Future[frozenset[int]] | None = None
 
     async def read(self) -> None:
-        """What stands in both planes, which are open, in two threads. Nobody else may touch the tries meanwhile."""
+        """What stands in both planes, which are open. Nobody else may touch the tries meanwhile."""
         planes, found = self.committer.planes, frozenset[int]()
-        kernel: Future[frozenset[int]] | None = planes.kernel.adopt() if planes.kernel is not None else None
         if planes.xdp is not None:
             found |= (await asyncio.to_thread(planes.xdp.adopt)).groups
-        if kernel is not None:
-            kept: frozenset[int] = await asyncio.wrap_future(kernel)
+        if planes.kernel is not None:
+            kept: frozenset[int] = await asyncio.wrap_future(planes.kernel.groups_there())
             found |= kept
         self._found = found
 
@@ -77,6 +77,8 @@ class Adoption:
         self.rib.groups.reserve(self.left - known.keys())
         self.committer.paths.watch_fresh()
         self.committer.paths.fill(known)
+        if self.committer.planes.kernel is not None:  # its thread reads while the peers send
+            self._kernel_routes = self.committer.planes.kernel.adopt()
         self.active = self.committer.deferred = bool(self.left)
         had = {member.peer for group in known.values() for side in group for member in side}
         had.discard(OVERRIDE_PEER)
@@ -92,7 +94,10 @@ class Adoption:
         return peer.index if peer is not None else None
 
     async def finish(self, stale_time_s: Callable[[], float]) -> None:
-        """Wait for the peers, select, sweep. Ends at once where there was nothing to adopt."""
+        """Wait for the peers, select, sweep. Ends at once where there was nothing to adopt. Raises NetlinkError when
+        the kernel did not tell its routes."""
+        if self._kernel_routes is not None:
+            await asyncio.wrap_future(self._kernel_routes)
         if not self.active:
             return
         await self._synced_within(min(SELECT_AFTER_S, stale_time_s()))

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import netaddr
@@ -25,6 +26,7 @@ from bgpbridge.types import Family, Prefix
 __all__ = ["EXPECTED", "PrefixRange", "parse_prefixes", "read_prefix_file"]
 
 EXPECTED = "192.0.2.0/24, 10.0.0.0/8 or-longer, 10.0.0.0/8 ge 16 le 24, 192.0.2.0-192.0.2.191, 192.0.2.*"
+KEPT = 1 << 14  # lines whose ranges are remembered
 EMPTY = "was it cut short while saving? If no prefix is meant, take the file out of the set"
 
 
@@ -49,9 +51,10 @@ class PrefixRange:
         return f"{self.prefix} ge {self.low} le {self.high}"
 
 
+@lru_cache(KEPT)
 def parse_prefixes(text: str, default: str = "exact") -> tuple[PrefixRange, ...]:
-    """The ranges that one line stands for. `default` is the qualifier of a prefix that has none. Raises
-    ValueError with what is wrong and, where it can be guessed, what was meant."""
+    """The ranges that one line stands for; of a file that is read again most are known. `default` is the qualifier of
+    a prefix that has none. Raises ValueError with what is wrong and, where it can be guessed, what was meant."""
     subject, _, qualifier = text.strip().partition(" ")
     spans = "-" in subject or "*" in subject
     words = (qualifier.split() or ([] if spans else default.split())) or ["or-longer"]

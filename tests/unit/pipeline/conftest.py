@@ -178,6 +178,9 @@ class KernelPlane(Plane):
     def stop(self) -> None:
         pass
 
+    def groups_there(self) -> Future[frozenset[int]]:
+        return done(self.left)
+
     def adopt(self) -> Future[frozenset[int]]:
         return done(self.left)
 
