@@ -32,7 +32,9 @@ from bgpbridge.errors import NetlinkError
 from bgpbridge.fib import rtnetlink
 from bgpbridge.fib.kernel_state import Snapshot
 from bgpbridge.fib.observed import TABLE_LOCAL, TABLE_MAIN, ForeignRoute
-from bgpbridge.fib.rtnetlink import AF_INET, AF_INET6, IFADDR, IFINFO, NDMSG, NHMSG, RTMSG
+from bgpbridge.fib.own_dump import OwnDump
+from bgpbridge.fib.rtnetlink import AF_INET, AF_INET6, HEADER, IFADDR, IFINFO, NDMSG, NHMSG, RTMSG
+from bgpbridge.types import Family
 
 __all__ = ["take_snapshot"]
 
@@ -41,14 +43,15 @@ Decode = Callable[[rtnetlink.Message], T | None]
 GULP = 1 << 18
 ATTEMPTS = 3
 SILENCE_S = 10.0
+PROTOCOL = 5  # octet of struct rtmsg
 NOTHING_THERE = {2, 93, 95}  # ENOENT, EPROTONOSUPPORT, EOPNOTSUPP: no such table, or no such thing in this kernel
 
 
-def take_snapshot(sock: socket.socket, own_protocol: int) -> Snapshot:
-    """Everything, over a socket of its own that asks strictly (NETLINK_GET_STRICT_CHK). Closes nothing.
-    Raises NetlinkError when the kernel refuses or falls silent."""
+def take_snapshot(sock: socket.socket, own_protocol: int, ours: OwnDump | None = None) -> Snapshot:
+    """Everything, over a socket of its own that asks strictly (NETLINK_GET_STRICT_CHK). Closes nothing. `ours` gets our
+    own routes of its table. Raises NetlinkError when the kernel refuses or falls silent."""
     sock.settimeout(SILENCE_S)
-    reader = _Reader(sock, own_protocol)
+    reader = _Reader(sock, own_protocol, ours)
     out = Snapshot(
         links=reader.dump("links", RTM_GETLINK, RTM_NEWLINK, IFINFO.pack(0, 0, 0, 0, 0), rtnetlink.decode_link),
         addresses=reader.dump(
@@ -79,15 +82,21 @@ def take_snapshot(sock: socket.socket, own_protocol: int) -> Snapshot:
 
 
 class _Reader:
-    def __init__(self, sock: socket.socket, own_protocol: int) -> None:
-        self._sock, self._own = sock, own_protocol
+    def __init__(self, sock: socket.socket, own_protocol: int, ours: OwnDump | None) -> None:
+        self._sock, self._own, self._ours = sock, own_protocol, ours
+        self._kept: tuple[OwnDump, Family] | None = None  # who gets our routes of the dump that runs
         self._sequence = int.from_bytes(os.urandom(3), "big")
         self._buffer = bytearray(GULP)
         self.interrupted = False
 
     def routes(self, family: int, table: int) -> list[ForeignRoute]:
         payload = RTMSG.pack(family, 0, 0, 0, table, 0, 0, 0, 0) + struct.pack("=HHI", 8, 15, table)
+        ours = self._ours if self._ours is not None and self._ours.table == table else None
+        self._kept = None if ours is None else (ours, Family.IPV4 if family == AF_INET else Family.IPV6)
         found = self.dump(f"routes of table {table}", RTM_GETROUTE, RTM_NEWROUTE, payload, rtnetlink.decode_route)
+        if ours is not None:
+            ours.end()
+        self._kept = None
         return [route for route in found if route.table == table and route.protocol != self._own]
 
     def dump(self, what: str, ask: int, answer: int, payload: bytes, decode: Decode[T]) -> list[T]:
@@ -105,9 +114,12 @@ class _Reader:
         self._sock.send(rtnetlink.dump_request(ask, payload, self._sequence))
         found: list[T] = []
         consistent = True
+        if self._kept is not None:
+            self._kept[0].begin(self._kept[1])
         while True:
             data = self._receive(what)
             if answer == RTM_NEWROUTE and self._all_ours(data):
+                self._keep(data, int.from_bytes(data[:4], "little"))
                 continue
             for message in rtnetlink.messages(data):
                 if message.sequence != self._sequence:
@@ -116,9 +128,16 @@ class _Reader:
                 if message.type in (NLMSG_DONE, NLMSG_ERROR):
                     _check(what, message)
                     return found, consistent
+                if message.type == RTM_NEWROUTE and data[message.start + PROTOCOL] == self._own:
+                    octets = data[message.start - HEADER.size : message.end]
+                    self._keep(octets, len(octets))
                 value = decode(message) if message.type == answer else None
                 if value is not None:
                     found.append(value)
+
+    def _keep(self, octets: bytes, length: int) -> None:
+        if self._kept is not None:
+            self._kept[0].add(octets, length)
 
     def _receive(self, what: str) -> bytes:
         try:

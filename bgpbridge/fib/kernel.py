@@ -32,6 +32,7 @@ from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.kernel_table import EXPRESS, KernelTable
 from bgpbridge.fib.kernel_worker import KernelOptions, KernelWorker, dump_routes
 from bgpbridge.fib.keys import U32, Keys, Rows
+from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.fib.refusals import RouteState
 from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.rib.groups import BLACKHOLE
@@ -230,9 +231,10 @@ class KernelFib:
         """The groups that an earlier run left, those that no route uses among them: milliseconds."""
         return self._order(self._worker.groups_there)
 
-    def adopt(self) -> Future[frozenset[int]]:
-        """Take over what an earlier run left; gives the groups that its routes use. Before the first `apply`."""
-        return self._order(self._worker.adopt)
+    def adopt(self, read: OwnDump | None = None) -> Future[frozenset[int]]:
+        """Take over what an earlier run left; gives the groups that its routes use. Before the first `apply`. `read` are
+        our routes where a dump has come past them just now."""
+        return self._order(lambda: self._worker.adopt(read))
 
     def sweep(self) -> Future[int]:
         """When nothing waits any more: remove adopted routes that nobody has asked for again; gives how many."""

@@ -29,6 +29,7 @@ from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.kernel_table import OURS_UNKNOWN, KernelTable, Slice
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, pack_routes, read_routes, route_filter
 from bgpbridge.fib.keys import KeyTable
+from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.fib.pace import GATHER_S, Pace
 from bgpbridge.rib.groups import LIMIT
 from bgpbridge.scheduling import ask_usual_slice
@@ -80,7 +81,10 @@ def dump_routes(sock: RouteSocket, family: Family, options: KernelOptions) -> Ro
     """Our routes of a family, `nexthop` as group ids (OURS_UNKNOWN for what is none of our groups)."""
     owner = options.owner(family)
     parts = sock.dump_by(RTM_GETROUTE, route_filter(family, owner), partial(read_routes, family))
-    found = RouteDump.joined(family, parts)
+    return _by_group(RouteDump.joined(family, parts), owner, options)
+
+
+def _by_group(found: RouteDump, owner: Owner, options: KernelOptions) -> RouteDump:
     group = found.nexthop - np.uint32(options.group_base)  # what is below it is far above LIMIT then
     ours = (group > 0) & (group <= LIMIT) & (found.metric == owner.metric)
     return RouteDump(found.keys, np.where(ours, group, np.uint32(OURS_UNKNOWN)), found.metric)
@@ -339,12 +343,16 @@ class KernelWorker:
         self.objects.resync()
         return frozenset(np.flatnonzero(self.objects.present).tolist())
 
-    def adopt(self) -> frozenset[int]:
-        """Order: take over what stands in the kernel; the groups that its routes use."""
+    def adopt(self, read: OwnDump | None = None) -> frozenset[int]:
+        """Order: take over what stands in the kernel, or has been `read` already; the groups that its routes use."""
         self.objects.resync()
         used: set[int] = set()
         for family, table in self.tables.items():
-            dump = dump_routes(self._sock, family, self.options)
+            found = read.take(family) if read is not None and read.table == self.options.table else None
+            if found is None:
+                dump = dump_routes(self._sock, family, self.options)
+            else:
+                dump = _by_group(found, self.options.owner(family), self.options)
             with self.lock:
                 table.adopt(dump)
             used |= set(np.unique(dump.nexthop).tolist())

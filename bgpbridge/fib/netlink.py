@@ -45,6 +45,7 @@ from bgpbridge.fib.observed import (
     RouteType,
     Rule,
 )
+from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.fib.rtnetlink import RTM_DELNEXTHOP, RTM_NEWNEXTHOP, Message
 from bgpbridge.types import Family
 
@@ -127,12 +128,13 @@ class KernelWatcher:
         self._cause = ""
         self._pending: asyncio.TimerHandle | None = None
 
-    async def start(self) -> None:
-        """Open, dump, tell the listeners all of it, then follow events. Raises NetlinkError."""
+    async def start(self, ours: OwnDump | None = None) -> None:
+        """Open, dump, tell the listeners all of it, then follow events; `ours` gets our own routes of its table. Raises
+        NetlinkError."""
         loop = asyncio.get_running_loop()
         self._links = self._open(LINK_GROUPS)
         self._routes = self._open(ROUTE_GROUPS, filtered=True)
-        await self.resync("start")
+        await self.resync("start", ours)
         for sock in (self._links, self._routes):
             loop.add_reader(sock, self._readable, sock)
 
@@ -166,18 +168,18 @@ class KernelWatcher:
         if self._routes is not None:
             own_filter.attach(self._routes, own_filter.own_filter(self._ports, self._own.protocol))
 
-    async def resync(self, cause: str) -> Resync:
+    async def resync(self, cause: str, ours: OwnDump | None = None) -> Resync:
         """Dump everything now and tell the differences. One at a time. Raises NetlinkError."""
         async with self._dumping:
-            return await self._resync(cause)
+            return await self._resync(cause, ours)
 
-    async def _resync(self, cause: str) -> Resync:
+    async def _resync(self, cause: str, ours: OwnDump | None) -> Resync:
         dump = self._socket()
         await self._drain()
         self.state.begin_reconcile()
         try:
             dump.socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
-            snapshot = await asyncio.to_thread(take_snapshot, dump.socket, self._own.protocol)
+            snapshot = await asyncio.to_thread(take_snapshot, dump.socket, self._own.protocol, ours)
         except BaseException:
             self.state.abandon_reconcile()
             raise

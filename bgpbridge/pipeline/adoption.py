@@ -21,6 +21,7 @@ import numpy as np
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.adjacency import AdjacencyTable
+from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.pipeline.peers import OVERRIDE_NAME, PeerTable
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.remembered import read_groups
@@ -65,8 +66,9 @@ class Adoption:
             found |= kept
         self._found = found
 
-    async def take_over(self) -> None:
-        """Ids keep their meaning, entries are neither lost nor rewritten. Both planes are open."""
+    async def take_over(self, ours: OwnDump | None = None) -> None:
+        """Ids keep their meaning, entries are neither lost nor rewritten. Both planes are open; `ours` are the kernel's
+        routes where they have been read already."""
         self.adjacencies.adopt()
         if self._found is None:
             await self.read()
@@ -77,8 +79,8 @@ class Adoption:
         self.rib.groups.reserve(self.left - known.keys())
         self.committer.paths.watch_fresh()
         self.committer.paths.fill(known)
-        if self.committer.planes.kernel is not None:  # its thread reads while the peers send
-            self._kernel_routes = self.committer.planes.kernel.adopt()
+        if self.committer.planes.kernel is not None:  # its thread sorts them while the peers send
+            self._kernel_routes = self.committer.planes.kernel.adopt(ours)
         self.active = self.committer.deferred = bool(self.left)
         had = {member.peer for group in known.values() for side in group for member in side}
         had.discard(OVERRIDE_PEER)

@@ -20,6 +20,7 @@ from bgpbridge.errors import AbsentError
 from bgpbridge.feed.control import Resync
 from bgpbridge.feed.lane import LaneMemory
 from bgpbridge.feed.reader import LaneReader, Pump
+from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.pipeline.files import Files
 from bgpbridge.pipeline.latches import read_latches
 from bgpbridge.pipeline.overlay import Overlay
@@ -48,10 +49,11 @@ class Bridge(Rooms):
         self.make()
         self._open_lanes()
         self._open_kernel()
-        await self._look_around()
+        ours = OwnDump(self.config.kernel.table)
+        await self._look_around(ours if self.planes.kernel is not None else None)
         self.kernel_events.missed = False  # all that the watcher has told so far is what there was
         self.opened.callback(self.housekeeping.remember)
-        await self.adoption.take_over()
+        await self.adoption.take_over(ours)
         self.overrides.start(self.config.policy_set)
         self._take_over_interfaces()
         self.kernel_events.go_live()
@@ -67,9 +69,9 @@ class Bridge(Rooms):
         self.opened.callback(self.feeders.close)
         self.roster.start(self.config, self._reader)
 
-    async def _look_around(self) -> None:
+    async def _look_around(self, ours: OwnDump | None) -> None:
         """The kernel's state, what an earlier run left, and the program, which a child compiles: side by side."""
-        looks: list[Coroutine[Any, Any, object]] = [self.adoption.read(), self.watcher.start()]
+        looks: list[Coroutine[Any, Any, object]] = [self.adoption.read(), self.watcher.start(ours)]
         looks += [self.datapath.load()] if self.datapath is not None else []
         ends = await asyncio.gather(*looks, return_exceptions=True)  # whatever fails: nobody reads on behind `stop`
         for error in ends:

@@ -101,14 +101,15 @@ class Housekeeping:
 
     def _give_memory_back(self) -> None:
         """Once a table has come, gone or changed: what that took for a moment is as much again as what is kept. Once
-        more when the kernel's thread has followed."""
-        kernel = self.planes.kernel
-        bulk = self.rib.runs + self.work.committed, kernel is None or not kernel.behind
+        more when the planes' threads have followed."""
+        behind = any(plane is not None and plane.behind for plane in (self.planes.kernel, self.planes.xdp))
+        bulk = self.rib.runs + self.work.committed, not behind
         at_rest = bulk == self._bulk and not len(self.work)
         self._bulk = bulk
         done, followed = self._trimmed_at
         if at_rest and (bulk[0] - done >= MUCH_WORK or (bulk[1] and not followed)):
             self._trimmed_at = bulk
+            self.rib.trim()
             trim_malloc()
 
     def free_groups(self) -> list[int]:

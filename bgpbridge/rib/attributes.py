@@ -42,6 +42,7 @@ MOST_KINDS = 0x7FFF
 LONGEST_PATH = 0x3FFF  # AS numbers of four octets that fit an extended message
 WORDS_PER_BLOCK = 12
 DECODED_KEPT = 8_192
+NO_VALUES = np.zeros(1, np.uint16)
 RECENT_KEPT = 4_096
 
 COLUMNS: dict[str, Any] = {
@@ -66,6 +67,12 @@ def rank_of(weight: int, local_pref: int, path_length: int, origin: int) -> int:
     """Steps 1 to 4 of the decision as one integer, the lowest wins."""
     upper = (MOST_WEIGHT - weight) << 48 | (0xFFFFFFFF - local_pref) << 16
     return upper | min(path_length, LONGEST_PATH) << 2 | origin
+
+
+def _store_rare(column: Any, ids: Ids, values: Any) -> None:
+    """Into a column that is zero nearly everywhere: where it is, its pages stay untouched."""
+    if values.any() or column.take(ids).any():
+        column[ids] = values
 
 
 class AttributeTable:
@@ -142,14 +149,16 @@ class AttributeTable:
         return ids
 
     def _fill(self, ids: Ids, fields: Fields) -> None:
-        for name in ("origin", "path_length", "neighbor_as", "origin_as", "local_pref", "med"):
+        for name in ("path_length", "neighbor_as", "origin_as", "local_pref"):
             getattr(self, name)[ids] = getattr(fields, name)
         verdict: Any = fields.verdict.copy()
         if self.router_id:
             verdict[fields.originator == self.router_id] = Verdict.TREAT_AS_WITHDRAW
-        self.verdict[ids], self.flags[ids] = verdict, fields.flags
-        self.originator[ids], self.cluster_length[ids] = fields.originator, fields.cluster_length
-        self.weight[ids] = self.base[ids] = 0
+        self.flags[ids] = fields.flags
+        for name in ("origin", "med", "originator", "cluster_length"):
+            _store_rare(getattr(self, name), ids, getattr(fields, name))
+        for column, values in ((self.verdict, verdict), (self.weight, NO_VALUES), (self.base, NO_VALUES)):
+            _store_rare(column, ids, values)
         self.next_hop[ids] = self.next_hops.intern_words(fields.next_hop_family, fields.next_hop_hi, fields.next_hop_lo)
         rank: Any = np.uint64(MOST_WEIGHT << 48) | (np.uint64(0xFFFFFFFF) - fields.local_pref) << np.uint64(16)
         length = np.minimum(fields.path_length, LONGEST_PATH).astype(np.uint64) << np.uint64(2)

@@ -127,6 +127,10 @@ class FamilyRib:
         """(peer, plane) of a slot."""
         return self._slots[number]
 
+    def trim(self) -> None:
+        """Untouched pages for what means nothing between two calls."""
+        self._scratch = zeros(self.size, np.int32)
+
     # -- rows ---------------------------------------------------------------------------------------
 
     def last_of_each(self, rows: Ids) -> Ids:

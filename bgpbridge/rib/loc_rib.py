@@ -286,6 +286,11 @@ class Rib:
         tables.prefixes.allow(min(prefixes, tables.size - 1))
         return tables.prefixes.capacity
 
+    def trim(self) -> None:
+        """Give back what bulk work has taken for a moment."""
+        for tables in self.families.values():
+            tables.trim()
+
     # -- what changes around the routes -------------------------------------------------------------
 
     def next_hops_changed(self, ids: Iterable[int]) -> Iterator[Changes]:

@@ -22,10 +22,12 @@ import numpy as np
 import pytest
 
 from bgpbridge.fib.audit import audit
+from bgpbridge.fib.dump import take_snapshot
 from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.kernel_table import OURS_UNKNOWN
 from bgpbridge.fib.keys import U32, Keys
+from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, Prefix
@@ -413,7 +415,8 @@ def test_routes_and_objects_that_somebody_deleted_are_mended(fib: KernelFib) -> 
 # -- restart ----------------------------------------------------------------------------------------
 
 
-def test_after_a_crash_nothing_is_rewritten_and_only_the_unconfirmed_goes(router: tuple[int, int]) -> None:
+@pytest.mark.parametrize("read", [False, True], ids=["asked for", "read already"])
+def test_after_a_crash_nothing_is_rewritten_and_only_the_unconfirmed_goes(router: tuple[int, int], read: bool) -> None:
     old = started(router)
     old.apply(many(V4, 16))
     old.apply(many(V6, 28))
@@ -424,7 +427,12 @@ def test_after_a_crash_nothing_is_rewritten_and_only_the_unconfirmed_goes(router
     new = KernelFib()
     new.start()
     try:
-        assert new.adopt().result(30) == {16, 28}
+        assert new.groups_there().result(30) == set(groups(router))
+        ours = OwnDump(254)
+        if read:
+            with RouteSocket() as sock:
+                take_snapshot(sock.socket, 203, ours)
+        assert new.adopt(ours).result(30) == {16, 28}
         new.set_groups(groups(router))
         new.apply(many(V4, 16))
         new.apply(many(V6, 28, count=15_000))

@@ -125,6 +125,7 @@ class Plane:
 
 class XdpPlane(Plane):
     next_retry = None
+    behind = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -181,7 +182,7 @@ class KernelPlane(Plane):
     def groups_there(self) -> Future[frozenset[int]]:
         return done(self.left)
 
-    def adopt(self) -> Future[frozenset[int]]:
+    def adopt(self, read: object = None) -> Future[frozenset[int]]:
         return done(self.left)
 
     def sweep(self) -> Future[int]:
