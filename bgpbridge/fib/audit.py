@@ -88,11 +88,15 @@ async def audit(
     """Compare both planes with the Loc-RIB. Call it in the event loop: the tables are snapped there, the long
     parts run in a thread. With `mend` all that differs is brought in line."""
     began = time.monotonic()
-    tally = Tally()
+    tally, beside = Tally(), Tally()
     if stores is not None:
         stores.look(tally, mend=mend is not None)
-    for part in parts(xdp, kernel):
-        await audit_part(part, desired, xdp, kernel, tally, mend)
+    looks = _audit_plane(xdp, None, desired, tally, mend), _audit_plane(None, kernel, desired, beside, mend)
+    ends = await asyncio.gather(*looks, return_exceptions=True)  # side by side: the kernel is asked most of the time
+    for error in ends:
+        if error is not None:
+            raise error
+    tally.join(beside)
     return AuditReport(
         checked=tally.checked,
         divergent=tally.divergent,
@@ -104,6 +108,13 @@ async def audit(
         refused=tally.refused,
         took_s=time.monotonic() - began,
     )
+
+
+async def _audit_plane(
+    xdp: XdpFib | None, kernel: KernelFib | None, desired: Desired, tally: Tally, mend: Mend | None
+) -> None:
+    for part in parts(xdp, kernel):
+        await audit_part(part, desired, xdp, kernel, tally, mend)
 
 
 async def audit_part(

@@ -76,6 +76,19 @@ class Tally:
             if sum(self.divergent.values()) > before:
                 self.dirty.add((plane, label))
 
+    def join(self, other: Tally) -> None:
+        """What another one has of another plane."""
+        for mine, theirs in (
+            (self.checked, other.checked),
+            (self.divergent, other.divergent),
+            (self.addresses, other.addresses),
+        ):
+            mine.update(theirs)
+        self.dirty |= other.dirty
+        self.examples += other.examples[: self._room]
+        self.pending += other.pending
+        self.refused += other.refused
+
     def add(self, plane: str, judged: Judged) -> None:
         """What differs in one plane and family, by prefix."""
         self.pending += judged.pending

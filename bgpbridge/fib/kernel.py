@@ -232,8 +232,8 @@ class KernelFib:
         return self._order(self._worker.groups_there)
 
     def adopt(self, read: OwnDump | None = None) -> Future[frozenset[int]]:
-        """Take over what an earlier run left; gives the groups that its routes use. Before the first `apply`. `read` are
-        our routes where a dump has come past them just now."""
+        """Take over what an earlier run left; gives the groups that its routes use. Before the first `apply`. `read`
+        are our routes where a dump has come past them just now."""
         return self._order(lambda: self._worker.adopt(read))
 
     def sweep(self) -> Future[int]:

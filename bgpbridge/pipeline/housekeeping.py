@@ -54,8 +54,8 @@ class Housekeeping:
     memory: Path
     cut_short: bool = False  # a job met a full table: to be made good after the next collection
     _undecided: int = 0
-    _bulk: tuple[int, bool] = (0, True)  # at the last look
-    _trimmed_at: tuple[int, bool] = (0, True)
+    _bulk: int = 0  # work done at the last look
+    _trimmed_at: tuple[int, bool] = (0, True)  # and whether the planes had followed
     _remembered: tuple[int, int] = (0, 0)
     _index_trouble: dict[Family, str] = field(default_factory=dict)
 
@@ -74,6 +74,7 @@ class Housekeeping:
             if xdp is not None and not len(self.work):
                 xdp.foresee()
             self.remember()
+            self.give_memory_back()
             if not len(self.work) and now - collected >= (COLLECT_SOON_S if self._crowded() else COLLECT_EVERY_S):
                 collected = now
                 self.work.add(Cause(CauseKind.REPAIR, detail="collection"), self.rib.collect(), self.collected)
@@ -85,7 +86,6 @@ class Housekeeping:
         if self.datapath is not None:
             self.datapath.check_redirects(self.links)
         self._tell_of_indexes()
-        self._give_memory_back()
         self.adoption.free_strangers()
         self._decide_again(freed=bool(self.free_groups()))
 
@@ -99,16 +99,18 @@ class Housekeeping:
                 self.events.add("index-trouble", family.label, text, severity)
         self._index_trouble = trouble
 
-    def _give_memory_back(self) -> None:
+    def give_memory_back(self) -> None:
         """Once a table has come, gone or changed: what that took for a moment is as much again as what is kept. Once
         more when the planes' threads have followed."""
+        done = self.rib.runs + self.work.committed
+        at_rest = done == self._bulk and not len(self.work)
+        self._bulk = done
+        before, followed = self._trimmed_at
+        if not at_rest or (done - before < MUCH_WORK and followed):
+            return
         behind = any(plane is not None and plane.behind for plane in (self.planes.kernel, self.planes.xdp))
-        bulk = self.rib.runs + self.work.committed, not behind
-        at_rest = bulk == self._bulk and not len(self.work)
-        self._bulk = bulk
-        done, followed = self._trimmed_at
-        if at_rest and (bulk[0] - done >= MUCH_WORK or (bulk[1] and not followed)):
-            self._trimmed_at = bulk
+        if done - before >= MUCH_WORK or not behind:
+            self._trimmed_at = done, not behind
             self.rib.trim()
             trim_malloc()
 
