@@ -34,11 +34,13 @@ from bgpbridge.pipeline.planes import Committer, Planes
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL, Member
 from bgpbridge.rib.loc_rib import Rib
 from bgpbridge.rib.lookups import installed
+from bgpbridge.rib.tables import trim_malloc
 from bgpbridge.types import Family
 
 __all__ = ["SelfAudit", "Swept"]
 
 LEAST_PAUSE_S = 15.0
+MANY_ROUTES = 100_000  # compared at a time
 CALM_S, PATIENCE_S = 1.0, 600.0
 BUSY_RPS = 5_000  # routes a second from which on a table loads
 RESERVED = {0: "nothing", LOCAL: "punt (left to the kernel)", BLACKHOLE: "blackhole"}
@@ -56,6 +58,12 @@ class Swept:
     addresses: int = 0
     took_s: float = 0.0
     clean_s: float | None = None
+
+
+async def _give_back(found: AuditReport | Tally) -> None:
+    """What a look at large tables has taken for a moment, some 100 MiB for a million routes."""
+    if sum(found.checked.values()) >= MANY_ROUTES:
+        await asyncio.to_thread(trim_malloc)
 
 
 @dataclass(slots=True)
@@ -104,6 +112,7 @@ class SelfAudit:
             self._told(report)
         places = [*report.checked, *([("xdp", STORES)] if report.stores else [])]
         self._note(report, places, began)
+        await _give_back(report)
         return report
 
     async def keep(self) -> None:
@@ -157,6 +166,7 @@ class SelfAudit:
         self.compared[plane, family] += 1
         self._told(tally)
         self._note(tally, [(plane, family.label)], began)
+        await _give_back(tally)
 
     def look_at_stores(self) -> None:
         """Compare what prefixes lead to with what we stored, and bring it in line."""
