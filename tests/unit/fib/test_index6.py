@@ -74,8 +74,8 @@ def test_while_it_is_in_trouble_nothing_is_written() -> None:
     before = index.nodes.words.copy()
     store(index, SOME, 9)
     store_each(index, SOME)
-    index.remove(Keys.of(Family.IPV6, DEEP), lambda *_: 0)
-    index.remove_one(DEEP[0].value >> 64, 1, 128, lambda *_: 0)
+    index.remove(Keys.of(Family.IPV6, DEEP))
+    index.remove_one(DEEP[0].value >> 64, 1, 128)
     assert np.array_equal(before, index.nodes.words)
 
 
@@ -120,7 +120,7 @@ def test_lines_that_mending_took_out_of_use_are_used_again_and_those_that_may_be
     for _ in range(6):
         index.nodes.slots[np.flatnonzero(index.nodes.slots)[-1]] = 0
         index.mend(index.compared(keys, groups))
-        index.remove_one(DEEP[9].value >> 64, 1, 128, lambda *_: 0)
+        index.remove_one(DEEP[9].value >> 64, 1, 128)
         index.store_one(DEEP[9].value >> 64, 1, 128, 7)
         parked = index.lines.parked
         assert parked
@@ -132,8 +132,8 @@ def test_lines_that_mending_took_out_of_use_are_used_again_and_those_that_may_be
 def test_routes_that_are_not_there_are_no_reason_for_anything() -> None:
     index = new_index(300)
     store(index, SOME)
-    index.remove(Keys.of(Family.IPV6, DEEP), lambda *_: 0)
-    index.remove_one(DEEP[0].value >> 64, 1, 128, lambda *_: 0)
+    index.remove(Keys.of(Family.IPV6, DEEP))
+    index.remove_one(DEEP[0].value >> 64, 1, 128)
     assert index.lookup(0x20010DB8 << 32, 0) == 7
 
 
@@ -147,7 +147,7 @@ def test_prefixes_that_went_for_good_are_forgotten() -> None:
     index = new_index(3000, capacity=20)
     for prefix in [*DEEP, *SOME]:
         store_each(index, [prefix])
-        index.remove_one(prefix.value >> 64, prefix.value & MASK64, prefix.length, lambda *_: 0)
+        index.remove_one(prefix.value >> 64, prefix.value & MASK64, prefix.length)
     store(index, DEEP[:20])
     assert not index.trouble
     assert index.lookup(DEEP[19].value >> 64, 1) == 7
