@@ -25,7 +25,7 @@ protocol kernel {{ scan time 3600; persist off; netlink rx buffer 67108864; {cha
 BIRD_PEER: Final = """protocol bgp {name} {{
   local {ours} as {asn};
   neighbor {theirs} as {peer};
-  passive on; error wait time 1, 1; connect delay time 1;
+  direct; passive on; error wait time 1, 1; connect delay time 1;
   {channel} {{ import {accepts}; export none; }};
 }}
 """

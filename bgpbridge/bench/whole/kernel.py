@@ -8,6 +8,7 @@ IPv6 needs none of that: its count in /proc/net/rt6_stats is kept, not made.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -88,7 +89,7 @@ class Watch:
         self._table, self._wanted, self._counted = table, wanted, counted
         self._waiting = list(reversed(samples)) if table.family is Family.IPV4 else []
         self._deadline = time.monotonic() + timeout_s
-        self._thread = threading.Thread(target=self._look, name="kernel table", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="kernel table", daemon=True)
         self._thread.start()
 
     def done_ns(self) -> int | None:
@@ -96,10 +97,9 @@ class Watch:
         self._thread.join()
         return self.reached_ns
 
-    @property
-    def over(self) -> bool:
-        """True once there is nothing more to wait for."""
-        return not self._thread.is_alive()
+    def _run(self) -> None:
+        with contextlib.suppress(OSError):  # the turn is over, and with it what we look through
+            self._look()
 
     def _look(self) -> None:
         while time.monotonic() < self._deadline:

@@ -6,6 +6,7 @@ storms (the second of which is the second feed), memory again, losses, withdrawa
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,7 @@ Metrics = Mapping[str, str]
 class Part:
     """`prefixes` says how large a step is, which its time follows; `neighbours` who is configured; `metrics` what a
     turn of a subject is to give, by unit; `prepare` makes the feeds; `text` a configuration of the
-    part's own, in a folder. `once`: one run, whatever the others have."""
+    part's own, in a folder. `once`: one run, whatever the others have; `internal`: sessions of one AS."""
 
     name: str
     prefixes: int
@@ -46,6 +47,7 @@ class Part:
     neighbours: tuple[int, ...] = (0,)
     family: Family = Family.IPV4
     once: bool = False
+    internal: bool = False
     prepare: Callable[[], object] = tuple
     text: Callable[[Who, Sequence[Uplink], Path], str] | None = None
 
@@ -188,7 +190,7 @@ def real(scale: Scale) -> Part | None:
             kept.append(recorded(RECORDED, scale.samples))
         return kept[0]
 
-    return _load_part("real", "load_real_2015", 577_703, first)
+    return dataclasses.replace(_load_part("real", "load_real_2015", 577_703, first), internal=True)
 
 
 def sizes(scale: Scale) -> list[Part]:

@@ -8,6 +8,7 @@ of ours that fails, makes the run a failed one.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import socket
 import threading
 import time
@@ -18,7 +19,7 @@ from bgpbridge.bench.plan import Tell
 from bgpbridge.bench.probe import Prober
 from bgpbridge.bench.records import Row
 from bgpbridge.bench.results import Figure, Results
-from bgpbridge.bench.rig import Rig, rig
+from bgpbridge.bench.rig import ASN, Rig, rig
 from bgpbridge.bench.terminal import TESTER
 from bgpbridge.bench.whole import operations, parts
 from bgpbridge.bench.whole.contenders import Who, contending
@@ -113,6 +114,8 @@ def _part(place: Rig, part: Part, scale: Scale, found: Found, tell: Tell) -> Non
 def _turn(place: Rig, part: Part, scale: Scale, who: Who) -> Iterator[Figure]:
     """The figures of one turn as they come."""
     peers = [neighbour(number, part.family) for number in part.neighbours]
+    if part.internal:
+        peers = [dataclasses.replace(up, asn=ASN) for up in peers]
     limit_s = scale.step_s(who, part.prefixes)
     text = part.text(who, peers, place.folder) if part.text else ""
     with (
@@ -122,7 +125,7 @@ def _turn(place: Rig, part: Part, scale: Scale, who: Who) -> Iterator[Figure]:
         contextlib.ExitStack() as stack,
     ):
         ends_s = time.monotonic() + max(scale.turn_s, limit_s)
-        turn = Turn(place, contender, prober, kernel, scale, part.family, limit_s, ends_s, stack)
+        turn = Turn(place, contender, prober, kernel, scale, part.family, limit_s, ends_s, stack, part.internal)
         yield from part.one(turn)
 
 

@@ -83,9 +83,9 @@ def table(count: int, number: int, samples: int, family: Family = Family.IPV4, l
     return _marked(feed, number, _samples(count, family, samples))
 
 
-def _marked(feed: Feed, number: int, samples: tuple[IPAddress, ...]) -> Table:
-    own = _mark(number, feed.family)
-    last = update(feed.family, encode_nlri([(own, 0)]), neighbour(number, feed.family).origin())
+def _marked(feed: Feed, number: int, samples: tuple[IPAddress, ...], *, internal: bool = False) -> Table:
+    own, up = _mark(number, feed.family), neighbour(number, feed.family)
+    last = update(feed.family, encode_nlri([(own, 0)]), Origin(0 if internal else up.asn, up.theirs))
     return Table(feed, feed.octets + last, (*samples, own.address + 1), len(feed) + 1)
 
 
@@ -119,9 +119,9 @@ def _starts(octets: bytes) -> Iterator[int]:
 
 
 def recorded(path: Path, samples: int) -> Table:
-    """The table of a recorded session, from neighbour 0: its octets as they came but for the next hop, which is the
-    neighbour's (the recorded 3,771 are on no link of ours), and for the default route, which is left out: no packet
-    could tell then whether the others are there. Raises LabError when there is no such file."""
+    """The table of a recorded internal session, from neighbour 0: its octets as they came but for the next hop, which
+    is the neighbour's (the recorded 3,771 are on no link of ours), and for the default route, which is left out: no
+    packet could tell then whether the others are there. Raises LabError when there is no such file."""
     if not path.exists():
         raise LabError(f"there is no {path}", mend="the row is left out; it is not part of the repository")
     parts: list[bytes] = []
@@ -139,7 +139,8 @@ def recorded(path: Path, samples: int) -> Table:
     value = np.array([value for value, _ in found], np.uint64)
     length = np.array([length for _, length in found], np.uint8)
     feed = Feed(Family.IPV4, b"".join(parts), len(parts), value, length)
-    marked = _marked(feed, 0, tuple(_elsewhere(feed.alone(samples + samples // 8), samples)))
+    found_alone = _elsewhere(feed.alone(samples + samples // 8), samples)
+    marked = _marked(feed, 0, tuple(found_alone), internal=True)
     here = sum(any(prefix.covers(Prefix(Family.IPV4, *one)) for prefix in HERE) for one in found)
     return dataclasses.replace(marked, least=marked.least - here)
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from bgpbridge.bench.probe import Prober
 from bgpbridge.bench.results import Figure
-from bgpbridge.bench.rig import Rig
+from bgpbridge.bench.rig import ASN, Rig
 from bgpbridge.bench.tester import Router, Tester
 from bgpbridge.bench.whole.contenders import Contender, Who
 from bgpbridge.bench.whole.kernel import KernelTable
@@ -40,7 +40,7 @@ class Late(Exception):  # noqa: N818 -- it is no error: somebody is slow
 
 @dataclass(slots=True)
 class Turn:
-    """`limit_s` is the time of each step, `ends_s` (monotonic) that of the turn."""
+    """`limit_s` is the time of each step, `ends_s` (monotonic) that of the turn; with `internal` all are of one AS."""
 
     place: Rig
     contender: Contender
@@ -51,6 +51,7 @@ class Turn:
     limit_s: float
     ends_s: float
     stack: contextlib.ExitStack
+    internal: bool = False
     testers: dict[int, Tester] = field(default_factory=dict)
 
     @property
@@ -70,7 +71,7 @@ class Turn:
         gone."""
         self.leave(number)
         up = neighbour(number, self.family)
-        router = Router(up.asn, up.theirs, up.ours, families=(self.family,), **changes)
+        router = Router(ASN if self.internal else up.asn, up.theirs, up.ours, families=(self.family,), **changes)
         made = Tester(router, self.place.inside("far"), table=table)
         self.testers[number] = self.stack.enter_context(made)
         return made.until_up(self.left_s("the session"))
@@ -124,7 +125,7 @@ class Turn:
         with self.only_xdp():
             watch = self.kernel.filled([*first.samples, *marks], first.least + len(marks), left)
             senders = [
-                threading.Thread(target=self.testers[number].send, args=(table.octets,), daemon=True)
+                threading.Thread(target=_send, args=(self.testers[number], table.octets), daemon=True)
                 for number, table in tables.items()
             ]
             began = time.monotonic_ns()
@@ -166,6 +167,12 @@ class Turn:
                 raise LabError(f"the audit: {error}") from error
             found = sum(report["divergent"].values())
             yield Figure(AUDIT, "prefixes", float(max(found, not report["clean"])))
+
+
+def _send(tester: Tester, octets: bytes) -> None:
+    """Octets, as far as they are taken: a session that ends meanwhile shows in what is missing then."""
+    with contextlib.suppress(OSError, LabError):
+        tester.send(octets)
 
 
 def _rule(edge: str, verb: str) -> None:
