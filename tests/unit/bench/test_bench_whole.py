@@ -63,7 +63,7 @@ def test_a_recorded_table_loses_its_default_route_and_its_next_hops(
 ) -> None:
     path = shared_data / "mrt" / "nlri-trailing-bits.mrt.gz"
     table = tables.recorded(path, 2)
-    session = make_session(local_as=64700, peer_as=64601)
+    session = make_session(local_as=64700, peer_as=64700)
     announced = [
         route for message in iter_messages(table.octets) for route in decode_update(message, session).announced
     ]
