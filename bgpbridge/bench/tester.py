@@ -152,7 +152,8 @@ class Tester:
         self.again = again
         with self._sending:
             if self._socket is not None:
-                self._socket.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # the neighbour was quicker
+                    self._socket.shutdown(socket.SHUT_RDWR)
 
     def stop(self) -> None:
         """End for good."""

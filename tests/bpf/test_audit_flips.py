@@ -264,6 +264,8 @@ def test_what_somebody_else_writes_is_found_and_mended_within_one_sweep(
 
 def words_of(plane: Plane) -> list[np.ndarray]:
     """All that the other side can see, generations left out."""
+    for trie in plane.fib.tries.values():
+        trie.table.follower.flush()
     maps = plane.other
     assert maps.index4 is not None
     assert maps.index6_slots is not None
