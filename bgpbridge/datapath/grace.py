@@ -13,16 +13,27 @@ import os
 import platform
 import struct
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 from bgpbridge.datapath.syscalls import Command, MapType, bpf, map_create
 from bgpbridge.errors import DatapathError
 
-__all__ = ["Grace"]
+__all__ = ["Grace", "Waiting"]
 
 NR_MEMBARRIER = {"x86_64": 324, "aarch64": 283}.get(platform.machine())
 MEMBARRIER_CMD_GLOBAL = 1
 
 _libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Waiting(Protocol):
+    """What says that nobody reads any more."""
+
+    def begin(self) -> Future[None]:
+        """A period that begins now."""
+
+    def wait(self) -> None:
+        """The same, and wait for its end. Raises DatapathError."""
 
 
 class Grace:

@@ -21,9 +21,10 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from bgpbridge.datapath.grace import Waiting
 from bgpbridge.fib import index4_sweep
 from bgpbridge.fib.index4_level import DEEP, Level, Slots
-from bgpbridge.fib.index4_pages import PAGE, Pages, Waiting
+from bgpbridge.fib.index4_pages import PAGE, Pages
 from bgpbridge.fib.keys import U8, U32, U64, Keys, Rows
 from bgpbridge.fib.ranges import Ranges
 from bgpbridge.fib.sweep import Compared, clipped

@@ -9,30 +9,20 @@ from __future__ import annotations
 
 import contextlib
 from concurrent.futures import Future
-from typing import Protocol
 
 import numpy as np
 
 from bgpbridge.datapath import abi
+from bgpbridge.datapath.grace import Waiting
 from bgpbridge.errors import DatapathError
 from bgpbridge.fib.index4_level import Level, Slots
 from bgpbridge.fib.keys import Rows
 from bgpbridge.rib.tables import zeros
 
-__all__ = ["PAGE", "Pages", "Waiting"]
+__all__ = ["PAGE", "Pages"]
 
 PAGE = abi.INDEX4_PAGE
 ENOUGH = 256  # pages in limbo that are worth a grace period
-
-
-class Waiting(Protocol):
-    """What says that nobody reads any more."""
-
-    def begin(self) -> Future[None]:
-        """A period that begins now."""
-
-    def wait(self) -> None:
-        """The same, and wait for its end. Raises DatapathError."""
 
 
 class Pages:

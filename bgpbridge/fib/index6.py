@@ -22,11 +22,12 @@ from typing import Protocol
 import numpy as np
 
 from bgpbridge.datapath import abi
+from bgpbridge.datapath.grace import Waiting
 from bgpbridge.errors import BridgeError, CapacityError
 from bgpbridge.fib import index6_sweep
 from bgpbridge.fib.index6_bulk import Bulk
 from bgpbridge.fib.index6_first import FirstLevel
-from bgpbridge.fib.index6_lines import Lines, Unread, Waiting
+from bgpbridge.fib.index6_lines import Lines, Unread
 from bgpbridge.fib.index6_nodes import GROUP, OWNER, Nodes, place, places
 from bgpbridge.fib.index6_reader import differing, look_up, look_up_many, nodes_under
 from bgpbridge.fib.index6_routes import Routes

@@ -8,16 +8,16 @@ within a change: what is given up there may be pointed at until its end.
 from __future__ import annotations
 
 from concurrent.futures import Future
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from bgpbridge.datapath.grace import Waiting
 from bgpbridge.errors import CapacityError
 from bgpbridge.fib.index6_nodes import HEAD, WORDS
 from bgpbridge.fib.keys import Rows
 
-__all__ = ["Lines", "Unread", "Waiting", "lines_of"]
+__all__ = ["Lines", "Unread", "lines_of"]
 
 SIZES = (1, 2, 3, 4, 6, 8, 12, 17)  # of blocks, in lines; 17 hold the 256 runs that there may be
 LINES_OF = np.array(SIZES)
@@ -28,16 +28,6 @@ LOW = 256  # free lines under which a change waits for one: more than a single r
 
 Block = tuple[int, int]
 """Number of a size, first line."""
-
-
-class Waiting(Protocol):
-    """Grace periods."""
-
-    def begin(self) -> Future[None]:
-        """One that begins now."""
-
-    def wait(self) -> None:
-        """One, to its end."""
 
 
 class Unread:
