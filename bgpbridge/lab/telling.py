@@ -149,7 +149,7 @@ def latency(console: Console, seen: str, would: Mapping[str, Any], report: Repor
     ways = [", ".join(one["exit"] for one in would[who]) for who in ("bgp", "latency")]
     console.print(
         f"  In mode `observe` it says what it would do: {would['prefixes']:,} prefixes from {ways[0]} to {ways[1]}.\n"
-        f"  With `act` it moved them [bold green]{took_s:.1f} s[/bold green] after the reload: "
+        f"  With `act` it moved them [bold green]{took_s * 1e3:,.0f} ms[/bold green] after the order to reload: "
         f"{report.lost:,} of {report.sent:,} packets lost. BGP alone would never have."
     )
 

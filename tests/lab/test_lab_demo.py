@@ -64,7 +64,7 @@ def test_the_demo_tells_its_story_and_leaves_nothing(started, lab_name: str) -> 
     theirs = figure(r"FRR +([\d,.]+) ms", told)
     assert ours < 100
     assert theirs > 3000
-    assert figure(r"`act` it moved them ([\d,.]+) s", told) > 0
+    assert figure(r"`act` it moved them ([\d,]+) ms", told) > 0
     assert "pin to peer isp-b" in told
     assert re.search(r"Pinned: .* by provider B. Lifted: .* by provider A", told)
     assert "\x1b[" not in told, "no colours where there is no terminal"
