@@ -8,6 +8,7 @@ from rich.table import Table
 from bgpbridge.bench.datapath.aims import Reached, reached
 from bgpbridge.bench.records import OURS, Row, Suite, ratio_to_best_peer
 from bgpbridge.bench.whole import aims as whole
+from bgpbridge.bench.whole.growth import grown
 
 TESTER = "tester"  # what feeds the subjects, as a subject of its own: no peer
 __all__ = ["TESTER", "digits", "figure", "show", "subjects_of", "tables_of"]
@@ -42,12 +43,22 @@ def tables_of(suite: Suite) -> list[tuple[list[str], list[list[str]]]]:
     if not suite.grouped:
         alone = tuple(row for row in suite.rows if row.subject == TESTER)
         own = [_group(suite, (TESTER,), [row.metric for row in alone])] if alone else []
-        return [_compared(suite), *own, *_aims(whole.reached(suite.rows) if own else [])]
+        return [_compared(suite), *own, *(_whole(suite) if own else [])]
     groups: dict[tuple[str, ...], list[str]] = {}
     for metric in dict.fromkeys(row.metric for row in suite.rows):
         groups.setdefault(tuple(row.subject for row in suite.rows if row.metric == metric), []).append(metric)
     tables = [_group(suite, subjects, metrics) for subjects, metrics in groups.items()]
     return [*tables, *_aims(reached(suite.rows))]
+
+
+def _whole(suite: Suite) -> list[tuple[list[str], list[list[str]]]]:
+    """What whole tables came to, and how their loads grow."""
+    head = ["loads", "into", "neighbours", "routes", "s", "us a route"]
+    lines = [
+        [one.subject, one.plane, str(one.neighbours), f"{one.routes:,}", digits(one.seconds), digits(one.each_us)]
+        for one in grown(suite.rows)
+    ]
+    return [*_aims(whole.reached(suite.rows)), *([(head, lines)] if lines else [])]
 
 
 def _aims(found: list[Reached]) -> list[tuple[list[str], list[list[str]]]]:

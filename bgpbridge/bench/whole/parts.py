@@ -28,6 +28,7 @@ STEPS: Final = ("load", "memory", "updates", "storms", "second", "losses", "with
 SECOND: Final = 3  # the neighbour with the second feed, behind uplink b
 BEYOND: Final = dict.fromkeys((Who.GOBGP, Who.EXABGP), frozenset({"storms", "second", "losses"}))
 """Steps that take a second feed are not begun with those who take minutes for the first: there would be no end."""
+GLANCE: Final = frozenset({"load", "memory"})
 QUICK: Final = (Who.OURS, Who.BIRD)
 MB: Final = 1e6
 Metrics = Mapping[str, str]
@@ -66,29 +67,32 @@ def whole(scale: Scale, steps: frozenset[str]) -> Part:
     """All steps that are wanted, in one turn."""
     size = words(scale.ipv4)
 
+    def given(who: Who) -> frozenset[str]:
+        return steps & GLANCE if who in scale.glanced else steps
+
     def tables() -> tuple[Table, Table]:
         return table(scale.ipv4, 0, scale.samples), table(scale.ipv4, SECOND, scale.samples, longer=1)
 
     def metrics(who: Who) -> Metrics:
-        found = _load_metrics(f"load_v4_{size}")
-        if "memory" in steps:
+        found, wanted = _load_metrics(f"load_v4_{size}"), given(who)
+        if "memory" in wanted:
             found |= {f"memory_{size}": "MB", f"maps_{size}": "MB"}
-        if "updates" in steps:
+        if "updates" in wanted:
             found |= updates.METRICS | updates.OWN
-        if "storms" in steps:
+        if "storms" in wanted:
             found |= updates.STORMS
-        if "second" in steps:
+        if "second" in wanted:
             found |= {f"memory_{size}_x2": "MB", f"maps_{size}_x2": "MB"}
-        if "losses" in steps:
+        if "losses" in wanted:
             found |= loss_metrics(size)
-        if "withdraw" in steps:
+        if "withdraw" in wanted:
             found |= {f"withdraw_all_{size}_xdp": "s", f"withdraw_all_{size}": "s"}
         ours = (f"load_v4_{size}_xdp", f"maps_{size}", f"maps_{size}_x2", f"withdraw_all_{size}_xdp", *updates.OWN)
         return with_audit(who, found, *ours)
 
     def one(turn: Turn) -> Iterator[Figure]:
         first, second = tables()
-        able = steps - BEYOND.get(turn.who, frozenset())
+        able = given(turn.who) - BEYOND.get(turn.who, frozenset())
         turn.tester(0)
         turn.rest()
         yield from _loaded(turn, first, f"load_v4_{size}")

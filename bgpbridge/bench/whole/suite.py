@@ -52,7 +52,7 @@ class Found:
 
 
 def chosen(scale: Scale, names: Sequence[str]) -> list[Part]:
-    """The parts that hold what is wanted, all where nothing is named."""
+    """The parts that hold what is wanted, all where nothing is named; the whole table alone is for everybody."""
     wanted = frozenset(names or NAMES)
     found: list[Part | None] = []
     if steps := wanted & frozenset(parts.STEPS):
@@ -64,7 +64,12 @@ def chosen(scale: Scale, names: Sequence[str]) -> list[Part]:
     found += [operations.restart(scale)] * ("restart" in wanted)
     found += parts.many(scale) * ("peers" in wanted)
     found += parts.sizes(scale) * ("sizes" in wanted)
-    return [part for part in found if part is not None]
+    more = [part for part in found if part is not None]
+    return [part if part.name == "whole" else _without(part, scale.glanced) for part in more]
+
+
+def _without(part: Part, who: frozenset[Who]) -> Part:
+    return dataclasses.replace(part, who=tuple(one for one in part.who if one not in who))
 
 
 def measure(scale: Scale, names: Sequence[str], tell: Tell, keep: Callable[[Found], None]) -> Found:

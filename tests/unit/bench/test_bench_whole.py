@@ -13,7 +13,7 @@ import pytest
 from bgpbridge.bench.feeds import made
 from bgpbridge.bench.records import summarise
 from bgpbridge.bench.results import Figure, Results
-from bgpbridge.bench.whole import aims, command, configurations, histogram, suite, tables
+from bgpbridge.bench.whole import aims, command, configurations, growth, histogram, suite, tables
 from bgpbridge.bench.whole.contenders import Who
 from bgpbridge.bench.whole.exabgp_ip import Table as IpTable
 from bgpbridge.bench.whole.kernel import counted_ipv4, counted_ipv6, question
@@ -151,6 +151,13 @@ def test_the_quick_take_turns_and_the_slow_come_once() -> None:
     assert [str(who) for run, who in turns if run] == ["bgpbridge", "bird"] * 2
 
 
+def test_a_quick_run_gives_the_slow_ones_the_whole_table_and_nothing_else() -> None:
+    whole, *others = suite.chosen(Scale.quick(), ())
+    assert whole.metrics(Who.GOBGP) == {"load_v4_100k": "s", "memory_100k": "MB"}
+    assert "update_p50" in whole.metrics(Who.FRR)
+    assert not any({Who.GOBGP, Who.EXABGP} & set(part.who) for part in others)
+
+
 def test_all_metrics_of_the_issue_are_given_or_said_to_be_missing() -> None:
     names: set[str] = set()
     for part in suite.chosen(Scale(), ()):
@@ -207,6 +214,26 @@ def test_the_bridges_own_histogram_is_read_between_two_looks() -> None:
     assert histogram.quantile(before, after, 0.75) == pytest.approx(0.00055)
     assert histogram.quantile(before, before, 0.5) is None
     assert histogram.quantile(before, histogram.buckets(exposition([1, 2, 3, 9])), 0.5) is None
+
+
+def test_growth_is_told_by_route_over_sizes_and_neighbours() -> None:
+    given = {
+        "load_v4_2m": [8.0],
+        "load_v4_10k": [0.1],
+        "load_v4_1m_xdp": [1.5],
+        "load_v6_220k": [2.0],
+        "load_real_2015": [2.0],
+        "peers_8x1m": [20.0],
+        "peers_8x1m_memory": [900.0],
+        "peers_4x1m": [None],
+    }
+    rows = [summarise(metric, "bgpbridge", values, "", timeout_s=9) for metric, values in given.items()]
+    assert [(one.plane, one.neighbours, one.routes, one.each_us) for one in growth.grown(rows)] == [
+        ("XDP", 1, 1_000_000, pytest.approx(1.5)),
+        ("kernel", 1, 10_000, pytest.approx(10)),
+        ("kernel", 1, 2_000_000, pytest.approx(4)),
+        ("kernel", 8, 8_000_000, pytest.approx(2.5)),
+    ]
 
 
 def test_aims_are_held_against_the_best_peer_or_the_one_that_is_named() -> None:
