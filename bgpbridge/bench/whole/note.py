@@ -29,8 +29,10 @@ TEXT = (
     "clean, and packets of 1,000 a second that were lost. **peers:** whole tables from several neighbours at once. "
     "**audit_divergent:** prefixes that differ between tables, XDP and kernel in an audit of everything in each turn "
     "of ours. A row without a figure was watched for as long as it says, or the turn was over. {slow} run "
-    "{slow_runs}, the others {runs} times in alternation; GoBGP and ExaBGP are not given a second feed of the whole "
-    "size."
+    "{slow_runs}, the others {runs} times in alternation; GoBGP and ExaBGP are given neither a second feed of "
+    "the whole size nor the real table. The last table says what a route costs as tables and neighbours grow: a small "
+    "table pays most for what it does not make larger (sessions, groups, the word that all is there), a large one for "
+    "caches that are too small for it; a further neighbour's route is decided, but only better ones are installed."
 )
 
 

@@ -26,7 +26,8 @@ __all__ = ["QUICK", "RECORDED", "STEPS", "Part", "many", "whole", "with_audit"]
 
 STEPS: Final = ("load", "memory", "updates", "storms", "second", "losses", "withdraw")
 SECOND: Final = 3  # the neighbour with the second feed, behind uplink b
-BEYOND: Final = dict.fromkeys((Who.GOBGP, Who.EXABGP), frozenset({"storms", "second", "losses"}))
+MINUTES: Final = (Who.GOBGP, Who.EXABGP)
+BEYOND: Final = dict.fromkeys(MINUTES, frozenset({"storms", "second", "losses"}))
 """Steps that take a second feed are not begun with those who take minutes for the first: there would be no end."""
 GLANCE: Final = frozenset({"load", "memory"})
 QUICK: Final = (Who.OURS, Who.BIRD)
@@ -184,7 +185,7 @@ def ipv6(scale: Scale) -> Part:
 
 
 def real(scale: Scale) -> Part | None:
-    """The recorded table of 2015, where it is."""
+    """The recorded table of 2015, where it is; not for those who take minutes for such a table."""
     if not scale.recorded or not RECORDED.exists():
         return None
     kept: list[Table] = []
@@ -194,7 +195,8 @@ def real(scale: Scale) -> Part | None:
             kept.append(recorded(RECORDED, scale.samples))
         return kept[0]
 
-    return dataclasses.replace(_load_part("real", "load_real_2015", 577_703, first), internal=True)
+    who = tuple(one for one in Who if one not in MINUTES)
+    return dataclasses.replace(_load_part("real", "load_real_2015", 577_703, first, who=who), internal=True)
 
 
 def sizes(scale: Scale) -> list[Part]:
