@@ -156,6 +156,11 @@ class Lane:
             return False
         return True
 
+    @property
+    def written(self) -> int:
+        """Position in the stream up to which the producer has come."""
+        return self._words[_HEAD]
+
     def count_dropped(self) -> None:
         """Count a record that had to be left out (notices only; never anything of a session)."""
         self._words[_DROPPED] += 1
@@ -283,6 +288,15 @@ class LaneMemory:
         os.pwrite(fd, _HEADER.pack(_MAGIC, LANE_VERSION, layout.lanes, layout.lane_octets), 0)
         fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
         return fd
+
+    def give_back(self, index: int) -> bool:
+        """For the producer of a lane, between two records: the pages of a ring in which nothing waits. They come again
+        by themselves, as zeros, which the consumer never reads. False: something waits."""
+        lane = self.lanes[index]
+        if lane.backlog():
+            return False
+        self._map.madvise(mmap.MADV_REMOVE, self.layout.lane_start(index) + _PAGE, lane.size)
+        return True
 
     @property
     def epoch(self) -> int:

@@ -60,7 +60,8 @@ from bgpbridge.types import Family, IPAddress
 __all__ = ["Rooms"]
 
 MAIN_TABLE = 254  # RT_TABLE_MAIN
-ROOM_IPV4, ROOM_IPV6 = 4_000_000, 2_000_000  # columns are address space until they are used: max_ipv4 may be raised
+# columns are address space until they are used: max_ipv4 may be raised; some 290,000 attribute blocks are a table's
+ROOM_IPV4, ROOM_IPV6, ROOM_ATTRIBUTES = 4_000_000, 2_000_000, 4_000_000
 
 
 def _carrier(maps: Maps | None) -> Callable[[int], None] | None:
@@ -102,7 +103,8 @@ class Rooms:
 
     def _make_rib(self) -> None:
         most = {Family.IPV4: self.config.datapath.max_ipv4, Family.IPV6: self.config.datapath.max_ipv6}
-        capacity = Capacity(ipv4=max(most[Family.IPV4], ROOM_IPV4), ipv6=max(most[Family.IPV6], ROOM_IPV6))
+        ipv4, ipv6 = max(most[Family.IPV4], ROOM_IPV4), max(most[Family.IPV6], ROOM_IPV6)
+        capacity = Capacity(ipv4=ipv4, ipv6=ipv6, attributes=ROOM_ATTRIBUTES)
         self.judge = PolicyJudge(self.config.policy_set)
         self.rib = Rib(
             decision_options(self.config.decision),

@@ -3,7 +3,7 @@
 Planes are numbered 0, 1, ...: a session without ADD-PATH uses plane 0 alone, with ADD-PATH (RFC 7911) a
 path takes the lowest plane that is free in its row. `raw` is what came in, `effective` what import policy
 made of it (0 = refused): both are attribute ids, and keeping both is what makes a policy change need no
-route refresh. Nothing here decides or judges.
+route refresh. As long as they are the same everywhere they are one column. Nothing here decides or judges.
 """
 
 from __future__ import annotations
@@ -53,12 +53,24 @@ class Plane:
     def __init__(self, slot: int, rows: int, *, path_ids: bool) -> None:
         self.slot = slot
         self.raw = zeros(rows, np.uint32)
-        self.effective = zeros(rows, np.uint32)
         self.changed = zeros(rows, np.uint32)
         self.stale = zeros(rows, np.uint8)
         self.path_id = zeros(rows, np.uint32) if path_ids else None
-        self.raw_view, self.effective_view, self.changed_view = self.raw.data, self.effective.data, self.changed.data
+        self.raw_view, self.changed_view = self.raw.data, self.changed.data
         self.path_view = self.path_id.data if self.path_id is not None else None
+        self.effective, self.effective_view = self.raw, self.raw_view  # until policy changes something: `part`
+
+    @property
+    def parted(self) -> bool:
+        """Whether policy has changed or refused something so far: then `effective` is a column of its own."""
+        return self.effective is not self.raw
+
+    def part(self) -> None:
+        """From now on `effective` may be otherwise than `raw`. A million rows take a millisecond or two."""
+        if not self.parted:
+            self.effective = zeros(len(self.raw), np.uint32)
+            np.copyto(self.effective, self.raw, where=self.raw != 0)  # the other pages stay untouched
+            self.effective_view = self.effective.data
 
     def path(self, row: int) -> int:
         """The path identifier in a row, 0 without ADD-PATH."""
@@ -167,11 +179,15 @@ class AdjRibIn:
     def store(self, number: int, rows: Ids, raw: Ids, effective: Ids, path_ids: Any, now: int) -> Mask:
         """Write cells of one plane (no row twice). True where the effective attributes changed."""
         plane = self.planes[number]
-        old_raw, old_effective = plane.raw.take(rows), plane.effective.take(rows)
+        if not plane.parted and not np.array_equal(raw, effective):
+            plane.part()
+        old_raw = plane.raw.take(rows)
+        old_effective = plane.effective.take(rows) if plane.parted else old_raw
         self.received += int(np.count_nonzero(raw)) - int(np.count_nonzero(old_raw))
         self.accepted += int(np.count_nonzero(effective)) - int(np.count_nonzero(old_effective))
         plane.raw[rows] = raw
-        plane.effective[rows] = effective
+        if plane.parted:
+            plane.effective[rows] = effective
         plane.changed[rows] = now
         if plane.path_id is not None:
             plane.path_id[rows] = path_ids
@@ -183,6 +199,8 @@ class AdjRibIn:
     def store_one(self, number: int, row: int, raw: int, effective: int, path_id: int, now: int) -> bool:
         """Write one cell. True when the effective attributes changed."""
         plane = self.planes[number]
+        if raw != effective:
+            plane.part()
         old_raw, old_effective = plane.raw_view[row], plane.effective_view[row]
         self.received += (raw != 0) - (old_raw != 0)
         self.accepted += (effective != 0) - (old_effective != 0)
@@ -200,7 +218,9 @@ class AdjRibIn:
         old = plane.effective.take(rows)
         self.accepted += int(np.count_nonzero(effective)) - int(np.count_nonzero(old))
         changed: Mask = old != effective
-        plane.effective[rows.compress(changed)] = effective.compress(changed)
+        if changed.any():
+            plane.part()
+            plane.effective[rows.compress(changed)] = effective.compress(changed)
         return changed
 
     # -- graceful restart -----------------------------------------------------------------------------

@@ -395,7 +395,8 @@ class Rib:
             for first, last in tables.chunks(SCAN):
                 for source in list(tables.sources):
                     yield source.plane.raw[first:last]
-                    yield source.plane.effective[first:last]
+                    if source.plane.parted:
+                        yield source.plane.effective[first:last]
 
     # -- counts -------------------------------------------------------------------------------------
 

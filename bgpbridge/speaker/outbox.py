@@ -5,6 +5,7 @@
 - Session events are never lost: one that finds no room waits here, its peer stays unread meanwhile, and of
   several only what still matters is kept (an end, and the beginning after it).
 - Notices may be lost; they are then counted in the lane. Repeated ones are held back and counted.
+- A ring that much went through, and that nothing has come into for a while, gives its memory back.
 """
 
 from __future__ import annotations
@@ -22,13 +23,19 @@ __all__ = ["Outbox"]
 _LARGEST_MESSAGE: Final = 65535
 _REPEAT_S: Final = 10.0  # the same notice about the same peer no more often than this
 _SUBJECTS: Final = 1024  # subjects (kind and peer or address) that are remembered for that
+_LOOK_S: Final = 1.0  # how long nothing came into a lane that gives its memory back
+_MUCH: Final = 256 << 10  # octets that went through it since it did
 
 
 class Outbox:
     """The producer of all lanes."""
 
     def __init__(self, memory: LaneMemory, bell: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._memory = memory
         self._lanes: tuple[Lane, ...] = memory.lanes
+        self._look_at = clock() + _LOOK_S
+        self._seen = [lane.written for lane in self._lanes]
+        self._given_back = [0] * len(self._lanes)
         self._bell = bell
         self._clock = clock
         self._waiting: dict[int, list[Record]] = {}
@@ -90,6 +97,19 @@ class Outbox:
         """Write what waits, where there is room now."""
         for peer in list(self._waiting):
             self._flush(peer)
+
+    def give_back(self) -> None:
+        """The memory of lanes that a table has gone through. To be called now and then, between two records."""
+        now = self._clock()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_S
+        for index, lane in enumerate(self._lanes):
+            written, before = lane.written, self._seen[index]
+            self._seen[index] = written
+            much = written == before and written - self._given_back[index] >= _MUCH
+            if much and self._memory.give_back(index):
+                self._given_back[index] = written
 
     def notice(
         self, kind: NoticeKind, text: str, *, peer: int = 0, subject: str = "", token: int = 0, always: bool = False

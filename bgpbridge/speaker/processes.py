@@ -53,6 +53,7 @@ class TapProcesses(Processes):  # type: ignore[misc]  # exabgp is untyped
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._space)
         self._reactor.outbox.retry()
+        self._reactor.outbox.give_back()
         self._reactor.retry_listening()
         self._reactor.look_at_signatures()
         for _ in range(_AT_ONCE):

@@ -173,3 +173,21 @@ def test_an_unused_lane_costs_no_memory() -> None:
     fd = LaneMemory.create(Layout(1000, 4 * MIB))
     assert os.fstat(fd).st_blocks * 512 < MIB
     os.close(fd)
+
+
+def test_a_ring_that_is_empty_gives_its_memory_back_and_goes_on(fd: int, memory: LaneMemory) -> None:
+    lane, record = memory.lanes[1], b"x" * 100_000
+    for _ in range(25):  # more than once around
+        lane.put(1, record)
+        assert lane.take(MIB) == [(1, record)]
+        lane.done()
+    lane.put(1, b"waits")
+    before = os.fstat(fd).st_blocks
+    assert not memory.give_back(1)
+    assert lane.take(MIB) == [(1, b"waits")]
+    lane.done()
+    assert memory.give_back(1)
+    assert os.fstat(fd).st_blocks * 512 < before * 512 // 8
+    lane.put(1, record)
+    lane.put(2, b"up")
+    assert lane.take(MIB) == [(1, record), (2, b"up")]

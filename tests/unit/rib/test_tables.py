@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -126,6 +129,35 @@ def test_malloc_is_trimmed_where_there_is_a_glibc(monkeypatch: pytest.MonkeyPatc
     assert trim_malloc() in {True, False}
     monkeypatch.setattr(tables.ctypes, "CDLL", lambda _: object())
     assert trim_malloc() is False
+
+
+THREADS = """
+import os, threading
+import numpy as np
+from bgpbridge.rib.tables import trim_malloc, tune_malloc
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") >> 20
+
+def work():
+    kept = [np.ones(1 << 20, np.uint8) for _ in range(48)]
+    kept.clear()
+
+tune_malloc()
+before = resident()
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+trim_malloc()
+print(resident() - before)
+"""
+
+
+def test_what_threads_took_for_a_moment_goes_back() -> None:
+    done = subprocess.run([sys.executable, "-c", THREADS], capture_output=True, text=True, check=True, timeout=60)
+    assert int(done.stdout) < 16  # MiB, of 144
 
 
 def test_an_exact_index_tells_neighbours_in_one_slot_apart() -> None:

@@ -132,3 +132,29 @@ def test_a_flood_of_strangers_takes_bounded_memory(bench: Bench) -> None:
 
 def test_lanes_are_there_for_their_numbers_only(bench: Bench) -> None:
     assert [number for number in range(-1, 5) if bench.outbox.has_lane(number)] == [1, 2]
+
+
+def test_the_memory_of_a_lane_goes_back_when_a_table_has_gone_through(bench: Bench) -> None:
+    def held() -> int:
+        return os.fstat(bench.fd).st_blocks * 512
+
+    bench.fill()
+    bench.now = 2.0
+    bench.outbox.give_back()
+    full = held()
+    bench.now = 4.0
+    bench.outbox.give_back()  # nobody has read it
+    assert held() == full
+    bench.taken()
+    bench.now = 4.5
+    bench.outbox.give_back()  # too soon after the last look
+    assert held() == full
+    bench.now = 6.0
+    bench.outbox.give_back()
+    assert held() < full // 4
+    bench.outbox.updates(1, b"y" * 100)
+    assert bench.taken() == [Updates(b"y" * 100)]
+    again = held()
+    for bench.now in (8.0, 10.0):
+        bench.outbox.give_back()  # not worth it for a single UPDATE
+    assert held() == again
