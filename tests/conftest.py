@@ -16,6 +16,7 @@ from bgpbridge.types import Family, Session
 ROOT = Path(__file__).parent.parent
 # No test asserts a time: on a busy machine hypothesis would.
 settings.register_profile("house", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("deep", parent=settings.get_profile("house"), max_examples=5000)  # --hypothesis-profile=deep
 settings.load_profile("house")
 
 

@@ -123,26 +123,28 @@ class Ingest:
         self.rib.now = int(self.peers.clock())
         batch = decode_run(data, dataclasses.replace(peer.session, families=peer.families))
         yield None
-        first = peer.updates + 1
-        peer.count(batch.messages, len(data), self.peers.clock(), self.peers.steady())
+        if not peer.is_established():  # what came in between has ended the session
+            return
+        first, fatal = peer.updates + 1, batch.verdict is Verdict.SESSION_RESET
+        peer.count(batch.messages + fatal, len(data), self.peers.clock(), self.peers.steady())
         cause = Cause(CauseKind.UPDATE, peer.name, f"UPDATEs {first} to {peer.updates}")
         try:
             for changes in self.rib.apply(peer.index, batch):
                 self.committer.routes(changes, cause)
                 self.limits.look(peer)
-                if peer.phase is not Phase.ESTABLISHED:
+                if not peer.is_established():
                     break
                 yield None
-                if not peer.established_now:  # what came in between has ended the session
+                if not peer.is_established():
                     break
         except CapacityError as error:
             self.sessions.no_room(peer, error)
             return
+        if peer.is_established():
+            for _, family in batch.end_of_rib:  # before what ends a session: that is the last word of a run
+                self.sessions.end_of_rib(peer, family)
         findings = [(finding, 1) for _, finding in batch.findings]
         self._note(peer, (*findings, *self.rib.take_findings(peer.index)))
-        if peer.phase is Phase.ESTABLISHED:
-            for _, family in batch.end_of_rib:
-                self.sessions.end_of_rib(peer, family)
 
     def _note(self, peer: PeerState, findings: Iterable[tuple[Finding, int]]) -> None:
         """Count what was wrong, and carry out what goes beyond single routes."""

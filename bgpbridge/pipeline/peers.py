@@ -110,9 +110,8 @@ class PeerState:
         """What the session carries: as agreed, without the families that an error disabled (RFC 7606 s2)."""
         return self.session.families - self.disabled if self.session is not None else frozenset()
 
-    @property
-    def established_now(self) -> bool:
-        """Whether it is established at this moment."""
+    def is_established(self) -> bool:
+        """Whether it is at this moment."""
         return self.phase is Phase.ESTABLISHED
 
     @property

@@ -239,7 +239,7 @@ class FamilyRib:
     def rejudge(self, judge: Judge, peers: set[int], first: int, last: int) -> Ids:
         """Ask policy again about what these peers sent; rows first..last-1 whose candidates changed."""
         touched = np.zeros(last - first, np.bool_)
-        for found in self.verdicts(judge, peers, first, last):
+        for found in list(self.verdicts(judge, peers, first, last)):  # all before the first is stored: ids may be short
             changed = self.adj[found.peer].judged(found.plane, found.rows, found.after)
             touched[found.rows.compress(changed) - first] = True
         return np.flatnonzero(touched) + first
@@ -247,19 +247,22 @@ class FamilyRib:
     def rejudge_rows(self, judge: Judge, peers: set[int], chosen: Ids) -> Ids:
         """The same for certain rows, none of them twice."""
         touched = np.zeros(self.top + 1, np.bool_)
+        found = []
         for peer in peers & set(self.adj):
             for number, plane in enumerate(self.adj[peer].planes):
                 rows = chosen.compress(plane.raw.take(chosen) != 0)
                 if len(rows):
-                    touched[self._rejudge(judge, peer, number, rows)] = True
+                    found.append((peer, number, rows, self._verdicts_on(judge, peer, plane, rows)))
+        for peer, number, rows, effective in found:
+            touched[rows.compress(self.adj[peer].judged(number, rows, effective))] = True
         return chosen.compress(touched.take(chosen))
 
-    def _rejudge(self, judge: Judge, peer: int, number: int, rows: Ids) -> Ids:
-        """Of these rows of one plane of a peer, those whose verdict changed."""
-        ids = self.adj[peer].planes[number].raw.take(rows).astype(np.int64)
+    def _verdicts_on(self, judge: Judge, peer: int, plane: Plane, rows: Ids) -> Ids:
+        """What policy says now about these rows of one plane of a peer."""
+        ids = plane.raw.take(rows).astype(np.int64)
         effective = judge.judge(peer, self.family, ids, *self.prefixes.columns(rows))
         self.attributes.keep(effective)
-        return rows.compress(self.adj[peer].judged(number, rows, effective))
+        return effective
 
     def settle_one(self, row: int, options: DecisionOptions) -> tuple[int, int]:
         """Decide one row: (old group, new group)."""

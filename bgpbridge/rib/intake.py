@@ -65,7 +65,8 @@ class Intake:
                 rows, paths = rows.take(at), paths.take(at)
             if not adj.planes:
                 self.family.grow(self.state)
-            changed = rows.compress(self._store(adj, 0, rows, paths))
+            effective = self._judged(paths)
+            changed = rows.compress(adj.store(0, rows, paths.attributes, effective, paths.path_id, self.now))
         return self.family.settle(changed, self.options)
 
     def _within_ceiling(self, adj: AdjRibIn, paths: Paths) -> Paths:
@@ -92,16 +93,18 @@ class Intake:
         known = np.flatnonzero(rows)
         return (paths, rows) if len(known) == len(rows) else (paths.take(known), rows.take(known))
 
-    def _store(self, adj: AdjRibIn, plane: int, rows: Ids, paths: Paths) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-        """Judge and write cells of one plane."""
-        effective = np.zeros(len(rows), np.int64)
+    def _judged(self, paths: Paths) -> Ids:
+        """Verdicts, 0 for what is withdrawn. Asked before the first cell is written: where ids are short nothing has
+        changed."""
         come = np.flatnonzero(paths.attributes)
-        if len(come) == len(rows):
+        if len(come) == len(paths.attributes):
             effective = self._judge(paths)
-        elif len(come):
-            effective[come] = self._judge(paths.take(come))
+        else:
+            effective = np.zeros(len(paths.attributes), np.int64)
+            if len(come):
+                effective[come] = self._judge(paths.take(come))
         self.family.attributes.keep(effective)
-        return adj.store(plane, rows, paths.attributes, effective, paths.path_id, self.now)
+        return effective
 
     def _judge(self, paths: Paths) -> Ids:
         return self.judge.judge(
@@ -112,37 +115,41 @@ class Intake:
         """ADD-PATH: the last word on each (prefix, path id), withdrawals first so that planes get free."""
         at = _last_of_each_pair(rows, paths.path_id)
         rows, paths = rows.take(at), paths.take(at)
+        effective = self._judged(paths)
         where = adj.locate(rows, paths.path_id)
         changed = []
         for announced in (False, True):
             for plane in range(len(adj.planes)):
                 at = np.flatnonzero((where == plane) & ((paths.attributes != 0) == announced))
                 if len(at):
-                    mask = self._store(adj, plane, rows.take(at), paths.take(at))
-                    changed.append(rows.take(at).compress(mask))
+                    changed.append(self._write(adj, plane, rows, paths, effective, at))
         at = np.flatnonzero((where == NOWHERE) & (paths.attributes != 0))
-        changed += self._place(adj, rows.take(at), paths.take(at))
+        changed += self._place(adj, rows, paths, effective, at)
         touched = np.concatenate(changed) if changed else np.empty(0, np.int64)
         return touched.take(self.family.last_of_each(touched))
 
-    def _place(self, adj: AdjRibIn, rows: Ids, paths: Paths) -> list[Ids]:
-        """Paths that are new: each into the lowest free plane of its row, within the peer's limit."""
+    def _write(self, adj: AdjRibIn, plane: int, rows: Ids, paths: Paths, effective: Ids, at: Ids) -> Ids:
+        """Cells of one plane, of the paths at these positions. Rows whose candidates changed."""
+        rows = rows.take(at)
+        attributes, path_ids = paths.attributes.take(at), paths.path_id.take(at)
+        return rows.compress(adj.store(plane, rows, attributes, effective.take(at), path_ids, self.now))
+
+    def _place(self, adj: AdjRibIn, rows: Ids, paths: Paths, effective: Ids, new: Ids) -> list[Ids]:
+        """Paths that are new, at positions `new`: each into the lowest free plane of its row, within the peer's
+        limit."""
         changed = []
         plane = 0
-        while len(rows) and plane < adj.limit:
+        while len(new) and plane < adj.limit:
             if plane == len(adj.planes):
                 self.family.grow(self.state)
-            free = np.flatnonzero(adj.free_in(plane, rows))
+            free = new.compress(adj.free_in(plane, rows.take(new)))
             backwards = free[::-1]  # the first of several in a row goes first
             at = backwards.take(self.family.last_of_each(rows.take(backwards)))
             if len(at):
-                mask = self._store(adj, plane, rows.take(at), paths.take(at))
-                changed.append(rows.take(at).compress(mask))
-                rest = np.ones(len(rows), np.bool_)
-                rest[at] = False
-                rows, paths = rows.compress(rest), paths.take(np.flatnonzero(rest))
+                changed.append(self._write(adj, plane, rows, paths, effective, at))
+                new = new.compress(~np.isin(new, at, assume_unique=True))
             plane += 1
-        adj.refused += len(rows)
+        adj.refused += len(new)
         return changed
 
     # -- one by one ---------------------------------------------------------------------------------
@@ -161,12 +168,14 @@ class Intake:
             row = table.intern_one(hi, lo, length) if number else table.find_one(hi, lo, length)
             if row:
                 last[row, path_id if adj.add_path else 0] = word
+        # all verdicts before the first cell is written: where ids are short nothing has changed
+        verdicts = [self._judge_one(word) if word[4] else 0 for word in last.values()]
         touched: dict[int, Said] = {}
         for (row, path_id), word in last.items():
             if not word[4] and self._withdraw_one(adj, row, path_id):
                 touched[row] = word
-        for (row, path_id), word in last.items():
-            if word[4] and self._announce_one(adj, row, path_id, word):
+        for ((row, path_id), word), effective in zip(last.items(), verdicts, strict=True):
+            if word[4] and self._announce_one(adj, row, path_id, word[4], effective):
                 touched[row] = word
         moves: list[Move] = []
         for row, (hi, lo, length, _, _) in touched.items():
@@ -179,10 +188,13 @@ class Intake:
         plane = adj.locate_one(row, path_id)
         return plane != NOWHERE and adj.store_one(plane, row, 0, 0, 0, self.now)
 
-    def _announce_one(self, adj: AdjRibIn, row: int, path_id: int, word: Said) -> bool:
+    def _judge_one(self, word: Said) -> int:
         hi, lo, length, _, number = word
         effective = self.judge.judge_one(self.state.info.index, self.family.family, number, hi, lo, length)
         self.family.attributes.keep_one(effective)
+        return effective
+
+    def _announce_one(self, adj: AdjRibIn, row: int, path_id: int, number: int, effective: int) -> bool:
         plane = adj.locate_one(row, path_id)
         if plane == NOWHERE:
             plane = adj.free_one(row)

@@ -203,7 +203,7 @@ class Rib:
                 ids[first : first + BLOCKS] = self.attributes.intern_batch(batch.blocks.part(first, BLOCKS), kind)
                 if count >= MANY_BLOCKS:
                     yield Changes.none(Family.IPV4)
-            usable = np.append(self._usable(state, ids), 0)  # block -1, a withdrawal, takes the last
+            usable = np.append(self._usable(state, ids, batch.second), 0)  # block -1, a withdrawal, takes the last
             for family, columns in batch.columns.items():
                 for first, last in _cuts(columns.message):
                     part = slice(first, last)
@@ -216,8 +216,9 @@ class Rib:
             raise UsageError(f"peer {state.info.name} has no session", mend="session_up comes first")
         return state.kind
 
-    def _usable(self, state: PeerState, ids: Ids) -> Ids:
-        """The ids, 0 in place of those to be treated as withdrawn; findings are counted."""
+    def _usable(self, state: PeerState, ids: Ids, second: Iterable[int]) -> Ids:
+        """The ids, 0 in place of those to be treated as withdrawn; findings are counted, once for a message whose
+        block is there twice (`second`)."""
         verdict = self.attributes.verdict.take(ids)
         if not verdict.any():
             return ids
@@ -225,6 +226,11 @@ class Rib:
         for number, count in zip(odd.tolist(), times.tolist(), strict=True):
             for finding in self.attributes.findings(number):
                 state.count(finding, count)
+        for at in second:
+            said = self.attributes.findings(int(ids[at - 1]))
+            for finding in self.attributes.findings(int(ids[at])):
+                if finding in said:
+                    state.count(finding, -1)
         out: Ids = np.where(verdict >= Verdict.TREAT_AS_WITHDRAW, 0, ids)
         return out
 

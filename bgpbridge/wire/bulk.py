@@ -27,7 +27,8 @@ __all__ = ["Batch", "Blocks", "NlriColumns", "decode_run"]
 @dataclass(slots=True)
 class Batch:
     """A run, decoded. `messages` is the number of messages that count: one that resets the session ends
-    the run before itself. `findings` are those of messages; blocks have their own when decoded."""
+    the run before itself. `findings` are those of messages; blocks have their own when decoded, and those in `second`
+    share their message with the one before (routes of both kinds): what is wrong with both is said once."""
 
     messages: int
     columns: dict[Family, NlriColumns]
@@ -35,6 +36,7 @@ class Batch:
     end_of_rib: tuple[tuple[int, Family], ...]
     findings: tuple[tuple[int, Finding], ...]
     verdict: Verdict
+    second: tuple[int, ...] = ()
 
 
 def decode_run(data: bytes | memoryview, session: Session) -> Batch:
@@ -65,7 +67,8 @@ def _decode(run: Octets, start: I64, length: I64, session: Session) -> Batch:
         rows = in_order([*parts, odd.rows(family, first_odd)])
         if rows is not None:
             columns[family] = rows
-    batch = Batch(odd.count, columns, blocks, odd.end_of_rib, tuple(odd.findings), odd.verdict)
+    second = tuple(first_odd + number for number in odd.second)
+    batch = Batch(odd.count, columns, blocks, odd.end_of_rib, tuple(odd.findings), odd.verdict, second)
     if odd.disabled is not None:
         rest = replace(session, families=session.families - {odd.disabled})
         return _chain(batch, _decode(run, start[odd.count :], length[odd.count :], rest))
@@ -87,6 +90,7 @@ def _chain(first: Batch, then: Batch) -> Batch:
         first.end_of_rib + tuple((offset + message, family) for message, family in then.end_of_rib),
         first.findings + tuple((offset + message, finding) for message, finding in then.findings),
         max(first.verdict, then.verdict),
+        first.second + tuple(before + number for number in then.second),
     )
 
 

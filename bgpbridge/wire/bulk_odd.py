@@ -29,6 +29,7 @@ class OddMessages:
     def __init__(self, run: Octets, start: I64, length: I64, messages: Messages, session: Session) -> None:
         self.count = len(start)
         self.blocks: list[tuple[bytes, bool]] = []
+        self.second: list[int] = []  # of these, those whose message has one before
         self.findings: list[tuple[int, Finding]] = []
         self.verdict = Verdict.ACCEPT
         self.disabled: Family | None = None
@@ -62,7 +63,8 @@ class OddMessages:
             self._end_of_rib.append((message, raw.end_of_rib))
         for nlri in raw.unreach:
             self._rows.setdefault(nlri[0].family, []).append((message, nlri, -1))
-        for family, mp, prefixes in raw.reach:
+        for number, (family, mp, prefixes) in enumerate(raw.reach):
+            self.second += [len(self.blocks)] * (number > 0)
             self._rows.setdefault(family, []).extend((message, nlri, len(self.blocks)) for nlri in prefixes)
             self.blocks.append((raw.block, mp))
 

@@ -36,7 +36,13 @@ from bgpbridge.wire.message import build_update
 
 V4, V6 = Family.IPV4, Family.IPV6
 ETH1, ETH2 = 11, 12
-HOPS = {"a": ("10.0.1.2", ETH1, 65001), "b": ("10.0.2.2", ETH2, 65002), "c": ("10.0.1.3", ETH1, 65003)}
+HOPS = {
+    "a": ("10.0.1.2", ETH1, 65001),
+    "b": ("10.0.2.2", ETH2, 65002),
+    "c": ("10.0.1.3", ETH1, 65003),
+    "d": ("10.0.2.4", ETH2, 65001),  # of the same AS as a
+    "i": ("10.0.1.5", ETH1, 65000),  # of our own
+}
 TEXT = """
 router: {{asn: 65000, router_id: 192.0.2.250}}
 kernel: {{enabled: false}}

@@ -287,6 +287,58 @@ def test_a_full_prefix_table_refuses_what_is_new_and_keeps_what_it_has(apply) ->
     assert world.group() is None
 
 
+class Preferring(AcceptAll):
+    """A policy that sets something, for which it needs an id of each block."""
+
+    def __init__(self, preference: int = 200) -> None:
+        self.rib: Rib | None = None
+        self.changes = AttributeChanges(local_pref=preference)
+
+    def judge_one(self, peer, family, attribute_id, hi, lo, length) -> int:
+        return self.rib.attributes.derive(attribute_id, self.changes)
+
+    def judge(self, peer, family, attribute_ids, hi, lo, length):
+        return np.array([self.judge_one(peer, family, number, 0, 0, 0) for number in attribute_ids.tolist()], np.int64)
+
+
+def assert_settled(rib: Rib) -> None:
+    """Every row stands as the decision would have it now."""
+    for tables in rib.families.values():
+        for row in range(1, tables.top + 1):
+            old, new = tables.settle_one(row, rib.options)
+            assert old == new, tables.prefixes.prefix(row)
+
+
+@pytest.mark.parametrize("add_path", [False, True])
+def test_where_attribute_ids_are_short_an_update_is_taken_whole_or_not_at_all(apply, add_path) -> None:
+    judge = Preferring()
+    world = World(judge=judge, add_path=add_path, capacity=Capacity(50, 50, 3, 20))
+    judge.rib, path_id = world.rib, 1 if add_path else None
+    apply(world, announce(str(NET), path_id=path_id))
+    other = build_update(
+        attributes(65001, 2), nlri("10.0.0.0/8", path_id=path_id), nlri(str(NET), path_id=path_id)
+    )  # its block takes the last id, and policy finds none for what it makes of it
+    with pytest.raises(CapacityError, match="attribute ids are in use"):
+        apply(world, other)
+    assert_settled(world.rib)
+    assert world.group() is not None
+    assert world.counts().received == 1
+
+
+@pytest.mark.parametrize("some", [False, True])
+def test_where_attribute_ids_are_short_a_new_policy_leaves_no_row_undecided(some) -> None:
+    judge = Preferring()
+    world = World(capacity=Capacity(50, 50, 3, 20))
+    judge.rib = world.rib
+    world.one(announce(str(NET), path=(65001, 2)))
+    world.one(announce(str(NET)), peer=1)
+    world.rib.judge = judge
+    covers = {V4: lambda hi, lo, length: np.ones(len(lo), np.bool_)}
+    with pytest.raises(CapacityError, match="attribute ids are in use"):
+        drive(world.rib.rejudge_covered([0, 1], covers) if some else world.rib.rejudge())
+    assert_settled(world.rib)
+
+
 def test_a_run_of_a_peer_without_session_is_refused() -> None:
     world = World()
     world.rib.add_peer(PeerInfo(5, "p5", IPv4Address("203.0.113.6"), 65001, True))
