@@ -4,6 +4,9 @@ A million entries take the kernel's trie more than a second, an index a third of
 address by itself no packet asks the trie, so it may be late: what waits is written in the order in which it came, of
 several changes of a prefix the last one only, in runs sorted by prefix. Whoever is about to need the trie as it should
 be (`flush`) waits for what was put until then.
+
+Where the thread ends by something that nobody expected, whoever waits writes the rest, and from then on nothing is
+late: `failure` says why.
 """
 
 from __future__ import annotations
@@ -52,6 +55,8 @@ class Follower:
         self._put = self._done = 0  # changes so far
         self._wanted = 0  # of them, those that somebody waits for
         self._running = False
+        self._catching_up = threading.Lock()
+        self.failure: BaseException | None = None
         self._pace = Pace()
         trie.closing.append(self.close)
 
@@ -66,7 +71,7 @@ class Follower:
             self._waiting.append((keys, values))
             self._put += len(keys)
             self._pace.commit(time.monotonic(), storming=self._running)
-            if not self._running:
+            if not self._running and self.failure is None:
                 self._running = True
                 self._pool.submit(self._run)
 
@@ -77,7 +82,9 @@ class Follower:
         with self._changed:
             wanted = self._wanted = self._put
             self._changed.notify_all()
-            self._changed.wait_for(lambda: self._done >= wanted)
+            self._changed.wait_for(lambda: self._done >= wanted or self.failure is not None)
+        if self.failure is not None:
+            self._catch_up()
 
     def drop(self) -> None:
         """Forget what waits; wait for what is being written."""
@@ -109,14 +116,31 @@ class Follower:
     def _run(self) -> None:
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
-        while parts := self._next():
-            keys, values = _newest(self._family, parts)
-            try:
-                self._write(keys, values)
-            finally:
-                with self._changed:
-                    self._done += sum(len(part) for part, _ in parts)
-                    self._changed.notify_all()
+        try:
+            while parts := self._next():
+                self._write_all(parts)
+        except BaseException as error:  # noqa: BLE001  (the root of this thread: whoever waits must hear of it)
+            with self._changed:
+                self.failure = error
+                self._running = False
+                self._changed.notify_all()
+
+    def _catch_up(self) -> None:
+        """In place of the thread. Raises what it ended by, if that is still so."""
+        with self._catching_up:
+            while parts := self._next():
+                self._write_all(parts)
+
+    def _write_all(self, parts: list[tuple[Keys, U32]]) -> None:
+        try:
+            self._write(*_newest(self._family, parts))
+        except BaseException:
+            with self._changed:
+                self._waiting.extendleft(reversed(parts))  # what was written of them is written once more
+            raise
+        with self._changed:
+            self._done += sum(len(part) for part, _ in parts)
+            self._changed.notify_all()
 
     def _next(self) -> list[tuple[Keys, U32]]:
         with self._changed:

@@ -62,7 +62,8 @@ class Table:
 
     def _ahead(self) -> Index | None:
         """The index while it may go first; None when the trie must, and it has caught up by then."""
-        if self.index is not None and self.index.complete and self.asked.on and not self.prompt:
+        free = self.asked.on and not self.prompt and self.follower.failure is None
+        if self.index is not None and self.index.complete and free:
             return self.index
         self.follower.flush()
         return None
@@ -96,9 +97,9 @@ class Table:
         return refused
 
     def _follow(self, keys: Keys, groups: U32) -> None:
-        """The trie is to have the same. At once where the index has just given up."""
+        """The trie is to have the same. At once where the index or the thread has just given up."""
         self.follower.put(keys, groups)
-        if not self.asked.on:
+        if not self.asked.on or self.follower.failure is not None:
             self.follower.flush()
 
     def _still_there(self, keys: Keys) -> None:

@@ -206,6 +206,11 @@ class XdpFib:
         """Changes that the tries have still to follow. No packet asks them meanwhile."""
         return sum(trie.table.follower.behind for trie in self.tries.values())
 
+    def follower_trouble(self) -> dict[Family, str]:
+        """Why the thread that writes a trie has ended, so that the trie goes first; empty while it runs."""
+        failures = {family: trie.table.follower.failure for family, trie in self.tries.items()}
+        return {family: "" if failure is None else repr(failure) for family, failure in failures.items()}
+
     @property
     def next_retry(self) -> float | None:
         """When `retry` has something to do (time.monotonic()); None when nothing is refused."""

@@ -58,6 +58,7 @@ class Housekeeping:
     _trimmed_at: tuple[int, bool] = (0, True)  # and whether the planes had followed
     _remembered: tuple[int, int] = (0, 0)
     _index_trouble: dict[Family, str] = field(default_factory=dict)
+    _told_of: set[Family] = field(default_factory=set)
 
     async def keep(self) -> None:
         """For ever. Raises NetlinkError when the kernel plane's thread has died."""
@@ -98,6 +99,12 @@ class Housekeeping:
                 severity = Severity.WARNING if why else Severity.NOTICE
                 self.events.add("index-trouble", family.label, text, severity)
         self._index_trouble = trouble
+        ended = self.planes.xdp.follower_trouble() if self.planes.xdp is not None else {}
+        for family, why in ended.items():
+            if why and family not in self._told_of:
+                self._told_of.add(family)
+                text = f"{why} ended the thread that writes the trie: each route goes there first now, which is slower"
+                self.events.add("trie-follower-ended", family.label, text, Severity.ERROR)
 
     def give_memory_back(self) -> None:
         """Once a table has come, gone or changed: what that took for a moment is as much again as what is kept. Once

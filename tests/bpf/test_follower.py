@@ -9,6 +9,7 @@ import pytest
 
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.specs import Sizes
+from bgpbridge.fib import xdp_map
 from bgpbridge.fib.keys import Keys
 from bgpbridge.fib.table import Table, tables
 from bgpbridge.types import Family, Prefix
@@ -104,3 +105,39 @@ def test_closing_the_map_waits_for_what_is_to_follow() -> None:
     table.store(keys_of(Family.IPV4, [(0x0A000000, 8)]), np.full(1, 16, np.uint32))
     maps.close()
     assert not table.follower.behind
+
+
+def test_a_thread_that_ends_leaves_the_rest_to_who_waits(maps: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
+    table, store, failed = table_of(maps, Family.IPV4), xdp_map.store, []
+
+    def once(*arguments: object) -> xdp_map.Refused:
+        if not failed:
+            failed.append(True)
+            raise MemoryError
+        return store(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(xdp_map, "store", once)
+    some = [(0x0A000000 + (n << 8), 24) for n in range(100)]
+    table.store(keys_of(Family.IPV4, some[:60]), np.full(60, 16, np.uint32))
+    table.follower.flush()
+    assert isinstance(table.follower.failure, MemoryError)
+    assert standing(table) == dict.fromkeys(some[:60], 16)
+    table.store(keys_of(Family.IPV4, some[60:]), np.full(40, 17, np.uint32))
+    assert not table.follower.behind, "the trie goes first from then on"
+    table.remove_one(0, some[0][0], 24)
+    assert standing(table) == dict.fromkeys(some[1:60], 16) | dict.fromkeys(some[60:], 17)
+
+
+def test_a_failure_that_lasts_is_for_who_waits_to_hear(maps: Maps, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = table_of(maps, Family.IPV4)
+
+    def never(*_: object) -> xdp_map.Refused:
+        raise MemoryError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(xdp_map, "store", never)
+        table.store(keys_of(Family.IPV4, [(0x0A000000, 8)]), np.full(1, 16, np.uint32))
+        with pytest.raises(MemoryError):
+            table.follower.flush()
+    assert table.follower.behind
+    assert standing(table) == {(0x0A000000, 8): 16}

@@ -136,9 +136,13 @@ class XdpPlane(Plane):
     def __init__(self) -> None:
         super().__init__()
         self.troubles: dict[Family, str] = {}
+        self.ended: dict[Family, str] = {}
 
     def index_trouble(self) -> dict[Family, str]:
         return {family: self.troubles.get(family, "") for family in Family}
+
+    def follower_trouble(self) -> dict[Family, str]:
+        return {family: self.ended.get(family, "") for family in Family}
 
     def set_members(self, group: int, members: list[tuple[int, int]]) -> None:
         self.groups[group] = list(members)
