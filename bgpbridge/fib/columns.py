@@ -65,9 +65,13 @@ class RouteColumns:
         now): what was done for the latter's old prefix must have been undone before, see `rekeyed`."""
         if not len(rows):
             return rows, rows
+        known = self.end
         self._reserve(int(rows.max()) + 1)
-        new = rows[~self.seen[rows]]
-        other = self.rekeyed(rows, keys)
+        if int(rows.min()) >= known:  # as while a table loads
+            new, other = rows, rows[:0]
+        else:
+            new = rows[~self.seen[rows]]
+            other = self.rekeyed(rows, keys)
         if len(new) or len(other):
             if self.family is Family.IPV6:
                 self._hi.cells[rows] = keys.hi
@@ -78,7 +82,9 @@ class RouteColumns:
 
     def rekeyed(self, rows: Rows, keys: Keys) -> Rows:
         """Those of the rows that stand for another prefix than they did: the RIB gave the row out again."""
-        known = rows[rows < self.end] if len(rows) and int(rows.max()) >= self.end else rows
+        if not len(rows) or int(rows.min()) >= self.end:
+            return rows[:0]
+        known = rows[rows < self.end] if int(rows.max()) >= self.end else rows
         if len(known) != len(rows):
             keys = keys.take(rows < self.end)
         same = (self._lo.cells[known] == keys.lo) & (self._length.cells[known] == keys.length)

@@ -55,6 +55,7 @@ class ForeignTable:
     def __init__(self) -> None:
         self.main: PrefixMap[tuple[ForeignRoute, ...]] = PrefixMap()
         self.local: PrefixMap[tuple[ForeignRoute, ...]] = PrefixMap()
+        self._near: dict[Family, npt.NDArray[np.bool_] | None] = dict.fromkeys(Family)
         self._hiding: dict[Family, list[Prefix]] = {f: [] for f in Family}
         self._hiding_numbers: dict[Family, list[tuple[int, int, int]]] = {f: [] for f in Family}
         for prefix in NEVER_FORWARDED:
@@ -79,7 +80,7 @@ class ForeignTable:
         if before == after:
             return None
         if (before is None) != (after is None):
-            self._keys[prefix.family] = None
+            self._keys[prefix.family] = self._near[prefix.family] = None
         return PuntChange(prefix, after, self._follow_hiding(prefix))
 
     def punts(self, prefix: Prefix, our_metric: int) -> bool:
@@ -99,6 +100,16 @@ class ForeignTable:
         self, family: Family, hi: U64, lo: U64, length: npt.NDArray[np.uint8], our_metric: int
     ) -> npt.NDArray[np.bool_]:
         """`punts` for columns of prefixes."""
+        out = np.zeros(len(lo), np.bool_)
+        word, cut = (lo, 16) if family is Family.IPV4 else (hi, 48)
+        near = np.flatnonzero(self._blocks(family).take((word >> np.uint64(cut)).view(np.int64)))
+        if len(near):
+            out[near] = self._mask(family, hi[near], lo[near], length[near], our_metric)
+        return out
+
+    def _mask(
+        self, family: Family, hi: U64, lo: U64, length: npt.NDArray[np.uint8], our_metric: int
+    ) -> npt.NDArray[np.bool_]:
         out = np.zeros(len(lo), np.bool_)
         keys = self._sorted_keys(family)
         if len(keys):
@@ -164,12 +175,27 @@ class ForeignTable:
             self._hide(prefix)
         else:
             hiding.remove(prefix)
+            self._near[prefix.family] = None
             self._hiding_numbers[prefix.family].remove(_numbers(prefix))
         return True
 
     def _hide(self, prefix: Prefix) -> None:
+        self._near[prefix.family] = None
         self._hiding[prefix.family].append(prefix)
         self._hiding_numbers[prefix.family].append(_numbers(prefix))
+
+    def _blocks(self, family: Family) -> npt.NDArray[np.bool_]:
+        """By the first 16 bits of an address whether `mask` has to look at prefixes there at all."""
+        near = self._near[family]
+        if near is None:
+            near = self._near[family] = np.zeros(1 << 16, np.bool_)
+            shift = family.bits - 16
+            for _, values in (*self.main.values(family), *self.local.values(family)):
+                near[[value >> shift for value in values]] = True
+            for prefix in self._hiding[family]:
+                first = prefix.value >> shift
+                near[first : first + max(1, 1 << 16 >> prefix.length)] = True
+        return near
 
     def _sorted_keys(self, family: Family) -> U64:
         keys = self._keys[family]

@@ -67,7 +67,25 @@ class Trie:
         self.columns.want[rows] = changes.new
         if len(new):
             self._meet_overlay(new)
-        self.write(rows, now_s)
+        if not self._load(rows, keys, now_s):
+            self.write(rows, now_s)
+
+    def _load(self, rows: Rows, keys: Keys, now_s: float) -> bool:
+        """The short way where all of them are added and fit, as while a table loads. False: nothing was done."""
+        odd = self.leftovers is not None or self.refusals.count or self.watched is not None
+        if odd or len(rows) > self.room or self._written.cells.take(rows).any():
+            return False
+        values = self._effective(rows)
+        if not values.all():
+            return False
+        refused = self.table.store(keys, values)
+        if len(refused.index):
+            values = values.copy()
+            values[refused.index] = 0
+            self.refusals.refuse(rows[refused.index], refused.errno, refused.said, now_s)
+        self._written.cells[rows] = values
+        self.entries += len(rows) - len(refused.index)
+        return True
 
     def apply_one(self, move: Move) -> bool:
         """The short way for one prefix that is known and has nothing odd about it. False: nothing was done, take
@@ -160,10 +178,11 @@ class Trie:
         values = self._effective(rows)
         refused = self.table.store(self.columns.keys(rows), values)
         before = self._written.cells[rows]
-        after = values.copy()
-        after[refused.index] = before[refused.index]
-        self._written.cells[rows] = after
-        self.entries += int((after != 0).sum()) - int((before != 0).sum())
+        if len(refused.index):
+            values = values.copy()  # the follower may still have them
+            values[refused.index] = before[refused.index]
+        self._written.cells[rows] = values
+        self.entries += int(np.count_nonzero(values)) - int(np.count_nonzero(before))
         self._judge(rows, refused, now_s)
 
     def _delete(self, rows: Rows, now_s: float) -> None:

@@ -90,15 +90,17 @@ class Overlay:
                 return True
         return False
 
-    def before(self, changes: Changes) -> None:
-        """Prefixes are about to get or lose a group: punts that must stand first are set."""
-        for prefix, routed in self._concerned(changes):
+    def before(self, changes: Changes) -> list[tuple[Prefix, bool]]:
+        """Prefixes are about to get or lose a group: punts that must stand first are set. What `after` needs."""
+        concerned = self._concerned(changes)
+        for prefix, routed in concerned:
             if self._stands(prefix, routed=routed):
                 self._settle(prefix, routed=routed)
+        return concerned
 
-    def after(self, changes: Changes) -> None:
+    def after(self, concerned: list[tuple[Prefix, bool]]) -> None:
         """The groups stand: punts that only stood in are taken away."""
-        for prefix, routed in self._concerned(changes):
+        for prefix, routed in concerned:
             if not self._stands(prefix, routed=routed):
                 self._settle(prefix, routed=routed)
 

@@ -102,12 +102,11 @@ class Committer:
     def _columns(self, changes: Changes) -> None:
         self.paths.prepare(changes.new)
         if self.planes.xdp is not None:
-            if self.overlay is not None:
-                self.overlay.before(changes)
+            concerned = self.overlay.before(changes) if self.overlay is not None else []
             self.planes.xdp.apply(changes)
             self.stored_s = time.monotonic()
-            if self.overlay is not None:
-                self.overlay.after(changes)
+            if self.overlay is not None and concerned:
+                self.overlay.after(concerned)
         if self.planes.kernel is not None:
             self.planes.kernel.apply(changes)
 

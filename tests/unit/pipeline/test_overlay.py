@@ -79,10 +79,10 @@ class World:
             np.array([0 if rows[p] else 16 for p in prefixes], np.uint32),
             np.array([16 if rows[p] else 0 for p in prefixes], np.uint32),
         )
-        self.overlay.before(changes)
+        concerned = self.overlay.before(changes)
         for prefix, new in rows.items():
             (self.routed.add if new else self.routed.discard)(prefix)
-        self.overlay.after(changes)
+        self.overlay.after(concerned)
 
     def wanted(self) -> set[Prefix]:
         """What must be punted, thought through from the start."""
