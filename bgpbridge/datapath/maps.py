@@ -75,6 +75,7 @@ class Maps:
     kept_sources: npt.NDArray[np.uint64] = field(init=False, repr=False)
     control_word: ControlWord = field(init=False, repr=False)
     trace_rings: npt.NDArray[Any] = field(init=False, repr=False)
+    _flags_now: memoryview = field(init=False, repr=False)
     _slot_octets: memoryview = field(init=False, repr=False)
     _group_heads: memoryview = field(init=False, repr=False)
     _word0: npt.NDArray[np.uint64] = field(init=False, repr=False)
@@ -91,6 +92,7 @@ class Maps:
 
         self.groups, self.adjacencies, self.control, self.rtt_rings = (array(name) for name in ARRAYS)
         self.control_word = ControlWord(self.control)
+        self._flags_now = self.control["flags"].data  # asked for each single route
         self.trace_rings = array("trace_rings")
         lines, pairs = array("index4"), array("index6_dir")
         self.index4 = lines.view(np.uint16) if len(lines) == abi.INDEX4_LINES else None
@@ -303,7 +305,7 @@ class Maps:
 
     def uses_index(self, family: Family) -> bool:
         """Whether packets ask the index of a family."""
-        return bool(int(self.control["flags"][0]) & INDEX_FLAGS.get(family, 0))
+        return bool(self._flags_now[0] & INDEX_FLAGS.get(family, 0))
 
     def store_group(
         self, group: int, slots: int | npt.ArrayLike = 0, *, flags: abi.GroupFlag = abi.GroupFlag.VALID

@@ -226,6 +226,19 @@ class Lane:
         self._next = position
         return found
 
+    def lone(self, limit: int) -> bytes | None:
+        """The payload of the one record that waits, if it is of kind 1 (UPDATES) and has at most `limit` octets; else
+        None, and nothing was taken. `take` says what is wrong where a ring makes no sense."""
+        head, position = self._words[_HEAD], self._words[_TAIL]
+        start = position % self.size + 8
+        if not 8 < head - position <= limit + 8 or position & 7 or start + head - position - 8 > self.size:
+            return None
+        length, kind, _, _ = _RECORD.unpack_from(self._data, start - 8)
+        if kind != 1 or position + 8 + (length + 7 & ~7) != head:
+            return None
+        self._next = head
+        return bytes(self._data[start : start + length])
+
     def done(self) -> bool:
         """Give back the room of what the last `take` copied. True: the producer waits, ring its bell."""
         self._words[_TAIL] = self._next

@@ -12,7 +12,6 @@ what it had still written and then SessionDown("speaker died", graceful) for eac
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -105,6 +104,12 @@ class ReadLane:
         if self._open:
             yield record
 
+    def lone(self) -> bytes | None:
+        """The UPDATEs that wait, if that is all that does and it is little: what `take` gives, the short way."""
+        if not self._open or self._generation_ended():
+            return None
+        return self._lane.lone(SHORT)
+
     def done(self) -> None:
         """Give the room back."""
         wanted = self._lane.done()
@@ -168,6 +173,12 @@ class Consumer(Protocol):
     def one(self, lane: int, record: Record) -> None:
         """At once: a session event, or a run of at most about SHORT octets. Never blocks for long."""
 
+    def few(self, lane: int, data: bytes) -> None:
+        """The same of UPDATEs, without a record around them."""
+
+    def rehearse(self) -> None:
+        """Go the way of `few` once more, and change nothing."""
+
     def run(self, lane: int, data: bytes) -> Iterator[object]:
         """A bulk run. Every yield is a point at which `one` may be called for another lane."""
 
@@ -175,22 +186,31 @@ class Consumer(Protocol):
 class Pump:
     """Serves a consumer fairly, for ever. Short lanes are served where the loop hears the bell, without a task that
     would have to be woken first; long ones by a coroutine that gives way at each point. `woken` tells when the loop
-    last woke (time.monotonic())."""
+    last woke (time.monotonic()); `first` asks it to call the pump before anybody else when the bell rings (None: no
+    longer), and says whether it does."""
 
-    def __init__(self, reader: LaneReader, consumer: Consumer, woken: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        reader: LaneReader,
+        consumer: Consumer,
+        woken: Callable[[], float] = time.monotonic,
+        first: Callable[[int, Callable[[], None] | None], bool] = lambda _fd, _serve: False,
+    ) -> None:
         self.reader = reader
         self._consumer = consumer
-        self._woken = woken
+        self._woken, self._first = woken, first
         self._looked_s = 0.0
         self._served_s: dict[int, float] = {}  # when each lane last had a little
+        self._last = reader.lanes[0]  # that had a little
         self._busy: ReadLane | None = None  # its records go by a run that is under way
         self._long = asyncio.Event()
         self._failure: Exception | None = None
 
     async def serve(self) -> None:
         """Run until cancelled. LaneError, or what the consumer raises, ends it."""
-        loop = asyncio.get_running_loop()
-        loop.add_reader(self.reader.bell, self._rung)
+        loop, bell = asyncio.get_running_loop(), self.reader.bell
+        if not self._first(bell, self._rung):
+            loop.add_reader(bell, self._rung)
         try:
             for lane in self.reader.lanes:
                 self._serve(lane)
@@ -199,19 +219,28 @@ class Pump:
                 self._long.clear()
                 await self._drain()
         finally:
-            loop.remove_reader(self.reader.bell)
+            if not self._first(bell, None):
+                loop.remove_reader(bell)
 
     def _rung(self) -> None:
         """Packets wait: the bell is silenced after what has rung it, and then looked at once more for what came before
         that. A system call lets the thread of the kernel plane have the interpreter."""
         try:
             self._short_ones()
-            with contextlib.suppress(BlockingIOError):
+            try:
                 os.eventfd_read(self.reader.bell)
+            except BlockingIOError:
+                return
             self._short_ones()
         except Exception as error:  # noqa: BLE001  (a callback has nobody above it: `serve` raises it)
             self._failure = error
             self._long.set()
+
+    def rehearse(self) -> None:
+        """Go the way of a few UPDATEs once more, so that it stays in the caches. What has come meanwhile is served."""
+        self._rung()
+        self._last.lone()
+        self._consumer.rehearse()
 
     async def _drain(self) -> None:
         while True:
@@ -231,8 +260,15 @@ class Pump:
         since, self._looked_s = max(self._looked_s, self._woken()), time.monotonic()
         self._consumer.begin(since)
         for lane in self.reader.rung():
-            if lane is not self._busy:  # that one is looked at again when its run is over
-                self._serve(lane)
+            if lane is self._busy:  # that one is looked at again when its run is over
+                continue
+            data = lane.lone()
+            if data is not None:
+                self._consumer.few(lane.index, data)
+                lane.done()
+                self._served_s[lane.index] = since
+                self._last = lane
+            self._serve(lane)
 
     def _serve(self, lane: ReadLane) -> None:
         """A short lane whole; a long one is left to `_drain`. `take` stops where a speaker has died, so look again."""

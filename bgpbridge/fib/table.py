@@ -15,6 +15,7 @@ store.
 from __future__ import annotations
 
 import platform
+import time
 
 import numpy as np
 
@@ -45,6 +46,7 @@ class Table:
         self.index = index
         self.asked = asked
         self.follower = follower
+        self.stored_s = 0.0  # when packets were last told another way by `store_one` or `remove_one`
         self.prompt = False  # with True the trie is never late: somebody waits for what it refuses
         self._pen = Pen(trie)
 
@@ -112,10 +114,17 @@ class Table:
         ahead = self._ahead()
         if ahead is not None:
             ahead.store_one(hi, lo, length, group)
+            self.stored_s = time.monotonic()
             self._follow_one(hi, lo, length, group)
             return
         self._pen.update(xdp_map.key_of(self.family, hi, lo, length), group)
         if self.index is not None:
+            self.index.store_one(hi, lo, length, group)
+        self.stored_s = time.monotonic()
+
+    def again(self, hi: int, lo: int, length: int, group: int) -> None:
+        """Store in the index what stands there."""
+        if self.index is not None and self.index.complete and self.asked.on and not self.prompt:
             self.index.store_one(hi, lo, length, group)
 
     def remove_one(self, hi: int, lo: int, length: int) -> None:
@@ -123,6 +132,7 @@ class Table:
         ahead = self._ahead()
         if ahead is not None:
             ahead.remove_one(hi, lo, length)
+            self.stored_s = time.monotonic()
             self._follow_one(hi, lo, length, 0)
             return
         if self.index is not None:
@@ -133,6 +143,7 @@ class Table:
             if self.index is not None:
                 self.index.store_one(hi, lo, length, self.value_of(hi, lo, length))
             raise
+        self.stored_s = time.monotonic()
 
     def _follow_one(self, hi: int, lo: int, length: int, group: int) -> None:
         """The trie at once when it has nothing else to do: that takes 3 us, a thread 50."""

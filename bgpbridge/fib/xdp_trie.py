@@ -113,6 +113,10 @@ class Trie:
         self.entries += (group != 0) - (have != 0)
         return True
 
+    def stands(self, row: int, group: int) -> bool:
+        """Whether packets are told this group for a row."""
+        return bool(group) and row < self.columns.end and self._written.view[row] == group
+
     def _let_go(self, rows: Rows, now_s: float) -> None:
         """The RIB gave these rows to other prefixes: nothing of the old ones may stay under them."""
         for row in rows[self._punted.cells[rows]].tolist():

@@ -126,7 +126,8 @@ class Bridge(Rooms):
         self.handshakes.apply(self.config.latency)
         self.sessions.latch_again(read_latches(self.files.latches, self.peers.clock()))
         self.orders.send(Resync())
-        pump = Pump(self._reader, self.ingest, lambda: self.loop_lag.woken_s)
+        pump = Pump(self._reader, self.ingest, lambda: self.loop_lag.woken_s, self.loop_lag.first)
+        self.ingest.stored, self.loop_lag.rehearse = self.loop_lag.keep_warm, pump.rehearse
         async with asyncio.TaskGroup() as group:
             group.create_task(self.rpki.run(), name="rpki")
             group.create_task(self._serve(pump), name="lanes")

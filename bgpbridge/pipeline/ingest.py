@@ -8,7 +8,7 @@ being read.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 from bgpbridge.commits import Cause, CauseKind
@@ -21,8 +21,9 @@ from bgpbridge.pipeline.peers import PeerState, PeerTable, Phase
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.sessions import Sessions
 from bgpbridge.pipeline.work import Work
+from bgpbridge.rib.changes import FewChanges
 from bgpbridge.rib.loc_rib import Rib
-from bgpbridge.types import Verdict
+from bgpbridge.types import Family, Verdict
 from bgpbridge.wire.bulk import decode_run
 from bgpbridge.wire.message import iter_messages
 from bgpbridge.wire.verdicts import Finding
@@ -49,7 +50,9 @@ class Ingest:
     limits: Limits
     taps: list[Tap] = field(default_factory=list)
     store_times: Histogram = field(default_factory=lambda: Histogram(STORE_BOUNDS_S))
+    stored: Callable[[float], None] = lambda _now_s: None  # is told when a single UPDATE was stored
     _since_s: float = 0.0
+    _last: tuple[PeerState, bytes] | None = None
 
     def begin(self, since_s: float) -> None:
         """What comes next may have waited since then."""
@@ -67,13 +70,58 @@ class Ingest:
             tap.offer(lane, record)
         match record:
             case Updates():
-                self._messages(peer, record.data)
+                self._some(peer, record.data)
             case SessionUp() if peer.fits(record.session):
                 self.sessions.up(peer, self._as_configured(peer, record))
             case SessionDown():
                 self.sessions.down(peer, record)
             case Refresh():
                 self.sessions.refresh(peer, record)
+
+    def few(self, lane: int, data: bytes) -> None:
+        """A few UPDATEs without a record around them."""
+        peer = self.peers.at(lane)
+        if peer is None:
+            return
+        for tap in self.taps:
+            tap.offer(lane, Updates(data))
+        self._some(peer, data)
+
+    def _some(self, peer: PeerState, data: bytes) -> None:
+        """Mostly one, which goes to the planes before anything else is done about it."""
+        if len(data) != data[16] << 8 | data[17] or peer.phase is not Phase.ESTABLISHED or not self._plain(peer, data):
+            self._messages(peer, data)
+
+    def _plain(self, peer: PeerState, message: bytes) -> bool:
+        """The short way for what `Rib.apply_plain` can do. False: nothing was done."""
+        now = self.peers.clock()
+        self.rib.now = int(now)
+        try:
+            few = self.rib.apply_plain(peer.index, message)
+        except CapacityError:
+            return False  # policy found no room for what it wants to change, which comes first
+        if few is None:
+            return False
+        before = self.committer.stored_s
+        changed = self.committer.few(few)
+        peer.count(1, len(message), now, self.peers.steady())
+        if self.committer.stored_s != before:
+            self.store_times.add(self.committer.stored_s - self._since_s)
+            self._last = peer, message
+            self.stored(self.committer.stored_s)
+        if changed:
+            self.committer.log.append(Cause(CauseKind.UPDATE, peer.name, f"UPDATE {peer.updates}"), few)
+        self.limits.look(peer)
+        return True
+
+    def rehearse(self) -> None:
+        """Go the way of the last single UPDATE once more. Nothing changes: what is stored stands there already."""
+        if self._last is None:
+            return
+        peer, message = self._last
+        move = self.rib.rehearse(peer.index, message)
+        if move is not None:
+            self.committer.rehearse(FewChanges(Family.IPV4, [move]))
 
     def _as_configured(self, peer: PeerState, record: SessionUp) -> SessionUp:
         """The session with what is ours to say and not on the wire; and of the lane it came by, whatever it says."""

@@ -77,15 +77,35 @@ class Committer:
     def routes(self, changes: Changes | FewChanges, cause: Cause) -> None:
         """One batch of prefixes with new groups. One without any may still have brought next hops that cannot
         be reached yet: they are watched from now on, so that their routes come up when they can."""
+        if isinstance(changes, FewChanges):
+            stored = self.few(changes)
+        else:
+            stored = self._ready(changes)
+            if stored:
+                self._columns(changes)
+        if stored:
+            self.log.append(cause, changes)
+
+    def _ready(self, changes: Changes | FewChanges) -> bool:
         if self.paths.next_hops.fresh:
             self.paths.watch_fresh()
-        if self.deferred or not len(changes):
+        return not self.deferred and len(changes) > 0
+
+    def few(self, few: FewChanges) -> bool:
+        """`routes` for a single UPDATE, but for the log: whoever calls appends to it afterwards when this is True.
+        Packets wait for this, and not for the words about it."""
+        if not self._ready(few):
+            return False
+        self._few(few)
+        return True
+
+    def rehearse(self, few: FewChanges) -> None:
+        """Go the way of `few` with what stands already: nothing changes."""
+        xdp = self.planes.xdp
+        if self.deferred or xdp is None or (self.overlay is not None and self.overlay.touches(few)):
             return
-        if isinstance(changes, FewChanges):
-            self._few(changes)
-        else:
-            self._columns(changes)
-        self.log.append(cause, changes)
+        self.paths.prepare_few(few)
+        xdp.rehearse(few)
 
     def _few(self, few: FewChanges) -> None:
         """The prefixes of a single UPDATE, the short way where nothing about them is odd."""
@@ -94,8 +114,7 @@ class Committer:
             return
         self.paths.prepare_few(few)
         if self.planes.xdp is not None:
-            self.planes.xdp.apply_few(few)
-            self.stored_s = time.monotonic()
+            self.stored_s = self.planes.xdp.apply_few(few)
         if self.planes.kernel is not None:
             self.planes.kernel.apply_few(few)
 

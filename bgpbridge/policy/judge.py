@@ -37,6 +37,7 @@ class PolicyJudge:
         self.policies = policies or PolicySet()
         self._view: AttributeView | None = None
         self._peers: dict[int, PeerContext] = {}
+        self._open: dict[int, bool] = {}  # peers all of whose routes pass as they are, as far as they were asked about
         self._courts: dict[str, _Court] = {}
         self._trials: list[PolicyJudge] = []
         self._leaks = LeakCache()
@@ -57,6 +58,7 @@ class PolicyJudge:
             name: court.renewed(compile_policy(policies.policies[name], court.compiled)) for name, court in kept.items()
         }
         self.policies = policies
+        self._open.clear()
 
     @contextmanager
     def trial(self, policies: PolicySet, peers: Mapping[int, PeerContext]) -> Iterator[PolicyJudge]:
@@ -64,6 +66,7 @@ class PolicyJudge:
         stays its own; ids that are released are forgotten by it as well."""
         other = copy.copy(self)
         other.policies, other._peers, other._courts, other._trials = policies, {**self._peers, **peers}, {}, []
+        other._open = {}
         self._trials.append(other)
         try:
             yield other
@@ -91,10 +94,12 @@ class PolicyJudge:
     def set_peer(self, index: int, peer: PeerContext) -> None:
         """A peer, new or changed."""
         self._peers[index] = peer
+        self._open.pop(index, None)
 
     def remove_peer(self, index: int) -> None:
         """A peer that is gone."""
         self._peers.pop(index, None)
+        self._open.pop(index, None)
 
     def judge(self, peer: int, family: Family, attribute_ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
         """Verdicts on many routes of one peer: leaks by its role first (RFC 9234), then its policy."""
@@ -127,6 +132,8 @@ class PolicyJudge:
 
     def judge_one(self, peer: int, family: Family, attribute_id: int, hi: int, lo: int, length: int) -> int:
         """The verdict on one route."""
+        if self._is_open(peer) if (known := self._open.get(peer)) is None else known:
+            return attribute_id
         context = self._peers[peer]
         if looks(context):
             assert self._view is not None
@@ -141,6 +148,13 @@ class PolicyJudge:
             words = np.array([hi], np.uint64), np.array([lo], np.uint64), np.array([length], np.uint8)
             state = Validity(int(self.vrps.validate(family, *words, origins)[0]))
         return court.judge_one(context.name, family, attribute_id, hi << 64 | lo, length, state)
+
+    def _is_open(self, peer: int) -> bool:
+        """Whether nothing of this peer is refused or changed: no role, no written policy, no rule against it."""
+        context = self._peers[peer]
+        written = context.policy is not None and context.policy in self.policies.policies
+        found = self._open[peer] = not written and not looks(context) and self._all_pass(context)
+        return found
 
     def asks_rpki(self, peer: int) -> bool:
         """Whether verdicts on what a peer sends depend on what RPKI says."""

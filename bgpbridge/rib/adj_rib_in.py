@@ -104,6 +104,11 @@ class AdjRibIn:
         """Another limit. What is there stays, whatever it says."""
         self.ceiling, self.by_accepted = ceiling
 
+    @property
+    def lone_plane(self) -> Plane | None:
+        """The one plane of a session without ADD-PATH, none of whose routes is stale; None otherwise."""
+        return None if self.add_path or self.may_be_stale or len(self.planes) != 1 else self.planes[0]
+
     def near(self, more: int) -> bool:
         """True when so many more might go beyond the ceiling."""
         return (self.accepted if self.by_accepted else self.received) + more > self.ceiling

@@ -7,6 +7,7 @@ same for one row by the scalar decision. Both leave best paths, groups and their
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,6 +30,7 @@ from bgpbridge.types import Family, OverrideKind
 __all__ = ["DROPPED", "FamilyRib", "Verdicts"]
 
 DROPPED = -1  # in place of how many paths are active: an override drops the traffic
+BY_RANK = itemgetter(0)
 LONE_MEMBER = member_word(0, 0)  # the one active path: its weight says nothing
 
 
@@ -314,7 +316,7 @@ class FamilyRib:
                         rank -= source.weight << 48
                     found.append((rank, hop, source))
         if len(found) > 1:
-            found.sort(key=_by_rank)
+            found.sort(key=BY_RANK)
         return found
 
     def _choose_by_steps(self, row: int, options: DecisionOptions) -> tuple[tuple[int, ...], int, int]:
@@ -398,10 +400,6 @@ class FamilyRib:
             link_bandwidth=self.attributes.bandwidth(number) if bandwidth_too else 0.0,
             attributes=number,
         )
-
-
-def _by_rank(entry: tuple[int, int, PathSource]) -> int:
-    return entry[0]
 
 
 def _ties(ranked: list[tuple[int, int, PathSource]], places: int) -> bool:

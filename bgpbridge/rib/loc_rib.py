@@ -11,7 +11,7 @@ routes, collection) belong to the pipeline.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from bgpbridge.errors import CapacityError, UsageError
 from bgpbridge.rib.adj_rib_in import UNLIMITED
 from bgpbridge.rib.attributes import AttributeTable
-from bgpbridge.rib.changes import Applied, Changes, FewChanges
+from bgpbridge.rib.changes import Applied, Changes, FewChanges, Move
 from bgpbridge.rib.collection import collect
 from bgpbridge.rib.decision import DecisionOptions
 from bgpbridge.rib.family import FamilyRib
@@ -32,7 +32,7 @@ from bgpbridge.rib.peers import Judge, PeerCounts, PeerInfo, PeerState
 from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, Session, Verdict
 from bgpbridge.wire.bulk import Batch, NlriColumns
-from bgpbridge.wire.plain_update import plain_update
+from bgpbridge.wire.plain_update import plain_route, plain_update
 from bgpbridge.wire.update import split_update
 from bgpbridge.wire.verdicts import Finding, SessionKind, strongest
 
@@ -78,6 +78,7 @@ class Rib:
         self.now = 0
         self.next_hops = NextHopTable(resolve, limit=room.next_hops)
         self.attributes = AttributeTable(self.next_hops, capacity=room.attributes, router_id=router_id)
+        self.attributes.on_release(self._forget_blocks)
         self.groups = GroupTable()
         self.families = {
             family: FamilyRib(family, rows, self.attributes, self.next_hops, self.groups)
@@ -243,6 +244,60 @@ class Rib:
 
     def apply_one(self, peer: int, message: bytes) -> Applied:
         """One whole UPDATE, the scalar way."""
+        few = self.apply_plain(peer, message)
+        return Applied((few,)) if few is not None else self.apply_message(peer, message)
+
+    def apply_plain(self, peer: int, message: bytes) -> FewChanges | None:
+        """The commonest UPDATE, by as few steps as can be: one IPv4 prefix that is known, by attributes that the peer
+        has used of late, or withdrawn. None: it is none of these, and nothing was done: `apply_message`."""
+        state, family = self._peers.get(peer), self.families[Family.IPV4]
+        adj = family.adj.get(peer)
+        if state is None or adj is None or adj.lone_plane is None or self.attributes.marks is not None or adj.near(1):
+            return None
+        route = plain_route(message, state.plain_octets)
+        if route is None:
+            return None
+        block, value, length = route
+        number = state.known.get(block, 0) if block else 0
+        row = family.prefixes.find_one(0, value, length)
+        if not row or (block and not number):
+            return None
+        moves: list[Move] = []
+        if number or adj.lone_plane.raw_view[row]:
+            verdict = self.judge.judge_one(peer, Family.IPV4, number, 0, value, length) if number else 0
+            if adj.store_one(0, row, number, verdict, 0, self.now):
+                old, new = family.settle_one(row, self.options)
+                if old != new:
+                    moves.append((row, 0, value, length, old, new))
+        return FewChanges(Family.IPV4, moves)
+
+    def rehearse(self, peer: int, message: bytes) -> Move | None:
+        """What `apply_plain` would look at, looked at; cells are stored as they are. The prefix with its group."""
+        state, family = self._peers.get(peer), self.families[Family.IPV4]
+        adj = family.adj.get(peer)
+        route = plain_route(message, state.plain_octets) if state is not None else None
+        if state is None or adj is None or adj.lone_plane is None or route is None:
+            return None
+        block, value, length = route
+        number, row, plane = state.known.get(block, 0), family.prefixes.find_one(0, value, length), adj.lone_plane
+        if not row:
+            return None
+        if number:
+            with suppress(CapacityError):  # of another policy than then
+                self.judge.judge_one(peer, Family.IPV4, number, 0, value, length)
+        adj.store_one(0, row, plane.raw_view[row], plane.effective_view[row], 0, plane.changed_view[row])
+        words, active, _ = family._choose_one(row, self.options)
+        self.groups.known(words, active)
+        group = family.group_view[row]
+        return row, 0, value, length, group, group
+
+    def _forget_blocks(self, _: Ids) -> None:
+        """Attribute ids are about to mean something else."""
+        for state in self._peers.values():
+            state.known.clear()
+
+    def apply_message(self, peer: int, message: bytes) -> Applied:
+        """One whole UPDATE of any kind."""
         state = self.peer(peer)
         kind = self._kind(state)
         plain = plain_update(message, state.plain_octets)
@@ -250,6 +305,8 @@ class Rib:
             withdrawn, block, announced = plain
             number = self.attributes.intern(block, False, kind) if announced else 0
             if not self.attributes.cell.verdict[number]:
+                if announced:
+                    state.remember(block, number)
                 few = [(0, value, length, 0, 0) for value, length in withdrawn]
                 few += [(0, value, length, 0, number) for value, length in announced]
                 return Applied((self._intake(Family.IPV4, state).apply_few(few),))

@@ -16,6 +16,7 @@ from bgpbridge.wire.verdicts import Finding, SessionKind
 __all__ = ["AcceptAll", "Judge", "PeerCounts", "PeerInfo", "PeerState", "RefuseAll"]
 
 MOST_FINDINGS = 256
+MOST_KNOWN = 1024
 
 
 class Judge(Protocol):
@@ -102,13 +103,21 @@ class PeerState:
         0  # most octets of a message that `plain_update` may read; 0 = none, it needs IPv4 without path ids
     )
     findings: Counter[Finding] = field(default_factory=Counter)
+    known: dict[bytes, int] = field(default_factory=dict)  # attribute ids of blocks in its plain UPDATEs of late
 
     def begin(self, session: Session) -> None:
         """A session is established, or goes on with fewer families."""
         self.session, self.kind = session, SessionKind.of(session)
+        self.known.clear()
         self.router_id = int(session.router_id)
         plain = Family.IPV4 in session.families and Family.IPV4 not in session.add_path
         self.plain_octets = maximum_message(session) if plain else 0
+
+    def remember(self, block: bytes, number: int) -> None:
+        """A block of a plain UPDATE with nothing wrong about it. Routes that come and go do so with the same few."""
+        if len(self.known) >= MOST_KNOWN:
+            self.known.clear()
+        self.known[block] = number
 
     def count(self, finding: Finding, times: int = 1) -> None:
         """Remember a finding. Reasons are fixed phrases, so there can't be many; still bounded."""

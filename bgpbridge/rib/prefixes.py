@@ -228,6 +228,21 @@ class ShortTable(PrefixTable):
         whole: Words = stirred << np.uint64(ID_BITS) | stirred & ID_MASK  # which prefix it is, and where it stands
         return whole
 
+    def find_one(self, _: int, lo: int, length: int) -> int:
+        """The row of one prefix, 0 when it is not known: all in one function, for packets wait for it."""
+        index = self._index
+        view, mask = index.view, index.mask
+        first, second, _, _ = self._keys
+        stirred = (lo << 6 | length) * first & KEY_MASK
+        stirred = (stirred ^ stirred >> KEY_BITS // 2) * second & KEY_MASK
+        stirred ^= stirred >> KEY_BITS // 2
+        at = (stirred << ID_BITS | stirred & DEAD) & mask
+        while entry := view[at]:
+            if entry >> ID_BITS == stirred:
+                return int(entry & DEAD)
+            at = (at + 1) & mask
+        return 0
+
     def _hash_one(self, _: int, lo: int, length: int) -> int:
         stirred = lo << 6 | length
         for key in self._keys[:2]:

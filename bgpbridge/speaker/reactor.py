@@ -27,12 +27,15 @@ from bgpbridge.speaker.listener import TapListener, wishes
 from bgpbridge.speaker.outbox import Outbox
 from bgpbridge.speaker.peer import TapPeer
 from bgpbridge.speaker.processes import TapProcesses
+from bgpbridge.speaker.rehearsal import Rehearsal
 from bgpbridge.speaker.signatures import SignatureWatch
 from bgpbridge.speaker.words import PeerWords
 
 __all__ = ["TapReactor"]
 
 _LISTEN_AGAIN_S: Final = 5.0
+WARM_MS: Final = 2  # between two rehearsals
+WARM_S: Final = 0.1  # after the last UPDATE
 _CALM_MS: Final = 500  # ExaBGP's timers count whole seconds
 _READABLE: Final = select.POLLIN | select.POLLPRI | select.POLLHUP | select.POLLERR
 
@@ -59,6 +62,8 @@ class _Poller:
 class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
     """The speaker's main loop."""
 
+    _warm_until = 0.0
+
     def __init__(self, configuration: Any, outbox: Outbox, control: ControlReceiver, space: int) -> None:
         super().__init__(configuration)
         self.outbox = outbox
@@ -70,6 +75,7 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
         self._listen_at: float | None = None
         self._signatures = SignatureWatch()
         self._woken = -1
+        self._rehearsal = Rehearsal()
 
     def run(self) -> int:
         """Until SIGTERM. The exit status."""
@@ -91,11 +97,12 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
         nothing but UPDATEs comes the wait goes on: a round of the reactor costs ten times what an UPDATE does."""
         calm = bool(sleeptime) and self._calm()
         left_ms = _CALM_MS if calm else sleeptime
-        until = time.monotonic() + left_ms / 1000
+        now = time.monotonic()
+        until = now + left_ms / 1000
         going = True
         while going:
             going = False
-            for fd, event in self._poller.poll(left_ms):
+            for fd, event in self._poll(left_ms, now) if calm else self._poller.poll(left_ms):
                 if fd == self._woken:
                     with contextlib.suppress(BlockingIOError):
                         os.read(fd, 64)
@@ -108,8 +115,24 @@ class TapReactor(loop.Reactor):  # type: ignore[misc]  # exabgp is untyped
                         continue
                     yield fd
                 calm = False
-            left_ms = int((until - time.monotonic()) * 1000)
+            now = time.monotonic()
+            left_ms = int((until - now) * 1000)
             going = going and calm and left_ms > 0
+            if going:
+                self._warm_until = now + WARM_S
+
+    def _poll(self, left_ms: int, now: float) -> list[tuple[int, int]]:
+        """The poller's. While UPDATEs come now and then the wait is made of short ones, between which the way of an
+        UPDATE is gone once more."""
+        until = now + left_ms / 1000
+        while now < self._warm_until and left_ms > WARM_MS:
+            found = self._poller.poll(WARM_MS)
+            if found:
+                return found
+            self._rehearsal()
+            now = time.monotonic()
+            left_ms = max(0, int((until - now) * 1000))
+        return self._poller.poll(left_ms)
 
     def _calm(self) -> bool:
         """Nothing is under way that goes on by itself: what comes next comes by a descriptor, or is a timer's."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from bgpbridge.wire.attributes import DESCRIPTORS, EXTENDED_LENGTH, OPTIONAL, Code
 from bgpbridge.wire.message import MARKER, MessageType
 
-__all__ = ["MOST_PREFIXES", "Plain", "plain_update"]
+__all__ = ["MOST_PREFIXES", "Plain", "plain_route", "plain_update"]
 
 MOST_PREFIXES = 16  # of each field; more of them are quicker in columns
 Plain = tuple[list[tuple[int, int]], bytes, list[tuple[int, int]]]
@@ -36,6 +36,24 @@ def plain_update(message: bytes, maximum: int) -> Plain | None:
     if withdrawn is None or announced is None:
         return None
     return withdrawn, message[start:end], announced
+
+
+def plain_route(message: bytes, maximum: int) -> tuple[bytes, int, int] | None:
+    """Attribute block (empty: withdrawn), address and length of the one prefix that an UPDATE is about; None where it
+    is about more, or otherwise. What the block holds is for the caller to know, from `plain_update` of another one."""
+    size = len(message)
+    if not 23 < size <= maximum or message[18] != _UPDATE or message[16] << 8 | message[17] != size:
+        return None
+    gone = message[19] << 8 | message[20]
+    position = 21 if gone else 23 + (message[21] << 8 | message[22])
+    stop = 21 + gone if gone else size
+    if position >= size or (message[stop:] != b"\0\0" if gone else position == 23):
+        return None
+    length = message[position]
+    if length > 32 or position + 1 + (length + 7 >> 3) != stop or message[:16] != MARKER:
+        return None
+    value = int.from_bytes(message[position + 1 : stop], "big") << 8 * (position + 5 - stop)
+    return b"" if gone else message[23:position], value >> 32 - length << 32 - length, length
 
 
 def _plain_attributes(message: bytes, start: int, end: int) -> bool:

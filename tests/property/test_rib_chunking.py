@@ -46,6 +46,7 @@ class Way(Both):
         self.findings.update((peer, finding) for finding in applied.findings)
         for changes in applied.changes:
             self.take(changes)
+        self.rib.rehearse(peer, message)  # of which nothing must be seen
 
     def run(self, peer: int, messages: list[bytes]) -> Iterator[Changes]:
         for message in messages:

@@ -25,7 +25,7 @@ from bgpbridge.wire.bulk_fields import decode_fields, fields_of
 from bgpbridge.wire.message import MARKER, build_update
 from bgpbridge.wire.mrt import MessageRecord, read_mrt
 from bgpbridge.wire.oracle import difference
-from bgpbridge.wire.plain_update import plain_update
+from bgpbridge.wire.plain_update import Plain, plain_route, plain_update
 from bgpbridge.wire.raw_update import maximum_message, split_update
 from bgpbridge.wire.verdicts import SessionKind
 
@@ -255,6 +255,15 @@ def test_fields_of_any_octets_are_odd_or_right(octets: list[bytes], mp: bool, as
         assert fields.odd[index] or not decoded.findings
 
 
+def assert_route_agrees(route: tuple[bytes, int, int] | None, found: Plain | None) -> None:
+    """`plain_route` is for one prefix, whose attributes are somebody else's to know."""
+    if found is not None and len(found[0]) + len(found[2]) == 1:
+        withdrawn, block, announced = found
+        assert route == (b"" if withdrawn else block, *[*withdrawn, *announced][0])
+    elif found is not None or (route is not None and not route[0]):
+        assert route is None
+
+
 @settings(max_examples=200, deadline=None)
 @given(seed=SEEDS)
 def test_a_plain_update_has_the_parts_that_the_scalar_way_finds(seed: int, make_session: MakeSession) -> None:
@@ -265,6 +274,7 @@ def test_a_plain_update_has_the_parts_that_the_scalar_way_finds(seed: int, make_
         octets = message(rng, session)
         octets = mutated(rng, octets) if rng.random() < 0.5 else octets
         found = plain_update(octets, maximum_message(session))
+        assert_route_agrees(plain_route(octets, maximum_message(session)), found)
         if found is None or Family.IPV4 in session.add_path or Family.IPV4 not in session.families:
             continue
         plain += 1

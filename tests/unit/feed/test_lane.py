@@ -49,6 +49,47 @@ def test_what_was_not_given_back_is_there_for_the_next_reader(fd: int, memory: L
     again.close()
 
 
+def test_one_short_record_of_updates_is_taken_the_short_way(memory: LaneMemory) -> None:
+    lane = memory.lanes[1]
+    assert lane.lone(100) is None
+    lane.put(1, b"abcde")
+    assert lane.lone(100) == b"abcde"
+    assert lane.lone(4) is None
+    lane.done()
+    assert (lane.backlog(), lane.take(MIB)) == (0, [])
+
+
+@pytest.mark.parametrize("kinds", [[2], [1, 1], [1, 2], [2, 1]])
+def test_other_records_are_not(memory: LaneMemory, kinds: list[int]) -> None:
+    lane = memory.lanes[1]
+    for kind in kinds:
+        lane.put(kind, b"x")
+    assert lane.lone(100) is None
+    assert lane.backlog() == 16 * len(kinds)
+
+
+def test_a_record_behind_the_end_of_the_ring_is_taken_all_the_same(memory: LaneMemory) -> None:
+    lane = memory.lanes[1]
+    for _ in range(3):
+        assert lane.put(1, b"x" * (MIB // 2 - 16))
+        assert lane.lone(MIB) in (b"x" * (MIB // 2 - 16), None)
+        assert lane.take(MIB) == [(1, b"x" * (MIB // 2 - 16))]
+        lane.done()
+
+
+@pytest.mark.parametrize(("at", "value"), [(0, 4), (0, 12), (8, 3), (16, 5), (16, 9000), (0, 1 << 40)])
+def test_a_ring_that_makes_no_sense_is_left_to_take(memory: LaneMemory, at: int, value: int) -> None:
+    """The head, the tail and the record's length, as a speaker gone mad may leave them."""
+    lane = memory.lanes[1]
+    lane.put(1, b"abcde")
+    if at == 16:
+        struct.pack_into("=I", lane._data, 0, value)
+    else:
+        lane._words[at] = value
+    found = lane.lone(100)
+    assert found is None or (at, value, found) == (16, 5, b"abcde")
+
+
 def test_take_cuts_after_the_limit(memory: LaneMemory) -> None:
     lane = memory.lanes[1]
     for _ in range(4):

@@ -152,12 +152,19 @@ class Recorder:
         self.done = asyncio.Event()
         self.at_point: dict[int, tuple[int, Record]] = {}
         self.since_s: list[float] = []
+        self.rehearsed = False
 
     def begin(self, since_s: float) -> None:
         self.since_s.append(since_s)
 
     def one(self, lane: int, record: Record) -> None:
         self.note("one", lane, len(record.data) if isinstance(record, Updates) else 0)
+
+    def few(self, lane: int, data: bytes) -> None:
+        self.one(lane, Updates(data))
+
+    def rehearse(self) -> None:
+        self.rehearsed = True
 
     def run(self, lane: int, data: bytes) -> Iterator[None]:
         self.note("run", lane, len(data))
@@ -252,6 +259,41 @@ def test_the_next_speaker_is_heard_at_once_behind_the_end_of_the_last(feed: Feed
     recorder = Recorder(feed)
     pumped(feed, recorder, 4)  # up, died, up, UPDATE
     assert recorder.log == [("one", 1, 0), ("one", 1, 0), ("one", 1, 0), ("one", 1, 30)]
+
+
+def test_a_rehearsal_serves_what_has_come_and_takes_nothing_else(feed: Feed) -> None:
+    recorder = Recorder(feed)
+    pump = Pump(feed.reader(from_tail=True), recorder)
+    pump.rehearse()
+    assert (recorder.log, recorder.rehearsed) == ([], True)
+    feed.put(1, UP)
+    feed.put(2, Updates(b"u" * 30))
+    pump.rehearse()
+    pump.rehearse()
+    assert recorder.log == [("one", 1, 0), ("one", 2, 30)]
+
+
+def test_a_bell_that_others_hear_for_the_pump_is_not_the_loops(feed: Feed) -> None:
+    recorder, heard = Recorder(feed), []
+
+    def first(fd: int, serve: Callable[[], None] | None) -> bool:
+        heard.append((fd, serve))
+        return True
+
+    async def main() -> None:
+        task = asyncio.create_task(Pump(feed.reader(from_tail=True), recorder, first=first).serve())
+        await asyncio.sleep(0)
+        feed.put(2, Updates(b"u" * 30))
+        await asyncio.sleep(0.01)
+        assert recorder.log == []
+        heard[0][1]()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    assert recorder.log == [("one", 2, 30)]
+    assert [fd for fd, _ in heard] == [feed.bell, feed.bell]
+    assert heard[-1][1] is None
 
 
 def test_a_failing_consumer_ends_the_pump(feed: Feed) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from fnmatch import fnmatch
@@ -120,8 +121,9 @@ class Plane:
             else:
                 del self.routes[prefix]
 
-    def apply_few(self, few: FewChanges) -> None:
+    def apply_few(self, few: FewChanges) -> float:
         self.apply(few.columns())
+        return time.monotonic()
 
     def free_group(self, group: int) -> None:
         assert group not in self.routes.values(), f"group {group} is freed under prefixes"

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
+from collections.abc import Callable, Coroutine
+from typing import Any
 
-from bgpbridge.pipeline.loop_lag import BOUNDS_S, LoopLag
+from bgpbridge.pipeline.loop_lag import BOUNDS_S, WARM_S, LoopLag
 
 
 class Clock:
@@ -62,4 +65,64 @@ def test_a_loop_at_rest_is_not_late():
     with asyncio.Runner(loop_factory=lag.loop) as runner:
         runner.run(asyncio.sleep(0.25))
         runner.run(asyncio.sleep(0))
+    assert dict(lag.late.buckets())["+Inf"] >= 2
+
+
+def run_with(lag: LoopLag, served: list[str], what: Callable[[int], Coroutine[Any, Any, None]]) -> None:
+    """A loop with a bell that is served first, as long as `what` runs."""
+    bell = os.eventfd(0, os.EFD_NONBLOCK)
+
+    def serve() -> None:
+        os.eventfd_read(bell)
+        served.append("bell")
+
+    with asyncio.Runner(loop_factory=lag.loop) as runner:
+        runner.get_loop()
+        assert lag.first(bell, serve)
+        runner.run(what(bell))
+        assert lag.first(bell, None)
+        os.eventfd_write(bell, 1)
+        runner.run(asyncio.sleep(0.01))
+    os.close(bell)
+
+
+def test_one_descriptor_is_served_before_the_loop_hears_of_anything():
+    lag, served = LoopLag(), []
+
+    async def main(bell: int) -> None:
+        pipe_out, pipe_in = os.pipe()
+        asyncio.get_running_loop().add_reader(pipe_out, lambda: served.append(os.read(pipe_out, 9).decode()))
+        os.write(pipe_in, b"other")
+        os.eventfd_write(bell, 1)
+        await asyncio.sleep(0.05)
+        asyncio.get_running_loop().remove_reader(pipe_out)
+        os.close(pipe_out)
+        os.close(pipe_in)
+
+    run_with(lag, served, main)
+    assert served == ["bell", "other"]
+
+
+def test_without_a_loop_of_its_own_nobody_is_served_first():
+    assert not LoopLag().first(0, lambda: None)
+
+
+def test_a_loop_at_rest_rehearses_for_a_while_after_an_update_and_keeps_its_timers():
+    lag, found = LoopLag(), []
+    lag.rehearse = lambda: found.append(time.monotonic())
+    with asyncio.Runner(loop_factory=lag.loop) as runner:
+        runner.run(asyncio.sleep(0.05))
+        assert found == []
+        lag.keep_warm(time.monotonic())
+        runner.run(asyncio.sleep(3 * WARM_S))
+    assert len(found) > 3
+    assert found[-1] - found[0] <= 2 * WARM_S
+
+
+def test_a_rehearsal_is_no_work_that_makes_the_loop_late():
+    lag = LoopLag()
+    lag.rehearse = lambda: None
+    lag.keep_warm(time.monotonic() + 1)
+    with asyncio.Runner(loop_factory=lag.loop) as runner:
+        runner.run(asyncio.sleep(0.3))
     assert dict(lag.late.buckets())["+Inf"] >= 2
