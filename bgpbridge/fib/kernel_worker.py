@@ -30,7 +30,7 @@ from bgpbridge.fib.kernel_table import OURS_UNKNOWN, KernelTable, Slice
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, pack_routes, read_routes, route_filter
 from bgpbridge.fib.keys import KeyTable
 from bgpbridge.fib.own_dump import OwnDump
-from bgpbridge.fib.pace import GATHER_S, Pace
+from bgpbridge.fib.pace import GATHER_MORE_S, GATHER_S, Pace
 from bgpbridge.rib.groups import LIMIT
 from bgpbridge.scheduling import ask_usual_slice
 from bgpbridge.types import Family
@@ -145,9 +145,11 @@ class KernelWorker:
                 if not self._has_work():
                     self._idle_locked()
                     self.lock.wait_for(lambda: self._has_work() or self.settled, self._patience())
-                    self._gather_locked()
+                    self._gather_locked(GATHER_S)
                 elif (held := self.pace.held_s(time.monotonic())) > 0:
                     self.lock.wait_for(self._urgent, held)
+                elif self._only_singles():
+                    self._gather_locked(GATHER_MORE_S)
                 if self.stopping and not self._has_work(stop=False):
                     return
             try:
@@ -155,11 +157,17 @@ class KernelWorker:
             except (OSError, BridgeError) as error:
                 self._stumble(error)
 
-    def _gather_locked(self) -> None:
+    def _only_singles(self) -> bool:
+        """Nothing waits but single routes that came during the last turn: more of them are on their way."""
+        if self.stopping or self.groups or self.orders or self.rebuild_due or self._compare_due or self.sweep:
+            return False
+        return not any(table.storming or table.strays for table in self.tables.values())
+
+    def _gather_locked(self, wait_s: float) -> None:
         """Single routes wait a little for others: each turn of this thread takes the interpreter from the one that
         serves XDP, where their packets already go the new way. Groups and orders do not wait."""
         self.gathering = True  # whoever only adds a route need not wake us
-        self.lock.wait_for(lambda: self.stopping or self.groups or self.orders or self.settled, GATHER_S)
+        self.lock.wait_for(lambda: self.stopping or self.groups or self.orders or self.settled, wait_s)
         self.gathering = False
 
     def _urgent(self) -> bool:

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["GATHER_S", "Pace"]
+__all__ = ["GATHER_MORE_S", "GATHER_S", "Pace"]
 
 GATHER_S = 0.003  # single routes wait this long for others
+GATHER_MORE_S = 0.01  # where others have come while the ones before them were written
 REST_S = 0.02  # after a commit of many routes
 LONGEST_S = 2.0  # from the first of them on: a million routes to XDP
 
