@@ -32,6 +32,8 @@ from bgpbridge.types import Family
 __all__ = ["Follower", "Late"]
 
 AT_ONCE = 1 << 17  # rows to one run, a sixth of a second
+MOST = 1 << 21  # rows that wait for a table to end, 45 MB
+LONGEST_S = 30.0  # no packet asks for what waits here
 NICE = 5  # forwarding goes before what only stands ready
 
 
@@ -57,7 +59,7 @@ class Follower:
         self._running = False
         self._catching_up = threading.Lock()
         self.failure: BaseException | None = None
-        self._pace = Pace()
+        self._pace = Pace(LONGEST_S)
         trie.closing.append(self.close)
 
     @property
@@ -118,7 +120,9 @@ class Follower:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
             while parts := self._next():
+                began_s = time.monotonic()
                 self._write_all(parts)
+                self._pace.worked(began_s, time.monotonic())
         except BaseException as error:  # noqa: BLE001  (the root of this thread: whoever waits must hear of it)
             with self._changed:
                 self.failure = error
@@ -145,13 +149,16 @@ class Follower:
     def _next(self) -> list[tuple[Keys, U32]]:
         with self._changed:
             parts, rows = [], 0
-            while self._wanted <= self._done and (held := self._pace.held_s(time.monotonic())) > 0:
+            while not self._urgent() and (held := self._pace.held_s(time.monotonic())) > 0:
                 self._changed.wait(held)
             while self._waiting and rows < AT_ONCE:
                 parts.append(self._waiting.popleft())
                 rows += len(parts[-1][0])
             self._running = bool(parts)
             return parts
+
+    def _urgent(self) -> bool:
+        return self._wanted > self._done or self.behind > MOST
 
     def _write(self, keys: Keys, values: U32) -> None:
         """Removals first, for they make room."""

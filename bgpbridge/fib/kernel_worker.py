@@ -267,6 +267,8 @@ class KernelWorker:
             cut = table.take(self.objects.present, now, storms=storms)
         if cut is not None:
             self._send(table, cut)
+            if storms:
+                self.pace.worked(now, time.monotonic())
 
     def _do_retries(self) -> None:
         now = time.monotonic()

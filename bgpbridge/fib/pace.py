@@ -2,7 +2,8 @@
 
 All are written by one interpreter on few processors, and packets already go by XDP: so a table that is loading goes
 there first. Each commit of it puts the others off a little, but never for long: a table that keeps coming reaches them
-while it comes.
+while it comes. Then they rest between their pieces for as long as it comes: with several whole tables at once two
+threads that never rested left a third of the interpreter to the one that takes them in.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ GATHER_S = 0.003  # single routes wait this long for others
 GATHER_MORE_S = 0.01  # where others have come while the ones before them were written
 REST_S = 0.02  # after a commit of many routes
 LONGEST_S = 2.0  # from the first of them on: a million routes to XDP
+RESTS = 3  # times as long as a piece took
 
 
 @dataclass(slots=True)
 class Pace:
-    """Times are of time.monotonic()."""
+    """Times are of time.monotonic(). Nobody waits longer than `longest_s` for a table to end."""
 
+    longest_s: float = LONGEST_S
+    _rested_s: float = 0.0
     _since_s: float = 0.0
     _last_s: float = 0.0
 
@@ -30,6 +34,10 @@ class Pace:
             self._since_s = now_s
         self._last_s = now_s
 
+    def worked(self, began_s: float, now_s: float) -> None:
+        """A piece of a storm was written."""
+        self._rested_s = now_s + RESTS * (now_s - began_s)
+
     def held_s(self, now_s: float) -> float:
         """For how long storms are still to wait; 0 or less when they may go."""
-        return min(self._last_s + REST_S, self._since_s + LONGEST_S) - now_s
+        return min(self._last_s + REST_S, max(self._since_s + self.longest_s, self._rested_s)) - now_s
