@@ -18,7 +18,7 @@ PARALLEL := -n auto --dist loadfile
 # In the order of the files: the short ones are last.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install dev demo test unit lint format bench bench-table bench-datapath clean distclean
+.PHONY: help install dev demo test unit lint format bench bench-table bench-datapath soak clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +69,9 @@ bench-table: dev ## whole tables beside BIRD, FRR, GoBGP and ExaBGP; under 40 mi
 
 bench-datapath: dev ## lookups and forwarding with whole tables beside the kernel's; under 15 minutes
 	@$(ROOT) $(PYTHON) -m bgpbridge.bench datapath --runs 5
+
+soak: dev ## what 35 real peers sent, looped at 50 times its pace; MINUTES=10, memory flat, audit clean
+	@$(ROOT) $(PYTHON) -m bgpbridge.bench soak --minutes $(or $(MINUTES),10)
 
 clean: ## what tools have left: build/, caches
 	@rm -rf build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -15,6 +15,7 @@ from bgpbridge.commits import CauseKind
 from bgpbridge.events import Severity
 from bgpbridge.fib.audit_stores import STORES
 from bgpbridge.pipeline.bridge import Bridge
+from bgpbridge.types import Family
 from bgpbridge.view.ready import ready
 
 __all__ = ["control"]
@@ -51,6 +52,26 @@ def control(bridge: Bridge) -> Iterator[Metric]:
         compared.add_metric([plane, family.label], count)
     yield compared
     yield from _sweeps(bridge)
+    yield from _room(bridge)
+
+
+def _room(bridge: Bridge) -> Iterator[Metric]:
+    """Prefixes against the room for them, and who has found none."""
+    uses = {family: bridge.room.use(family) for family in Family}
+    used = GaugeMetricFamily("bgpbridge_room_used", "Prefixes that take room", labels=["family"])
+    room = GaugeMetricFamily("bgpbridge_room_prefixes", "Room for prefixes", labels=["family"])
+    text = "1 while more room is needed and cannot be made"
+    short = GaugeMetricFamily("bgpbridge_room_short", text, labels=["family"])
+    for family, use in uses.items():
+        used.add_metric([family.label], use.used)
+        room.add_metric([family.label], use.room)
+        short.add_metric([family.label], float(bool(use.short)))
+    yield from (used, room, short)
+    text = "Sessions that were ended because what they brought did not fit"
+    refused = CounterMetricFamily("bgpbridge_room_resets", text, labels=["peer"])
+    for name, count in bridge.sessions.refused_room.items():
+        refused.add_metric([name], count)
+    yield refused
 
 
 def _commits(bridge: Bridge) -> Iterator[Metric]:

@@ -4,6 +4,7 @@ decode | policy | load | update | failover | enrichment | idle    one suite
 all (or nothing)                                                  all of these, then the page
 datapath                                                          packets: lookups and forwarding, whole tables
 table                                                             whole tables beside BIRD, FRR, GoBGP and ExaBGP
+soak                                                              a recording of 35 peers, looped at 50 times its pace
 page                                                              docs/benchmarks.md and README.md from the records
 """
 
@@ -19,7 +20,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bgpbridge.bench import decode, enrichment, failover, idle, load, machine, policy, records, update
+from bgpbridge.bench import decode, enrichment, failover, idle, load, machine, policy, records, soak, update
 from bgpbridge.bench.datapath import suite as datapath
 from bgpbridge.bench.driver import Bench, measure
 from bgpbridge.bench.page import write_pages
@@ -39,7 +40,8 @@ ALONE = {"decode": (decode.measure, decode.NOTE), "policy": (policy.measure, pol
 NAMES = (*ON_RIG, *ALONE)
 DATAPATH = "datapath"
 TABLE = "table"
-RECORDED = (*NAMES, DATAPATH, TABLE)
+SOAK = "soak"
+RECORDED = (*NAMES, DATAPATH, TABLE, SOAK)
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -48,9 +50,9 @@ def main(words: Sequence[str] | None = None) -> int:
     console = Console()
     sys.setswitchinterval(SWITCH_S)
     try:
-        if chosen.what == TABLE:
+        if chosen.what in (TABLE, SOAK):
             with interruptible():
-                return whole.run(chosen, console)
+                return soak.run(chosen, console) if chosen.what == SOAK else whole.run(chosen, console)
         names = NAMES if chosen.what == "all" else () if chosen.what == "page" else (chosen.what,)
         plan = _plan(chosen)
         with interruptible():
@@ -86,6 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         "--subjects", default="", help="who is measured, in this order (bgpbridge,bird,frr; table: all)"
     )
     parser.add_argument("--parts", default="", help=f"of table only these, shown and not kept: {','.join(whole.NAMES)}")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long soak runs (10)")
+    parser.add_argument("--file", default="", help="what soak loops: an MRT file of BGP4MP messages")
     return parser
 
 

@@ -59,6 +59,7 @@ TITLES = {
     "policy": "Import policy",
     "datapath": "The datapath",
     "table": "Whole tables of the Internet",
+    "soak": "Soak",
 }
 INTRODUCTION = """# Benchmarks
 
@@ -103,7 +104,7 @@ def block(suites: Sequence[Suite]) -> str:
     """The chosen rows, medians only: ours beside other daemons, then our datapath beside the kernel's."""
     compared = [suite for suite in suites if not suite.grouped and suite.name != "table"]
     others = [_beside([suite], CHOSEN_TABLE, "bench-table") for suite in suites if suite.name == "table"]
-    others += [_datapath(suite) for suite in suites if suite.grouped]
+    others += [_datapath(suite) for suite in suites if suite.grouped and suite.name != "soak"]
     where = f"{suites[0].machine.get('processors', '')}; load average up to {_busiest(suites)} while it was measured"
     last = f"({where}; more in [docs/benchmarks.md](docs/benchmarks.md))"
     return "\n\n".join([*([_beside(compared, CHOSEN, "bench")] if compared else []), *others, last])

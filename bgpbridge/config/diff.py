@@ -23,8 +23,8 @@ LIVE_PEER_KEYS = frozenset(
 LIVE_KEYS = frozenset(
     {"peers", "peer_defaults", "policies", "decision", "log", "graceful_restart", "audit", "rpki", "health", "latency"}
 )
-LIVE_DATAPATH = ("reverse_path", "flow_label", "punt_rate")
-"""Keys of `datapath` that the program is told while it runs."""
+LIVE_DATAPATH = ("reverse_path", "flow_label", "punt_rate", "grow")
+"""Keys of `datapath` that hold at once, while packets pass."""
 LIVE_IN_DATAPATH = frozenset(f"datapath.{name}" for name in LIVE_DATAPATH)
 IN_OPEN = frozenset({"router.asn", "router.router_id"})  # change peer by peer, as sessions are reset
 

@@ -141,6 +141,8 @@ class Datapath(Strict):
     """Room for IPv4 prefixes."""
     max_ipv6: int = Field(default=400_000, ge=1024, le=16_000_000)
     """Room for IPv6 prefixes."""
+    grow: bool = True
+    """Make twice the room before it is used up, where memory allows; false: what is beyond it is refused."""
     reverse_path: ReversePath = ReversePath.OFF
     """Drop packets whose source has no route (loose), or none by the link that they came in by (strict; RFC 3704)."""
     flow_label: bool = False

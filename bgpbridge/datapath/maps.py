@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-__all__ = ["Maps", "Sizes", "open_map"]
+__all__ = ["Maps", "Sizes", "open_map", "pinned_room"]
 
 GROUP_SIZES = (64, 128, 256, 512)
 PUNT_BURST_NS = 100_000_000
@@ -426,6 +426,11 @@ def _as_made(sizes: Sizes, folder: Path) -> Sizes:
     indexed = sizes.indexed if index is None else index == abi.INDEX4_LINES
     each = (slots or 0) * 4 // abi.MAX_GROUPS
     return replace(sizes, indexed=indexed, group_slots=each if each in GROUP_SIZES else sizes.group_slots)
+
+
+def pinned_room(folder: Path) -> tuple[int, int]:
+    """How many IPv4 and IPv6 prefixes the maps that are pinned there have room for; 0 where there are none."""
+    return _entries(folder / "lpm4") or 0, _entries(folder / "lpm6") or 0
 
 
 def _entries(path: Path) -> int | None:

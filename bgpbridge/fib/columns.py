@@ -93,6 +93,11 @@ class RouteColumns:
         changed: Rows = known[self.seen[known] & ~same]
         return changed
 
+    def forget(self, rows: Rows) -> None:
+        """The RIB has taken these rows back: they stand for no prefix until they are `put` again. Nothing of theirs may
+        be wanted or stand anywhere."""
+        self.seen[rows[rows < self.end]] = False
+
     def holds(self, row: int, hi: int, lo: int, length: int) -> bool:
         """True when the row is known and stands for this prefix: one UPDATE's short way round `put`."""
         if row >= self.end or not self._seen.view[row]:
@@ -139,8 +144,8 @@ class RouteColumns:
         return found
 
     def still(self, rows: Rows, keys: Keys) -> Rows:
-        """What `locate` gave for prefixes, 0 where the row stands for another one by now."""
-        return np.where(np.isin(rows, self.rekeyed(rows, keys)), 0, rows)
+        """What `locate` gave for prefixes, 0 where the row stands for another one by now, or for none."""
+        return np.where(np.isin(rows, self.rekeyed(rows, keys)) | ~self.seen[rows], 0, rows)
 
     def _scan(self, prefix: Prefix) -> int:
         mask = (1 << 64) - 1

@@ -178,6 +178,11 @@ class KernelFib:
             if not self._worker.gathering:
                 self._lock.notify()
 
+    def forget(self, family: Family, rows: Rows) -> Rows:
+        """Rows that the RIB would have back for other prefixes: which of them nothing is known of from now on."""
+        with self._lock:
+            return self._tables[family].forget(rows)
+
     def _want_blackhole(self) -> None:
         if BLACKHOLE not in self._worker.objects.want:
             self._worker.groups[BLACKHOLE] = ((BLACKHOLE_WAY, 1),)

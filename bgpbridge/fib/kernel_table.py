@@ -122,6 +122,19 @@ class KernelTable:
         self._set_installed(rows, np.zeros(len(rows), np.uint32))
         self.refusals.settle(rows)
 
+    def forget(self, rows: Rows) -> Rows:
+        """Rows that the RIB would have back: those go of which nothing stands, waits, is under way or refused."""
+        known = rows < self.columns.end
+        busy = np.zeros(len(rows), np.bool_)
+        at = rows[known]
+        busy[known] = self._dirty.cells[at] | (self.installed[at] != 0) | (self.columns.want[at] != 0)
+        busy |= self.refusals.holds(rows)
+        if self.in_flight is not None:
+            busy |= np.isin(rows, self.in_flight.rows)
+        free = rows[~busy]
+        self.columns.forget(free)
+        return free
+
     def queue(self, rows: Rows) -> None:
         """Write these rows again, as they are wanted when their turn comes."""
         if self.watched is not None and len(rows):

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from bgpbridge.fib.columns import Column
 from bgpbridge.fib.keys import Rows
@@ -72,6 +73,14 @@ class Refusals:
         self._errno.cells[held] = 0
         self._tries.cells[held] = 0
         self.count -= len(held)
+
+    def holds(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Which of these are refused."""
+        held = np.zeros(len(rows), np.bool_)
+        if self.count:
+            known = rows < len(self._errno.cells)
+            held[known] = self._errno.cells[rows[known]] != 0
+        return held
 
     def rows(self) -> Rows:
         """All refused rows."""

@@ -147,6 +147,18 @@ class XdpFib:
                 trie.apply_one((row, hi, lo, length, group, group))
                 trie.table.again(hi, lo, length, group)
 
+    def entries(self, family: Family) -> int:
+        """How many prefixes of a family stand in the maps."""
+        return self.tries[family].entries
+
+    def at_rest(self, family: Family, rows: Rows) -> Rows:
+        """Of rows that the RIB would have back those of which nothing stands here, nor is about to."""
+        return self.tries[family].at_rest(rows)
+
+    def forget(self, family: Family, rows: Rows) -> None:
+        """These rows, which are at rest, stand for no prefix any more."""
+        self.tries[family].columns.forget(rows)
+
     def set_punt(self, prefixes: Iterable[Prefix]) -> None:
         """Prefixes of foreign routes and of this machine: their packets go to the kernel, whatever BGP says."""
         for trie, mine in self._by_family(prefixes):

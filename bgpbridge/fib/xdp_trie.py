@@ -130,6 +130,16 @@ class Trie:
         self._written.cells[rows] = 0
         self.refusals.settle(rows)
 
+    def at_rest(self, rows: Rows) -> Rows:
+        """Of rows that the RIB would have back those of which nothing stands, is punted, refused or still to follow."""
+        if self.table.follower.behind:
+            return rows[:0]
+        known = rows < self.columns.end
+        busy = self.refusals.holds(rows)
+        at = rows[known]
+        busy[known] |= (self._written.cells[at] != 0) | self._punted.cells[at] | (self.columns.want[at] != 0)
+        return rows[~busy]
+
     def write(self, rows: Rows, now_s: float) -> None:
         """Bring these rows' entries in line with what is wanted."""
         self._adopt(rows)

@@ -135,6 +135,7 @@ class Bridge(Rooms):
             group.create_task(self.work.run(), name="work")
             group.create_task(self.watcher.run(), name="kernel watcher")
             group.create_task(self.housekeeping.keep(), name="housekeeping")
+            group.create_task(self.room.keep(), name="room")
             group.create_task(self.self_audit.keep(), name="audit")
             group.create_task(self.overrides.keep(lambda: self.adoption.active), name="overrides")
             group.create_task(self.health.keep(), name="health")

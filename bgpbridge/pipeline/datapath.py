@@ -31,7 +31,7 @@ from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.observed import Link
 from bgpbridge.fib.places import place_of, vlans_over
 from bgpbridge.fib.selftest import prove
-from bgpbridge.pipeline.datapath_left import opened, running
+from bgpbridge.pipeline.datapath_left import grown, opened, running
 
 __all__ = ["Datapath", "sizes_of"]
 
@@ -63,6 +63,8 @@ class Datapath:
         """Make or adopt the maps. Raises DatapathError or CapacityError."""
         ensure_bpffs(settings.pin_path)
         wanted = sizes_of(settings)
+        if settings.grow:
+            wanted = grown(settings.pin_path, wanted)
         found = opened(settings.pin_path, wanted, events)
         for what in _kept(found.maps, wanted):
             events.add("maps-kept", "xdp", what, Severity.WARNING)

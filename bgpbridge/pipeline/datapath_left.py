@@ -7,14 +7,14 @@ them: no program reads the new ones yet, so packets see nothing of it until each
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bgpbridge.datapath import pins
 from bgpbridge.datapath.attach import attached
 from bgpbridge.datapath.carry import switched_off
 from bgpbridge.datapath.loader import Loader, Program
-from bgpbridge.datapath.maps import Maps
+from bgpbridge.datapath.maps import Maps, pinned_room
 from bgpbridge.datapath.specs import Sizes
 from bgpbridge.datapath.syscalls import map_info, object_get, program_info, program_map_ids
 from bgpbridge.errors import LayoutError
@@ -44,6 +44,14 @@ def running(pin_path: Path, maps: Maps) -> Program | None:
         return Program(fd, Loader.AUTO, info, 0.0, "loaded by an earlier bridge")
     os.close(fd)
     return None
+
+
+def grown(pin_path: Path, sizes: Sizes) -> Sizes:
+    """No less room than an earlier run had made, or its routes might not fit. `bgpbridge datapath upgrade` takes back
+    what is not needed any more."""
+    pins.recover(pin_path)
+    four, six = pinned_room(pins.layout_folder(pin_path))
+    return replace(sizes, max_ipv4=max(sizes.max_ipv4, four), max_ipv6=max(sizes.max_ipv6, six))
 
 
 def opened(pin_path: Path, sizes: Sizes, events: EventLog) -> Opened:

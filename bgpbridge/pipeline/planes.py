@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from bgpbridge.pipeline.overlay import Overlay
 from bgpbridge.pipeline.paths import Paths, Spread
 from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.rib.next_hops import Hop
+from bgpbridge.types import Family
 
 __all__ = ["Committer", "Planes"]
 
@@ -48,6 +50,16 @@ class Planes:
         if self.xdp is not None:
             held |= np.isin(groups, list(self.xdp.holds()))
         return held
+
+    def forget(self, family: Family, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> Any:
+        """Of rows that the RIB would have back for other prefixes those that no plane knows anything of by now."""
+        if self.xdp is not None:
+            rows = self.xdp.at_rest(family, rows)
+        if self.kernel is not None:
+            rows = self.kernel.forget(family, rows)
+        if self.xdp is not None:
+            self.xdp.forget(family, rows)
+        return rows
 
     def free_group(self, group: int) -> None:
         """Nothing points at the group any more."""

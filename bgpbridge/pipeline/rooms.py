@@ -45,6 +45,7 @@ from bgpbridge.pipeline.paths import Paths
 from bgpbridge.pipeline.peers import PeerTable
 from bgpbridge.pipeline.planes import Committer, Planes
 from bgpbridge.pipeline.rib_settings import decision_options
+from bgpbridge.pipeline.room import Room
 from bgpbridge.pipeline.roster import Roster
 from bgpbridge.pipeline.rpki import Rpki
 from bgpbridge.pipeline.self_audit import SelfAudit
@@ -122,6 +123,7 @@ class Rooms:
         if settings.interfaces:
             self.datapath = Datapath.open(settings, self.events)
             self.opened.callback(self.datapath.close)
+            self._make_room(self.datapath.maps)
         kernel = self.config.kernel
         options = KernelOptions(
             table=kernel.table,
@@ -254,6 +256,16 @@ class Rooms:
             movers = (self._move_adjacencies, self.handshakes.move, self.tracing.move, self._make_room)
             alone = self.self_audit.one_at_a_time
             self.upgrade = Upgrade(self.datapath, self.planes.xdp, movers, self.events, alone)
+        self.room = Room(
+            self.rib,
+            self.planes,
+            self.work,
+            self.sessions,
+            self.events,
+            lambda: self.config.datapath,
+            lambda: self.adoption.active,
+            self.upgrade,
+        )
 
     # -- what one room needs of another that is made after it ---------------------------------------------
 

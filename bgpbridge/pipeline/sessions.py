@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
@@ -68,6 +69,8 @@ class Sessions:
     on_synced: Callable[[], None] = lambda: None
     on_latch: Callable[[], None] = lambda: None
     awaited: set[int] = field(default_factory=set)
+    refused_room: Counter[str] = field(default_factory=Counter)  # by peer: sessions that a full table has ended
+    _without_room: set[str] = field(default_factory=set)  # of them, those who have not been told of room since
     _timers: dict[tuple[int, Family], asyncio.TimerHandle] = field(default_factory=dict)
 
     # -- up and down ----------------------------------------------------------------------------------
@@ -87,6 +90,7 @@ class Sessions:
             self.on_latch()
         self.rib.session_up(session)
         self.rib.forget_blocked(peer.index)
+        self._without_room.discard(peer.name)
         paths = self.committer.paths
         self.committer.groups(paths.peer_back(peer.index), Cause(CauseKind.SESSION_UP, peer.name))
         self.rebind(peer)
@@ -304,8 +308,22 @@ class Sessions:
     def no_room(self, peer: PeerState, error: CapacityError) -> None:
         """A table is full: what this peer still sends cannot be kept, and half a table would be a lie. End its
         session (Cease, Out of Resources: RFC 4486 s4); all others stay as they are."""
+        self.refused_room[peer.name] += 1
+        self._without_room.add(peer.name)
         self.reset(peer, Finding(Verdict.SESSION_RESET, 0, error.what, CEASE_OUT_OF_RESOURCES))
         self.events.add("out-of-resources", peer.name, str(error), Severity.ERROR)
+
+    def room_again(self) -> None:
+        """The tables have grown: who was sent away for want of room may come again at once."""
+        for peer in self.peers:
+            if peer.name in self._without_room and not peer.hold_off.latched:
+                self.end_hold_off(peer, "there is room again")
+        self._without_room.clear()
+
+    @property
+    def without_room(self) -> list[str]:
+        """Peers that a full table has sent away and that have no session since."""
+        return sorted(self._without_room)
 
     def disable(self, peer: PeerState, family: Family, finding: Finding) -> None:
         """RFC 7606 s2 "AFI/SAFI disable": ignore the family until the session is made anew, and drop its routes."""

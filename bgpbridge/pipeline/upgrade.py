@@ -17,7 +17,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from bgpbridge.config.model import Datapath as Settings
 from bgpbridge.datapath import abi, pins
@@ -26,6 +26,7 @@ from bgpbridge.datapath.counters import read_reasons
 from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
 from bgpbridge.datapath.sources import Sources
+from bgpbridge.datapath.specs import Sizes
 from bgpbridge.errors import BridgeError, DatapathError
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.mirror import Mirrors
@@ -40,6 +41,7 @@ __all__ = ["Upgrade", "UpgradeReport"]
 
 BEFORE_S = 1.0  # the counters before are those of so long at least
 LOOK_EVERY_S = 0.25
+FITS = 3 / 4  # of the room that is asked for: more than that, and it would have to grow again
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +141,7 @@ class Upgrade:
         """A program that has proved itself, over maps as they are wanted. Raises BridgeError, nothing left behind."""
         sources = Sources.ours()
         _check_layout(sources)
-        sizes = sizes_of(settings)
+        sizes = self._sizes(settings)
         maps = old.maps if old.maps.fit(sizes) else Maps.create(sizes)
         try:
             program = await asyncio.to_thread(load, maps.fds, Loader(settings.loader.value), sources)
@@ -158,6 +160,20 @@ class Upgrade:
             raise
         self._steps.append(f"{frames} frames of the self-test leave as they should")
         return side
+
+    def _sizes(self, settings: Settings) -> Sizes:
+        """As the configuration has them; but not less room than there is for a family that has grown beyond that."""
+        sizes, entries = sizes_of(settings), self.xdp.status().entries
+        if not settings.grow:
+            return sizes
+        four, six = (
+            table.max_entries if entries[family] > FITS * wanted else 0
+            for family, table, wanted in (
+                (Family.IPV4, self.datapath.maps.lpm4, sizes.max_ipv4),
+                (Family.IPV6, self.datapath.maps.lpm6, sizes.max_ipv6),
+            )
+        )
+        return replace(sizes, max_ipv4=max(sizes.max_ipv4, four), max_ipv6=max(sizes.max_ipv6, six))
 
     async def _fill(self, mirrors: Mirrors) -> None:
         routes = 0

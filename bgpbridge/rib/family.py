@@ -147,6 +147,14 @@ class FamilyRib:
             yield first, min(first + size, self.top + 1)
             first += size
 
+    def idle(self, first: int, last: int) -> Ids:
+        """Rows first..last-1 whose prefixes nobody sends any more, and that have no route."""
+        busy = (self.group[first:last] != 0) | (self.best[first:last] != 0) | self.prefixes.returned[first:last]
+        for adj in self.adj.values():
+            for plane in adj.planes:
+                busy |= plane.raw[first:last] != 0
+        return np.flatnonzero(~busy) + first
+
     def changes(self, rows: Ids, old: Ids, new: Ids) -> Changes:
         """Rows with another group, spelled out."""
         prefixes = self.prefixes

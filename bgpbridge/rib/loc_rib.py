@@ -347,7 +347,37 @@ class Rib:
         """Take so many prefixes of a family at most, as far as its columns have room. How many it is now."""
         tables = self.families[family]
         tables.prefixes.allow(min(prefixes, tables.size - 1))
+        tables.prefixes.beyond = 0
         return tables.prefixes.capacity
+
+    def room(self, family: Family) -> int:
+        """How many prefixes of a family are taken at most."""
+        return self.families[family].prefixes.capacity
+
+    def known(self, family: Family) -> int:
+        """How many of them are used: each has a route, or had one."""
+        return self.families[family].prefixes.used
+
+    def beyond(self, family: Family) -> int:
+        """How many prefixes there would have been, had something been taken that did not fit; 0: all was taken since
+        `allow`."""
+        return self.families[family].prefixes.beyond
+
+    def columns(self, family: Family) -> int:
+        """How many `allow` can let in."""
+        return self.families[family].size - 1
+
+    def idle_rows(self, family: Family) -> Iterator[Ids]:
+        """Rows of prefixes that nobody sends any more and that have no route, slice by slice: whoever holds nothing of
+        them either may `give_back` those of the slice."""
+        tables = self.families[family]
+        for first, last in tables.chunks(SCAN):
+            yield tables.idle(first, last)
+
+    def give_back(self, family: Family, rows: Ids) -> None:
+        """Rows for other prefixes. They are idle, and nobody outside knows of them."""
+        if len(rows):
+            self.families[family].prefixes.give_back(rows)
 
     def trim(self) -> None:
         """Give back what bulk work has taken for a moment."""

@@ -1,7 +1,7 @@
 """Prefix -> row. Rows number the columns of a family's tables; row 0 is no row.
 
 Prefixes are hashed. An address is two words, `hi` and `lo`; IPv4 stands in `lo`. A row is kept when its routes go: a
-flapping prefix keeps its number.
+flapping prefix keeps its number. Only when room gets short are rows that nobody uses given back, for other prefixes.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ __all__ = ["PrefixTable", "prefix_table"]
 KEY_BITS = 38  # of an IPv4 prefix: what an index entry has for its hash (HashIndex)
 FEW_BITS = 18  # slots of the index, 2 MiB, up to 131,072 prefixes; moving those takes some 10 ms
 KEY_MASK = (1 << KEY_BITS) - 1
+NO_ROWS: Ids = np.empty(0, np.int64)
+SPARED = 64  # of so many places, one is for prefixes that come alone: a bulk load leaves the others room to breathe
+SPARED_FROM = 1 << 16  # of so many in all
 
 
 class PrefixTable:
@@ -40,7 +43,10 @@ class PrefixTable:
     def __init__(self, family: Family, capacity: int) -> None:
         self.family = family
         self.capacity = capacity
-        self.count = 0
+        self.count = 0  # the highest row that was ever given out
+        self.beyond = 0  # what did not fit: how many prefixes there would have been
+        self.returned = zeros(capacity + 1, np.bool_)  # rows that stand for no prefix now
+        self._returned: Ids = NO_ROWS
         self.lo = zeros(capacity + 1, np.uint64)
         self.length = zeros(capacity + 1, np.uint8)
         self._hi = zeros(capacity + 1, np.uint64)
@@ -52,6 +58,26 @@ class PrefixTable:
     def allow(self, prefixes: int) -> None:
         """Take so many at most; not more than there are rows for."""
         self.capacity = prefixes
+
+    @property
+    def used(self) -> int:
+        """How many prefixes are known."""
+        return self.count - len(self._returned)
+
+    def give_back(self, rows: Ids) -> None:
+        """These rows stand for no prefix any more, and will for others. Nobody may know of them."""
+        self._index.remove(self._hash(*self.columns(rows)), rows)
+        self.returned[rows] = True
+        self._returned = np.concatenate([self._returned, rows])
+
+    def _take(self, count: int) -> Ids:
+        """Rows for new prefixes; there must be room."""
+        kept = max(0, len(self._returned) - count)
+        again, self._returned = self._returned[kept:], self._returned[:kept]
+        self.returned[again] = False
+        first = self.count + 1
+        self.count += count - len(again)
+        return np.concatenate([again, np.arange(first, self.count + 1)])
 
     def hi(self, rows: Ids) -> Words:
         """Upper words of the addresses (IPv4: zeros)."""
@@ -65,10 +91,11 @@ class PrefixTable:
         """The prefix of a row."""
         return Prefix(self.family, int(self._hi[row]) << 64 | int(self.lo[row]), int(self.length[row]))
 
-    def _check(self, more: int) -> None:
-        if self.count + more > self.capacity:
+    def _check(self, more: int, spared: int = 0) -> None:
+        if self.used + more > self.capacity - spared:
+            self.beyond = max(self.beyond, self.used + more)
             raise CapacityError(
-                f"{self.count} {self.family.label} prefixes are known, {more} more do not fit in {self.capacity}",
+                f"{self.used} {self.family.label} prefixes are known, {more} more do not fit in {self.capacity}",
                 mend=f"raise datapath.max_{self.family.label}, or filter at the peers",
             )
 
@@ -76,8 +103,9 @@ class PrefixTable:
 
     def intern(self, hi: Words, lo: Words, length: Lengths) -> Ids:
         """Rows of prefixes, new ones where need be. CapacityError comes before anything is changed."""
-        if self.count + len(lo) > self.capacity:
-            self._check(int((self.find(hi, lo, length) == 0).sum()))
+        spared = self.capacity // SPARED if self.capacity >= SPARED_FROM else 0
+        if self.used + len(lo) > self.capacity - spared:
+            self._check(int((self.find(hi, lo, length) == 0).sum()), spared)
         return self._index.intern(self._hash(hi, lo, length), self._same(hi, lo, length), self._create(hi, lo, length))
 
     def find(self, hi: Words, lo: Words, length: Lengths) -> Ids:
@@ -98,8 +126,7 @@ class PrefixTable:
         return create
 
     def _add(self, hi: Words, lo: Words, length: Lengths) -> Ids:
-        rows = np.arange(self.count + 1, self.count + 1 + len(lo))
-        self.count += len(lo)
+        rows = self._take(len(lo))
         if self.family is not Family.IPV4:  # whose upper words stay pages that nobody has touched
             self._hi[rows] = hi
         self.lo[rows], self.length[rows] = lo, length
@@ -115,6 +142,9 @@ class PrefixTable:
         return out
 
     def _live(self) -> tuple[Words, Ids]:
+        if len(self._returned):
+            rows = np.flatnonzero(~self.returned[1 : self.count + 1]) + 1
+            return self._hash(*self.columns(rows)), rows
         rows = np.arange(1, self.count + 1)
         return self._hash(
             self._hi[1 : self.count + 1], self.lo[1 : self.count + 1], self.length[1 : self.count + 1]
@@ -149,11 +179,14 @@ class PrefixTable:
         return row
 
     def _add_one(self, hi: int, lo: int, length: int) -> int:
-        self.count += 1
-        row = self.count
+        if len(self._returned):
+            row = int(self._take(1)[0])
+        else:
+            self.count += 1
+            row = self.count
         his, los, lengths = self._views
         los[row], lengths[row] = lo, length
-        if hi:
+        if self.family is not Family.IPV4:
             his[row] = hi
         self._lengths[length] = True
         return row

@@ -221,11 +221,11 @@ class HashIndex:
 
 class ExactIndex(HashIndex):
     """For keys of 38 bits, told by their hash alone: it is the key itself, stirred. The first look at a slot is mostly
-    the last. Nothing is taken out."""
+    the last."""
 
     def _probe(self, hashes: Words, same: Callable[[Ids, Ids], Any], create: Callable[[Ids], Ids] | None) -> Ids:
         found: Words = self.slots.take((hashes & np.uint64(self.mask)).view(np.int64)) ^ (hashes & ~ID_MASK)
-        missed = np.flatnonzero(found - np.uint64(1) >= np.uint64(DEAD))  # another key's, or nobody's
+        missed = np.flatnonzero(found - np.uint64(1) >= np.uint64(DEAD - 1))  # another key's, nobody's, or taken out
         ids = found.view(np.int64)
 
         def created(at: Ids) -> Ids:

@@ -129,7 +129,7 @@ def status(bridge: Bridge) -> StatusView:
         limits=tuple(_alarms(bridge)),
         rpki=tuple(bridge.rpki.alarms()),
         unhealthy=unhealthy(bridge),
-        troubles=(*unasked(bridge), *bridge.feeders.troubles()),
+        troubles=(*bridge.room.troubles(), *unasked(bridge), *bridge.feeders.troubles()),
         routes={family: tables.routes for family, tables in bridge.rib.families.items()},
         groups=len(bridge.rib.groups),
         next_hops=len(bridge.rib.next_hops),
@@ -151,8 +151,8 @@ def status(bridge: Bridge) -> StatusView:
 def _memory(bridge: Bridge) -> MemoryView:
     if bridge.datapath is None:
         return MemoryView(_resident(), 0, 0)
-    settings = bridge.config.datapath
-    sizes = Sizes(settings.max_ipv4, settings.max_ipv6, bridge.datapath.maps.indexed, settings.group_slots)
+    maps = bridge.datapath.maps
+    sizes = Sizes(maps.lpm4.max_entries, maps.lpm6.max_entries, maps.indexed, bridge.config.datapath.group_slots)
     return MemoryView(_resident(), memory_estimate(sizes), memory_of_indexes(sizes))
 
 

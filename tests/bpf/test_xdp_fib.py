@@ -344,6 +344,7 @@ STEP = st.one_of(
     st.tuples(st.just("unpunt"), st.sets(ROW, min_size=1)),
     st.tuples(st.just("restart"), st.none()),
     st.tuples(st.just("retry"), st.none()),
+    st.tuples(st.just("rows"), st.none()),
 )
 
 
@@ -355,13 +356,14 @@ def test_any_sequence_leaves_what_a_dictionary_says(steps: list[tuple[str, objec
         fib = XdpFib(maps)
         rib: dict[int, int] = {}
         punted: set[int] = set()
+        number = {row: row + 1 for row in range(len(PREFIXES))}  # the RIB's row of each prefix
         for act, what in steps:
             if act == "apply":
                 assert isinstance(what, dict)
                 rib.update(what)
                 rows = list(what)
                 prefixes = [PREFIXES[row] for row in rows]
-                told = changes(Family.IPV4, [row + 1 for row in rows], prefixes, [what[row] for row in rows])
+                told = changes(Family.IPV4, [number[row] for row in rows], prefixes, [what[row] for row in rows])
                 fib.apply_few(few(told)) if len(rows) < 3 else fib.apply(told)
             elif act == "punt":
                 assert isinstance(what, set)
@@ -373,13 +375,19 @@ def test_any_sequence_leaves_what_a_dictionary_says(steps: list[tuple[str, objec
                 fib.clear_punt([PREFIXES[row] for row in sorted(what)])
             elif act == "retry":
                 fib.retry(1e12)
+            elif act == "rows":  # those of prefixes without a route go to others of them
+                idle = np.array([number[row] for row in number if not rib.get(row)], np.int64)
+                free = fib.at_rest(Family.IPV4, idle)
+                fib.forget(Family.IPV4, free)
+                mine = [row for row in number if number[row] in free.tolist()]
+                number |= dict(zip(mine, [number[row] for row in mine[1:] + mine[:1]], strict=True))
             else:
                 fib = XdpFib(maps)
                 fib.adopt()
                 fib.set_punt([PREFIXES[row] for row in sorted(punted)])
                 known = [row for row in rib if rib[row]]
                 prefixes = [PREFIXES[row] for row in known]
-                fib.apply(changes(Family.IPV4, [r + 1 for r in known], prefixes, [rib[r] for r in known]))
+                fib.apply(changes(Family.IPV4, [number[r] for r in known], prefixes, [rib[r] for r in known]))
                 rib = {row: rib[row] for row in known}
                 list(fib.sweep())
             wanted = {PREFIXES[row]: group for row, group in rib.items() if group}

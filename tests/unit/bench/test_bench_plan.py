@@ -93,7 +93,7 @@ def test_every_scenario_is_met_once() -> None:
 def test_everything_is_measured_by_default() -> None:
     assert _parser().parse_args([]).what == "all"
     assert set(NAMES) == {"decode", "policy", "load", "update", "failover", "enrichment", "idle"}
-    assert set(RECORDED) == {*NAMES, "datapath", "table"}
+    assert set(RECORDED) == {*NAMES, "datapath", "table", "soak"}
 
 
 def test_the_page_names_whatever_of_ours_is_quicker_than_by_default() -> None:

@@ -125,6 +125,9 @@ class Plane:
         self.apply(few.columns())
         return time.monotonic()
 
+    def forget(self, family: Family, rows: Any) -> Any:
+        return rows
+
     def free_group(self, group: int) -> None:
         assert group not in self.routes.values(), f"group {group} is freed under prefixes"
         self.groups.pop(group, None)
@@ -151,6 +154,12 @@ class XdpPlane(Plane):
 
     def foresee(self) -> None:
         pass
+
+    def entries(self, family: Family) -> int:
+        return sum(prefix.family is family for prefix in self.routes)
+
+    def at_rest(self, family: Family, rows: Any) -> Any:
+        return rows
 
     def holds(self) -> set[int]:
         return set(self.stuck)
