@@ -53,6 +53,11 @@ def control(bridge: Bridge) -> Iterator[Metric]:
     yield compared
     yield from _sweeps(bridge)
     yield from _room(bridge)
+    heard = bridge.watcher.counters
+    text = "Times that the kernel told more than the socket held; all was asked for again"
+    yield CounterMetricFamily("bgpbridge_netlink_overruns", text, value=heard.overruns)
+    text = "Times that the kernel's state was asked for as a whole, the start included"
+    yield CounterMetricFamily("bgpbridge_netlink_resyncs", text, value=heard.resyncs)
 
 
 def _room(bridge: Bridge) -> Iterator[Metric]:

@@ -13,7 +13,7 @@ from aiohttp import hdrs, web
 from bgpbridge.api.errors import Handler, RequestError
 from bgpbridge.api.reloading import Reloading
 from bgpbridge.api.routes import ROUTES
-from bgpbridge.api.streams import Streams
+from bgpbridge.api.streams import Stalled, Streams
 from bgpbridge.api.table import JSON, Call, Route
 from bgpbridge.documents import Problem, validate
 from bgpbridge.documents.schema import dotted, shown
@@ -77,6 +77,9 @@ async def _stream(route: Route, call: Call) -> web.StreamResponse:
     """What goes on until the listener leaves, which is no failure."""
     try:
         return _response(await route.value(call))
+    except Stalled as error:
+        call.bridge.events.add("listener-cut", call.request.remote or "control socket", f"{route.path}: {error}")
+        return web.Response(status=499, reason="the listener takes nothing")
     except ConnectionResetError:
         return web.Response(status=499, reason="the listener has left")
 

@@ -11,12 +11,16 @@ from aiohttp import hdrs, web
 from bgpbridge.api.errors import RequestError
 from bgpbridge.events import EventLog
 
-__all__ = ["MOST", "Streams", "hear", "send"]
+__all__ = ["MOST", "Stalled", "Streams", "hear", "send"]
 
 MOST = 32
 RETRY_S = 5
 LISTENS_S = 2.0
 STALLED_S = 30.0  # how long a reader may take nothing; then its connection is closed
+
+
+class Stalled(ConnectionResetError):  # noqa: N818 -- a listener that is slow is no error of ours
+    """The listener is there and takes nothing: it was cut off."""
 
 
 class Streams:
@@ -62,4 +66,4 @@ async def send(request: web.Request, response: web.StreamResponse, octets: bytes
     except TimeoutError:
         if request.transport is not None:
             request.transport.abort()
-        raise ConnectionResetError("the reader takes nothing") from None
+        raise Stalled(f"has taken nothing for {STALLED_S:g} s: cut off, nothing is kept for it") from None

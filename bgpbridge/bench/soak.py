@@ -12,11 +12,12 @@ import argparse
 import contextlib
 import datetime as dt
 import ipaddress
+import re
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -204,6 +205,18 @@ def _tester(place: Rig, number: int, source: Source) -> Tester:
     return Tester(router, place.inside("far"))
 
 
+def _weight(pids: Iterable[int]) -> tuple[int, int]:
+    """Octets of memory of processes, shared pages by their share; how many of them are lanes'."""
+    total, lanes = 0, 0
+    for pid in pids:
+        with contextlib.suppress(OSError):  # it has just ended
+            parts = dict(
+                re.findall(r"^(Pss|Pss_Shmem): +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+            )
+            total, lanes = total + (int(parts["Pss"]) << 10), lanes + (int(parts["Pss_Shmem"]) << 10)
+    return total, lanes
+
+
 # --- the soak -----------------------------------------------------------------------------------------------------
 
 
@@ -219,6 +232,7 @@ class Soak:
     ends_s: float
     backlog: Backlog = field(default_factory=Backlog)
     memory: Flat = field(default_factory=Flat)
+    lanes: Flat = field(default_factory=Flat)
     rounds: int = 0
     behind: int = 0
     took: int = 0  # UPDATEs that had come in at the last look
@@ -293,7 +307,9 @@ class Soak:
         self.most_routes = max(self.most_routes, sum(status["routes"].values()))
         at_s = time.monotonic() - began
         if not self.memory.seen or at_s >= self.memory.seen[-1][0] + WEIGH_S or time.monotonic() >= self.ends_s:
-            self.memory.add(at_s, self.subject.pss_octets() / 2**20)
+            pss, shared = _weight(self.subject.pids)
+            self.memory.add(at_s, (pss - shared) / 2**20)
+            self.lanes.add(at_s, shared / 2**20)
 
     def settled(self) -> dict[str, Any]:
         """Wait until all is taken in and both planes have followed: the audit. Raises LabError."""
@@ -367,6 +383,7 @@ def _rows(soak: Soak, report: Mapping[str, Any]) -> Iterator[Row]:
     yield row("routes that waited for the kernel, at most", soak.behind, "")
     for minute, mib in soak.memory.by_minute():
         yield row(f"memory after minute {minute}", mib, "MiB")
+    yield row("the lanes beside it, at most", max(mib for _, mib in soak.lanes.seen), "MiB")
     yield row("memory grew in the second half by", max(0.0, soak.memory.growth_mib), "MiB")
     yield row("audit: prefixes that differ", _divergent(report), "")
 
@@ -381,5 +398,6 @@ def _note(soak: Soak) -> str:
     return (
         f"{len(one.sources)} peers of a recording of RIPE RIS (2016), {one.updates:,} UPDATEs in {one.seconds} s, "
         f"looped at {PACE} times that pace; sessions that were lost in it are lost in each round. Memory is PSS of all "
-        "processes, the BPF arrays that the bridge has mapped among it. Lag is looked at twice a second."
+        "processes, the BPF arrays that the bridge has mapped among it; the lanes (`speaker.lane_mib` for each peer at most) "
+        "are their own line. Lag is looked at twice a second."
     )

@@ -144,7 +144,11 @@ class KernelEvents(KernelListener):
         self.missed |= resync.cause == "overrun"
         if not self.live or resync.cause != "overrun":
             return
-        self.events.add("netlink-overrun", "kernel", f"{resync.differences} differences found", Severity.WARNING)
+        text = (
+            "the kernel told more than the socket held (net.core.rmem_max bounds it): asked for all of it again, "
+            f"{resync.differences:,} differences found and taken up"
+        )
+        self.events.add("netlink-overrun", "kernel", text, Severity.WARNING)
         if self.kernel is not None:
             self.kernel.audit_soon()
 

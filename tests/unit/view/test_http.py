@@ -308,6 +308,8 @@ def test_a_reader_that_takes_nothing_is_cut_and_holds_nobody(ask, rig, monkeypat
 
     status, size = ask(question)
     assert status == 200
+    (cut,) = [event for event in rig.bridge.events.tail(10) if event.kind == "listener-cut"]
+    assert cut.text.endswith("/events: has taken nothing for 0.2 s: cut off, nothing is kept for it")
     assert size < 200 * len(filler)
 
 
