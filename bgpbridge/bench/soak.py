@@ -398,6 +398,6 @@ def _note(soak: Soak) -> str:
     return (
         f"{len(one.sources)} peers of a recording of RIPE RIS (2016), {one.updates:,} UPDATEs in {one.seconds} s, "
         f"looped at {PACE} times that pace; sessions that were lost in it are lost in each round. Memory is PSS of all "
-        "processes, the BPF arrays that the bridge has mapped among it; the lanes (`speaker.lane_mib` for each peer at most) "
-        "are their own line. Lag is looked at twice a second."
+        "processes, the BPF arrays that the bridge has mapped among it; the lanes (at most `speaker.lane_mib` for each "
+        "peer) are their own line. Lag is looked at twice a second."
     )
