@@ -271,7 +271,7 @@ class ShortTable(PrefixTable):
         stirred ^= stirred >> KEY_BITS // 2
         at = (stirred << ID_BITS | stirred & DEAD) & mask
         while entry := view[at]:
-            if entry >> ID_BITS == stirred:
+            if entry >> ID_BITS == stirred and entry != DEAD:  # which has 0.0.0.0/0's bits
                 return int(entry & DEAD)
             at = (at + 1) & mask
         return 0
