@@ -112,6 +112,7 @@ def _files(folder: RuntimeFolder) -> Iterator[Path]:
     named = (
         folder.control_socket,
         folder.state,
+        folder.program,
         folder.speaker_config,
         folder.path / "feed.sock",
         folder.path / "lock",

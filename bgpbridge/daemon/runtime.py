@@ -38,6 +38,11 @@ class RuntimeFolder:
         return self.path / "groups.json"
 
     @property
+    def program(self) -> Path:
+        """From which sources the program on the interfaces was made."""
+        return self.path / "program.json"
+
+    @property
     def speaker_config(self) -> Path:
         """ExaBGP's file, rendered from ours; readable by the speaker's user alone."""
         return self.path / "speaker" / "exabgp.conf"

@@ -24,6 +24,7 @@ from bgpbridge.datapath.features import takes_redirects
 from bgpbridge.datapath.links import Mode
 from bgpbridge.datapath.loader import Loader, Program, load
 from bgpbridge.datapath.maps import Maps
+from bgpbridge.datapath.sources import Sources
 from bgpbridge.datapath.specs import Sizes
 from bgpbridge.datapath.twin import Twin, held
 from bgpbridge.errors import BridgeError, DatapathError
@@ -31,7 +32,7 @@ from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.observed import Link
 from bgpbridge.fib.places import place_of, vlans_over
 from bgpbridge.fib.selftest import prove
-from bgpbridge.pipeline.datapath_left import grown, opened, running
+from bgpbridge.pipeline.datapath_left import grown, made_from, opened, remember, running
 
 __all__ = ["Datapath", "sizes_of"]
 
@@ -39,13 +40,14 @@ __all__ = ["Datapath", "sizes_of"]
 @dataclass(slots=True)
 class Datapath:
     """Maps and program, open. `attached` and `refused` are by ifindex; `all_links` is the kernel's state; `begins`
-    until new maps forward (`begin`)."""
+    until new maps forward (`begin`); `memory` is the file that knows what the program was made from."""
 
     settings: Settings
     events: EventLog
     maps: Maps
     adopted: bool
     begins: bool = False
+    memory: Path | None = None
     program: Program | None = None
     attached: dict[int, Attached] = field(default_factory=dict)
     refused: dict[int, str] = field(default_factory=dict)
@@ -57,9 +59,10 @@ class Datapath:
     _deaf: set[int] = field(default_factory=set)
     _in_vrf: dict[int, str] = field(default_factory=dict)
     _has_options: bool = False
+    _sources: str = ""  # the hash of those that `program` was made from, where that is known
 
     @classmethod
-    def open(cls, settings: Settings, events: EventLog) -> Datapath:
+    def open(cls, settings: Settings, events: EventLog, memory: Path | None = None) -> Datapath:
         """Make or adopt the maps. Raises DatapathError or CapacityError."""
         ensure_bpffs(settings.pin_path)
         wanted = sizes_of(settings)
@@ -68,7 +71,7 @@ class Datapath:
         found = opened(settings.pin_path, wanted, events)
         for what in _kept(found.maps, wanted):
             events.add("maps-kept", "xdp", what, Severity.WARNING)
-        return cls(settings, events, found.maps, found.adopted, found.begins)
+        return cls(settings, events, found.maps, found.adopted, found.begins, memory)
 
     @property
     def pin_path(self) -> Path:
@@ -76,15 +79,21 @@ class Datapath:
         return self.settings.pin_path
 
     async def load(self) -> Program:
-        """Compile and verify the program in a worker thread; one that is another than the one on the interfaces has
-        to prove itself. Where that fails the latter goes on. Raises DatapathError where there is none."""
+        """Compile and verify the program in a worker thread, unless the one on the interfaces is the same; one that is
+        another has to prove itself. Where that fails the former goes on. Raises DatapathError where there is none."""
         earlier = running(self.pin_path, self.maps)
         try:
+            self._sources = Sources.ours().source_hash
+            if earlier is not None and (same := self._same(earlier)) is not None:
+                self.program = same
+                text = f"by {same.loader.value} for an earlier bridge, from the sources that are here"
+                self.events.add("datapath-loaded", "xdp", text)
+                return same
             self.program = await asyncio.to_thread(self._compiled, earlier.info.tag if earlier is not None else "")
         except DatapathError as error:
             if earlier is None:
                 raise
-            self.program = earlier
+            self.program, self._sources = earlier, ""
             self.events.add("program-kept", "xdp", f"the earlier program goes on: {error}", Severity.ERROR)
             return earlier
         if earlier is not None:
@@ -93,6 +102,12 @@ class Datapath:
         text = f"by {self.program.loader.value} in {self.program.load_s:.2f} s{note}"
         self.events.add("datapath-loaded", "xdp", text)
         return self.program
+
+    def _same(self, earlier: Program) -> Program | None:
+        """The program on the interfaces, where it is known to be what would be compiled."""
+        if self.memory is None:
+            return None
+        return made_from(self.memory, earlier, Loader(self.settings.loader.value), self._sources)
 
     def _compiled(self, tag: str) -> Program:
         program = load(self.maps.fds, Loader(self.settings.loader.value))
@@ -345,6 +360,8 @@ class Datapath:
             self.events.add("other-layout", str(folder), text, Severity.NOTICE)
         pins.remove_other_layouts(self.pin_path)
         pins.pin_program(self.pin_path, self.program.fd)
+        if self.memory is not None and self._sources:
+            remember(self.memory, self.program, self._sources)
 
     def leave_unwanted(self) -> None:
         """Come off interfaces that an earlier configuration named and this one does not; take no packets where an

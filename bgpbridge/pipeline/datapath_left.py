@@ -2,11 +2,15 @@
 
 Maps are adopted as they are pinned. Where they are of other sizes, or of another version, new ones get what stands in
 them: no program reads the new ones yet, so packets see nothing of it until each interface gets its program.
+
+A program that was made from the very sources that we have need not be compiled again: a file says which that is.
 """
 
 from __future__ import annotations
 
+import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +24,7 @@ from bgpbridge.datapath.syscalls import map_info, object_get, program_info, prog
 from bgpbridge.errors import LayoutError
 from bgpbridge.events import EventLog, Severity
 
-__all__ = ["Opened", "opened", "running"]
+__all__ = ["Opened", "grown", "made_from", "opened", "remember", "running"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,35 @@ def grown(pin_path: Path, sizes: Sizes) -> Sizes:
     pins.recover(pin_path)
     four, six = pinned_room(pins.layout_folder(pin_path))
     return replace(sizes, max_ipv4=max(sizes.max_ipv4, four), max_ipv6=max(sizes.max_ipv6, six))
+
+
+def remember(path: Path, program: Program, sources: str) -> None:
+    """Replace the file in one step: `program`, which is on the interfaces, was made from `sources` (their hash)."""
+    known = {
+        "version": 1,
+        "id": program.info.program_id,
+        "tag": program.info.tag,
+        "loader": program.loader.value,
+        "sources": sources,
+    }
+    beside = path.with_suffix(".new")
+    with suppress(OSError):  # then the next start compiles
+        beside.write_text(json.dumps(known), encoding="utf-8")
+        os.replace(beside, path)  # noqa: PTH105 - rename over, atomically
+
+
+def made_from(path: Path, program: Program, loader: Loader, sources: str) -> Program | None:
+    """The program on the interfaces when it is what `loader` would make of these sources; None when that is not known.
+    Ids are not given out twice before a reboot, and no program outlives that."""
+    try:
+        known = json.loads(path.read_text(encoding="utf-8"))
+        by = Loader(known["loader"])
+        same = (known["id"], known["tag"]) == (program.info.program_id, program.info.tag)
+        if known["version"] != 1 or known["sources"] != sources or not same or loader not in (Loader.AUTO, by):
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return replace(program, loader=by)
 
 
 def opened(pin_path: Path, sizes: Sizes, events: EventLog) -> Opened:

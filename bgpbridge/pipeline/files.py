@@ -34,3 +34,8 @@ class Files:
     def latches(self) -> Path:
         """The peers that an operator has to let in again (`pipeline.latches`)."""
         return self.groups.with_name("latches.json")
+
+    @property
+    def program(self) -> Path:
+        """From which sources the program on the interfaces was made (`pipeline.datapath_left`, `daemon.clear`)."""
+        return self.groups.with_name("program.json")

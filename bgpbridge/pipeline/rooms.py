@@ -121,7 +121,7 @@ class Rooms:
     def _make_planes(self) -> None:
         settings = self.config.datapath
         if settings.interfaces:
-            self.datapath = Datapath.open(settings, self.events)
+            self.datapath = Datapath.open(settings, self.events, self.files.program)
             self.opened.callback(self.datapath.close)
             self._make_room(self.datapath.maps)
         kernel = self.config.kernel

@@ -251,10 +251,10 @@ def test_maps_of_another_version_are_not_believed_and_no_packet_goes_astray(box:
         datapath.close()
 
 
-def started_after(box: Box, events: EventLog) -> Datapath:
+def started_after(box: Box, events: EventLog, memory: Path | None = None) -> Datapath:
     """A bridge that starts on what is pinned, to the point where its program is on the interfaces."""
     with box.path.router.inside():
-        later = Datapath.open(box.datapath.settings, events)
+        later = Datapath.open(box.datapath.settings, events, memory)
         asyncio.run(later.load())
         for name, mac in (("r0", R0), ("r1", R1)):
             later.follow_link(Link(box.path.router.index(name), name, mac, 1500, True), True)
@@ -301,3 +301,33 @@ def test_a_start_with_a_program_that_is_no_good_goes_on_with_the_earlier_one(
     assert {later.program.info.program_id} == box.in_force()
     assert events.tail()[0].kind == "program-kept"
     later.close()
+
+
+def loaded(events: EventLog) -> str:
+    """What was said of the program that was loaded last."""
+    return [event.text for event in events.tail() if event.kind == "datapath-loaded"][-1]
+
+
+def test_a_start_with_the_same_sources_goes_on_with_the_program_that_is_there(
+    box: Box, tmp_path: Path, monkeypatch
+) -> None:
+    with box.path.router.inside():
+        box.datapath.leave_earlier()
+    memory, events = tmp_path / "program.json", EventLog()
+    first = started_after(box, events, memory)
+    known, forwards = memory.read_text(), box.in_force()
+    with box.path.traffic():
+        second = started_after(box, events, memory)
+    assert loaded(events) == "by libbpf for an earlier bridge, from the sources that are here"
+    assert (box.in_force(), {second.program.info.program_id}, memory.read_text()) == (forwards, forwards, known)
+    assert box.path.lost()[1] == 0
+    memory.write_text(known.replace('"version": 1', '"version": 2'))
+    third = started_after(box, events, memory)
+    assert (box.in_force(), memory.read_text()) != (forwards, known)
+    sources = copy_with(tmp_path, "edit.h", "ip->ttl--;", "ip->ttl--; /* other octets */")
+    monkeypatch.setattr("bgpbridge.pipeline.datapath.Sources.ours", lambda: sources)
+    fourth = started_after(box, events, memory)
+    assert {fourth.program.info.program_id} == box.in_force() != {third.program.info.program_id}
+    assert loaded(events).startswith("by libbpf in ")
+    for datapath in (first, second, third, fourth):
+        datapath.close()

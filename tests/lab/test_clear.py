@@ -68,6 +68,7 @@ async def leave_things(config: Config) -> None:
     folder = RuntimeFolder(config.runtime.directory)
     os.close(folder.hold())
     folder.state.write_text("{}")
+    folder.program.write_text("{}")
     folder.speaker_config.parent.mkdir()
     folder.speaker_config.write_text("neighbor")
 
@@ -81,7 +82,7 @@ def test_everything_of_ours_goes_and_the_rest_stays(pair, config):
         assert there.routes == {Family.IPV4: 300, Family.IPV6: 0}
         assert there.nexthops == 2
         assert there.pins > 5
-        assert {file.name for file in there.files} == {"lock", "groups.json", "exabgp.conf"}
+        assert {file.name for file in there.files} == {"lock", "groups.json", "program.json", "exabgp.conf"}
         assert clear(config) == there
         assert not find(config).any
         assert not clear(config).any
