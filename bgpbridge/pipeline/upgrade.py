@@ -65,6 +65,11 @@ class _Side:
     tables: dict[Family, Table]
     engine: Engine
 
+    def followed(self) -> None:
+        """Wait for what the tries have still to follow: for a thread, so that the hand-over need not wait for it."""
+        for table in self.tables.values():
+            table.follower.flush()
+
     def close(self, *, maps: bool) -> None:
         self.program.close()
         if maps:
@@ -105,6 +110,7 @@ class Upgrade:
                 mirrors = Mirrors(self.xdp, new.tables)
                 await self._fill(mirrors)
             await asyncio.sleep(max(0.0, BEFORE_S - (asyncio.get_running_loop().time() - began)))
+            await asyncio.to_thread(old.followed)
             if mirrors is not None:
                 mirrors.check()
                 mirrors.end()
