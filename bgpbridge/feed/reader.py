@@ -24,7 +24,7 @@ __all__ = ["BULK_OCTETS", "SHARED_OCTETS", "SHORT", "Consumer", "LaneReader", "P
 
 SHORT: Final = 4096  # octets: up to about 50 messages, one by one is quicker than in columns
 BULK_OCTETS: Final = 1 << 20  # a run when one lane has work
-SHARED_OCTETS: Final = 256 << 10  # a run while others send too
+SHARED_OCTETS: Final = 512 << 10  # a run while others send too
 RECENT_S: Final = 1.0  # who has sent something so lately may do so again during a run
 
 _DIED: Final = SessionDown(DownReason.SPEAKER_DIED, text="the speaker process ended", graceful=True)
@@ -170,6 +170,9 @@ class Consumer(Protocol):
     def begin(self, since_s: float) -> None:
         """What comes next may have waited for us since then, no longer (time.monotonic())."""
 
+    def pace(self, *, hurried: bool) -> None:
+        """From now on somebody waits for each point of a bulk run, or nobody does."""
+
     def one(self, lane: int, record: Record) -> None:
         """At once: a session event, or a run of at most about SHORT octets. Never blocks for long."""
 
@@ -202,6 +205,7 @@ class Pump:
         self._looked_s = 0.0
         self._served_s: dict[int, float] = {}  # when each lane last had a little
         self._last = reader.lanes[0]  # that had a little
+        self._ran_s: dict[int, float] = {}  # when each lane last had much
         self._busy: ReadLane | None = None  # its records go by a run that is under way
         self._long = asyncio.Event()
         self._failure: Exception | None = None
@@ -281,21 +285,32 @@ class Pump:
             lane.done()
             self._served_s[lane.index] = time.monotonic()
 
-    def _others_lately(self, lane: ReadLane) -> bool:
+    def _single_lately(self, lane: ReadLane) -> bool:
+        """Whether another lane had a little lately, and no run. It may have so again, and waits for each step."""
         since = time.monotonic() - RECENT_S
-        return any(at > since for index, at in self._served_s.items() if index != lane.index)
+        return any(
+            at > since and index != lane.index and self._ran_s.get(index, 0.0) < since
+            for index, at in self._served_s.items()
+        )
+
+    def _pace(self, lane: ReadLane) -> bool:
+        hurried = self._single_lately(lane)
+        self._consumer.pace(hurried=hurried)
+        return hurried
 
     async def _bulk(self, lane: ReadLane) -> None:
-        limit = SHARED_OCTETS if self.reader.others_busy(lane) or self._others_lately(lane) else BULK_OCTETS
-        records = lane.take(limit)
+        shared = self._pace(lane) or self.reader.others_busy(lane)
+        records = lane.take(SHARED_OCTETS if shared else BULK_OCTETS)
         lane.done()
         for record in records:
             if not isinstance(record, Updates) or len(record.data) <= SHORT:
                 self._consumer.one(lane.index, record)
                 continue
+            self._ran_s[lane.index] = time.monotonic()
             for _ in self._consumer.run(lane.index, record.data):
                 self._short_ones()
                 await _point()
+                self._pace(lane)
 
 
 async def _point() -> None:

@@ -29,6 +29,7 @@ from bgpbridge.rib.intake import Intake, Paths, Said, said_of
 from bgpbridge.rib.next_hops import NextHop, NextHopTable, Resolution
 from bgpbridge.rib.overrides import Entry, OverrideTable
 from bgpbridge.rib.peers import Judge, PeerCounts, PeerInfo, PeerState
+from bgpbridge.rib.pieces import Pieces, Size
 from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, Session, Verdict
 from bgpbridge.wire.bulk import Batch, NlriColumns
@@ -42,7 +43,9 @@ Covers = Callable[[Words, Words, Lengths], npt.NDArray[np.bool_]]
 
 SLICE = 16_384  # rows between two points
 REDECIDED = 8192  # the same where each row may move, which a trie takes some 1.5 us of CPU for
-BLOCKS = 4096  # attribute blocks interned between two points
+ROWS = (2048, 4096, 8192)  # of what a peer sends, between two points (see pieces.Size): more saves nothing, and what
+# hangs on every piece, however small, takes as long as the least
+BLOCKS = (1024, 2048, 4096)  # attribute blocks interned between two points
 MANY_BLOCKS = 1024  # fewer take less than a millisecond, and need no point
 SCAN = 65_536  # rows looked through between two points when few of them matter
 
@@ -87,6 +90,7 @@ class Rib:
         self._peers: dict[int, PeerState] = {}
         self._pinned: dict[int, Ids] = {}
         self._spared: list[frozenset[int]] = []
+        self.pieces = Pieces(Size(*ROWS), Size(*BLOCKS))
         self.runs = 0  # of UPDATEs that came in columns
 
     # -- peers and sessions -------------------------------------------------------------------------
@@ -200,17 +204,39 @@ class Rib:
         run, count = self.runs, len(batch.blocks.start)
         ids = self._pinned[run] = np.zeros(count, np.int64)
         try:
-            for first in range(0, count, BLOCKS):
-                ids[first : first + BLOCKS] = self.attributes.intern_batch(batch.blocks.part(first, BLOCKS), kind)
+            for first, last in self._block_cuts(count):
+                ids[first:last] = self.attributes.intern_batch(batch.blocks.part(first, last - first), kind)
                 if count >= MANY_BLOCKS:
                     yield Changes.none(Family.IPV4)
             usable = np.append(self._usable(state, ids, batch.second), 0)  # block -1, a withdrawal, takes the last
             for family, columns in batch.columns.items():
-                for first, last in _cuts(columns.message):
+                for first, last in self._cuts(columns.message):
                     part = slice(first, last)
                     yield self._intake(family, state).apply(_paths(columns, part, usable))
         finally:
             del self._pinned[run]
+
+    def _block_cuts(self, count: int) -> Iterator[tuple[int, int]]:
+        pieces, first = self.pieces, 0
+        while first < count:
+            last = min(first + int(pieces.blocks.now), count)
+            pieces.began(pieces.blocks, last - first)
+            yield first, last
+            first = last
+
+    def _cuts(self, message: Ids) -> Iterator[tuple[int, int]]:
+        """Pieces of rows that end with a message: no UPDATE is seen half applied."""
+        pieces, first = self.pieces, 0
+        while first < len(message):
+            last = first + int(pieces.rows.now)
+            if last < len(message):
+                last = int(np.searchsorted(message, message[last], side="left"))
+                if last <= first:
+                    last = int(np.searchsorted(message, message[first], side="right"))
+            last = min(last, len(message))
+            pieces.began(pieces.rows, last - first)
+            yield first, last
+            first = last
 
     def _kind(self, state: PeerState) -> SessionKind:
         if state.kind is None:
@@ -521,19 +547,6 @@ class Rib:
             best, stale = tables.best_count(peer), adj.stale_count(tables.top)
             found[family] = PeerCounts(adj.received, adj.accepted, rejected, best, stale, adj.refused)
         return found
-
-
-def _cuts(message: Ids) -> Iterator[tuple[int, int]]:
-    """Pieces of about SLICE rows that end with a message: no UPDATE is seen half applied."""
-    first = 0
-    while first < len(message):
-        last = first + SLICE
-        if last < len(message):
-            last = int(np.searchsorted(message, message[last], side="left"))
-            if last <= first:
-                last = int(np.searchsorted(message, message[first], side="right"))
-        yield first, min(last, len(message))
-        first = last
 
 
 def _paths(columns: NlriColumns, part: slice, usable: Ids) -> Paths:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from bgpbridge.types import Family, Session, Verdict
@@ -14,6 +16,7 @@ from bgpbridge.wire.verdicts import Finding
 
 __all__ = ["OddMessages"]
 
+AT_ONCE = 32  # messages read between two points, some 40 us each
 _LOW = 0xFFFFFFFFFFFFFFFF
 _Row = tuple[int, Nlri, int]  # message, prefix, index of its block among the odd ones or -1
 
@@ -23,11 +26,12 @@ class OddMessages:
 
     `count` is how many messages of the run stand: those before one that resets the session, or up to
     one that disables a family (`disabled`). The messages after that are marked odd as well, so that
-    nothing is taken from them.
+    nothing is taken from them. Nothing is known before `read` has been driven to its end.
     """
 
-    def __init__(self, run: Octets, start: I64, length: I64, messages: Messages, session: Session) -> None:
-        self.count = len(start)
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.count = 0
         self.blocks: list[tuple[bytes, bool]] = []
         self.second: list[int] = []  # of these, those whose message has one before
         self.findings: list[tuple[int, Finding]] = []
@@ -35,13 +39,19 @@ class OddMessages:
         self.disabled: Family | None = None
         self._rows: dict[Family, list[_Row]] = {}
         self._end_of_rib: list[tuple[int, Family]] = []
-        for message in nonzero(messages.odd).tolist():
+
+    def read(self, run: Octets, start: I64, length: I64, messages: Messages) -> Iterator[None]:
+        """The messages of `run` that are marked odd, a few between two points."""
+        self.count = len(start)
+        for number, message in enumerate(nonzero(messages.odd).tolist(), 1):
             first = int(start[message])
-            self._add(message, split_update(run.slice(first, first + int(length[message])), session))
+            self._add(message, split_update(run.slice(first, first + int(length[message])), self.session))
             if self.count < len(start) or self.verdict >= Verdict.AFI_SAFI_DISABLE:
                 break
+            if not number % AT_ONCE:
+                yield
         messages.odd[self.count :] = True
-        if Family.IPV4 in session.families:
+        if Family.IPV4 in self.session.families:
             self._end_of_rib += [(m, Family.IPV4) for m in nonzero((length == 23) & ~messages.odd).tolist()]
 
     @property

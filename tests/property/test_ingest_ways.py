@@ -323,7 +323,8 @@ def _small_pieces() -> Iterator[None]:
         (loc_rib, "SCAN", 3),
         (loc_rib, "REDECIDED", 2),
         (loc_rib, "MANY_BLOCKS", 1),
-        (loc_rib, "BLOCKS", 2),
+        (loc_rib, "ROWS", (1, 2, 3)),
+        (loc_rib, "BLOCKS", (1, 2, 3)),
         (intake, "MANY", 4),
         (collection, "SLICE", 2),
     ):

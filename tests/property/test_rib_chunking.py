@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from bgpbridge.rib import intake, loc_rib
 from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.rib.decision import DecisionOptions
 from bgpbridge.rib.groups import LIMIT
+from bgpbridge.rib.pieces import Pieces, Size
 from bgpbridge.types import Family, Prefix
 from bgpbridge.wire.bulk import decode_run
 from bgpbridge.wire.verdicts import Finding
@@ -30,6 +32,9 @@ class Way(Both):
 
     def __init__(self, options: DecisionOptions) -> None:
         super().__init__(options)
+        self.rib.pieces = Pieces(Size(1, 2, 4), Size(1, 2, 3))
+        self.rib.pieces.allow(1.0, hurried=True)
+        self.took = cycle((0.5, 4.0, 0.1, 1.1, 0.2))  # no two pieces are alike
         self.kernel = {family: KernelTable(family) for family in Family}
         self.findings: Counter[tuple[int, Finding]] = Counter()
 
@@ -52,7 +57,9 @@ class Way(Both):
         for message in messages:
             self.slow.apply(peer, message)
         batch = decode_run(b"".join(messages), SESSIONS[peer])
-        yield from self.rib.apply(peer, batch)
+        for changes in self.rib.apply(peer, batch):
+            self.rib.pieces.took(next(self.took))
+            yield changes
         self.findings.update((peer, finding) for _, finding in batch.findings)
         for finding, times in self.rib.take_findings(peer):
             self.findings[peer, finding] += times
@@ -149,11 +156,10 @@ def act(way: Way, action: tuple, *, cut: bool) -> None:
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_pieces():
-    """Pieces of two rows and single UPDATEs that go by columns from four prefixes on, so that all ways meet."""
+    """Pieces of a few rows and single UPDATEs that go by columns from four prefixes on, so that all ways meet."""
     patch = pytest.MonkeyPatch()
     patch.setattr(loc_rib, "SLICE", 2)
     patch.setattr(loc_rib, "MANY_BLOCKS", 1)
-    patch.setattr(loc_rib, "BLOCKS", 2)
     patch.setattr(intake, "MANY", 4)
     yield
     patch.undo()

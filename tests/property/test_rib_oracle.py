@@ -384,7 +384,8 @@ def _small_slices():
     patch.setattr(loc_rib, "SLICE", 2)
     patch.setattr(loc_rib, "SCAN", 3)
     patch.setattr(loc_rib, "MANY_BLOCKS", 1)
-    patch.setattr(loc_rib, "BLOCKS", 2)
+    patch.setattr(loc_rib, "ROWS", (2, 2, 2))
+    patch.setattr(loc_rib, "BLOCKS", (2, 2, 2))
     patch.setattr(collection, "SLICE", 2)
     yield
     patch.undo()

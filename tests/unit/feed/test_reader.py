@@ -153,6 +153,10 @@ class Recorder:
         self.at_point: dict[int, tuple[int, Record]] = {}
         self.since_s: list[float] = []
         self.rehearsed = False
+        self.paces: list[bool] = []
+
+    def pace(self, *, hurried: bool) -> None:
+        self.paces.append(hurried)
 
     def begin(self, since_s: float) -> None:
         self.since_s.append(since_s)
@@ -215,7 +219,7 @@ def test_short_lanes_come_first_and_bulk_ones_in_turn(feed: Feed) -> None:
         feed.put(2, Updates(b"b" * 100_000))
     feed.put(3, Updates(b"c" * (SHORT - 8)))
     recorder = Recorder(feed)
-    pumped(feed, recorder, 13)
+    pumped(feed, recorder, 9)
     runs = [lane for what, lane, _ in recorder.log if what == "run"]
     assert recorder.log[0] == ("one", 3, SHORT - 8)
     assert runs[:4] == [1, 2, 1, 2]
@@ -232,6 +236,29 @@ def test_runs_are_shorter_while_others_send(feed: Feed, other: int | None, octet
     pumped(feed, recorder, 1 + 2 * (other is not None))
     [first, *_] = [size for what, _, size in recorder.log if what == "run"]
     assert first <= octets < first + 2 * piece
+
+
+def test_steps_get_shorter_as_soon_as_somebody_else_sends_a_little(feed: Feed) -> None:
+    recorder = Recorder(feed)
+    recorder.at_point[1] = (2, Updates(b"s" * 50))
+    feed.put(1, Updates(b"b" * 100_000))
+    pumped(feed, recorder, 3)
+    assert recorder.paces == [False, False, True, True]
+
+
+def test_those_who_load_beside_each_other_do_not_hurry(feed: Feed) -> None:
+    class Rest(Recorder):
+        def run(self, lane: int, data: bytes) -> Iterator[None]:
+            if lane == 2:
+                feed.put(1, Updates(b"a" * 50))
+            yield from super().run(lane, data)
+
+    recorder = Rest(feed)
+    for lane in (1, 2):
+        feed.put(lane, Updates(b"b" * 100_000))
+    pumped(feed, recorder, 5)
+    assert [entry[:2] for entry in recorder.log] == [("run", 1), ("ran", 1), ("run", 2), ("one", 1), ("ran", 2)]
+    assert set(recorder.paces) == {False}
 
 
 def test_session_events_keep_their_place_among_runs(feed: Feed) -> None:

@@ -9,6 +9,7 @@ import pytest
 from bgpbridge.feed.control import Teardown
 from bgpbridge.feed.frames import DownReason
 from bgpbridge.pipeline.peers import Phase
+from bgpbridge.rib.pieces import Pieces, Size
 from bgpbridge.types import Family, Verdict
 from bgpbridge.wire.attributes import encode_attribute
 from bgpbridge.wire.message import build_update
@@ -96,6 +97,33 @@ def test_updates_without_a_session_are_not_for_us(world):
     world.says("a", world.route("a", NET))
     world.says("a", world.route("a", NET), bulk=True)
     assert world.ways() == {}
+
+
+# -- points in a run -------------------------------------------------------------------------------------------------
+
+
+def test_pieces_of_a_run_are_small_while_somebody_waits_for_each(up):
+    up.bridge.rib.pieces = Pieces(Size(1, 32, 64), Size(1, 32, 64))
+    points = []
+    for run, hurried in enumerate((False, True, False)):
+        up.bridge.rib.pieces.rows.now = 1.0 if hurried else 64.0
+        up.bridge.ingest.pace(hurried=hurried)
+        with up.running():
+            octets = b"".join(many(up, 64, 64 * run))
+            points.append(sum(1 for _ in up.bridge.ingest.run(up.peer("b").index, octets)))
+    assert points[0] < points[1] > points[2]
+    assert len(up.ways()) == 192
+
+
+def test_a_session_that_ends_while_its_run_is_decoded_takes_nothing_more_in(up):
+    with up.running():
+        run = up.bridge.ingest.run(up.peer("a").index, up.route("a", NET))
+        next(run)
+    up.down("a")
+    with up.running():
+        assert list(run) != []
+    assert up.ways() == {}
+    assert up.peer("a").updates == 0
 
 
 # -- full tables -----------------------------------------------------------------------------------------------------

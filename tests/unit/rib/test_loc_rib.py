@@ -12,6 +12,7 @@ from bgpbridge.rib.groups import Group, Member
 from bgpbridge.rib.loc_rib import Capacity, Rib
 from bgpbridge.rib.next_hops import Resolution
 from bgpbridge.rib.peers import AcceptAll, PeerInfo, RefuseAll
+from bgpbridge.rib.pieces import Pieces, Size
 from bgpbridge.types import AttributeChanges, Family, Prefix, Session, Verdict
 from bgpbridge.wire.attributes import encode_attribute
 from bgpbridge.wire.bulk import decode_run
@@ -353,9 +354,9 @@ def test_a_message_of_many_prefixes_takes_the_columns() -> None:
     assert applied.changes[0].new.dtype == np.uint32
 
 
-def test_no_update_is_seen_half_applied(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bgpbridge.rib.loc_rib.SLICE", 3)
+def test_no_update_is_seen_half_applied() -> None:
     world = World()
+    world.rib.pieces = Pieces(Size(3, 3, 3), Size(1, 1, 1))
     run = decode_run(
         announce("10.0.0.0/8", "11.0.0.0/8", "12.0.0.0/8", "13.0.0.0/8") + announce(str(NET)), world.sessions[0]
     )

@@ -10,7 +10,7 @@ import pytest
 from bgpbridge.errors import WireError
 from bgpbridge.types import Family, Prefix, Session, Verdict
 from bgpbridge.wire.attributes import Code, decode_attributes, encode_attribute
-from bgpbridge.wire.bulk import decode_run
+from bgpbridge.wire.bulk import decode_in_steps, decode_run
 from bgpbridge.wire.bulk_fields import FieldFlag, Fields, Row, decode_fields, fields_of
 from bgpbridge.wire.message import build_keepalive, build_update
 from bgpbridge.wire.nlri import encode_nlri
@@ -199,3 +199,10 @@ def test_rows_stand_in_message_order_wherever_the_mp_attribute_stands(make_sessi
     batch = decode_run(last + first + last, make_session())
     assert batch.columns[V6].message.tolist() == [0, 1, 2]
     assert difference([last, first, last, last, first], make_session()) == ""
+
+
+def test_a_run_of_messages_that_are_read_one_by_one_has_points_between_them(make_session: MakeSession) -> None:
+    odd = build_update(encode_attribute(Code.MP_UNREACH, bytes([0, 2, 1])))
+    steps = [sum(1 for _ in decode_in_steps(message * 1000, make_session())) for message in (announce(NET4), odd)]
+    assert steps[0] < 8
+    assert steps[1] > 30
