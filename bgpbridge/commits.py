@@ -24,6 +24,7 @@ __all__ = ["Cause", "CauseKind", "Commit", "CommitLog", "Figures", "HistoryEntry
 
 KEEP = 8192
 KEEP_ROWS = 1 << 19
+COMMIT_AS_ROWS = 32  # what a commit with changes weighs besides its rows, of some 40 octets each
 LOW64 = (1 << 64) - 1
 
 
@@ -155,13 +156,13 @@ class CommitLog:
             self._commits.popleft()
         if rows:
             self._detailed.append(commit)
-            self._rows_held += rows
+            self._rows_held += rows + COMMIT_AS_ROWS
             while self._rows_held > KEEP_ROWS and len(self._detailed) > 1:
                 self._forget(self._detailed.popleft())
         return commit
 
     def _forget(self, commit: Commit) -> None:
-        self._rows_held -= commit.rows
+        self._rows_held -= commit.rows + COMMIT_AS_ROWS
         commit.changes = None
 
     def tail(self, limit: int) -> list[Commit]:

@@ -58,12 +58,20 @@ def test_history_names_every_change_of_a_prefix_newest_first() -> None:
 
 def test_old_rows_make_room_and_their_figures_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(commits, "KEEP_ROWS", 3)
+    monkeypatch.setattr(commits, "COMMIT_AS_ROWS", 0)
     held = log()
     for number in range(4):
         held.append(Cause(CauseKind.UPDATE), columns(("192.0.2.0/24", number, number + 1), ("192.0.2.0/25", 0, 1)))
     assert held.rows_total == 8
     assert [c.changes is None for c in held.tail(10)] == [True, True, True, False]
     assert [c.rows for c in held.tail(10)] == [2, 2, 2, 2]
+
+
+def test_commits_of_single_routes_are_bounded_as_well() -> None:
+    held, one = log(), columns(("192.0.2.0/24", 0, 16))
+    for _ in range(commits.KEEP_ROWS // commits.COMMIT_AS_ROWS + 100):
+        held.append(Cause(CauseKind.UPDATE), one)
+    assert len(held._detailed) <= commits.KEEP_ROWS // commits.COMMIT_AS_ROWS
 
 
 def test_a_group_commit_has_no_rows_but_its_groups() -> None:
