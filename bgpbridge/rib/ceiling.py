@@ -16,7 +16,7 @@ from bgpbridge.rib.adj_rib_in import AdjRibIn
 from bgpbridge.rib.prefixes import PrefixTable
 from bgpbridge.rib.tables import Ids, Lengths, Words
 
-__all__ = ["fitting", "last_words"]
+__all__ = ["fitting", "last_by_first", "last_words"]
 
 
 class Piece(Protocol):
@@ -45,13 +45,20 @@ def fitting(adj: AdjRibIn, prefixes: PrefixTable, piece: Piece, counts: Ids) -> 
 
 
 def last_words(piece: Piece) -> Ids:
-    """Positions of the last mention of each path, in order of mention; by what prefixes say, as unknown ones have
-    no row yet and must get none."""
+    """Positions of the last mention of each path, in order of their first ones: who came first fits first, however a
+    stream is cut. By what prefixes say, as unknown ones have no row yet and must get none."""
     columns = (piece.path_id, piece.length, piece.lo, piece.hi)
     order = np.lexsort(columns)
-    last = np.zeros(len(order), np.bool_)
-    last[-1:] = True
+    other = np.zeros(len(order) + 1, np.bool_)  # than the one before
+    other[:1] = other[-1:] = True
     for column in columns:
         ordered = column.take(order)
-        last[:-1] |= ordered[1:] != ordered[:-1]
-    return np.sort(order.compress(last))
+        other[1:-1] |= ordered[1:] != ordered[:-1]
+    return last_by_first(order, other)
+
+
+def last_by_first(order: Ids, other: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Ids:
+    """Of positions sorted by key, and by mention within one, the last of each key in order of the first ones. `other`
+    tells where another key begins, the end included."""
+    first, last = order.compress(other[:-1]), order.compress(other[1:])
+    return last.take(first.argsort())

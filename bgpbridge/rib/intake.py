@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bgpbridge.rib.adj_rib_in import NOWHERE, AdjRibIn
-from bgpbridge.rib.ceiling import fitting, last_words
+from bgpbridge.rib.ceiling import fitting, last_by_first, last_words
 from bgpbridge.rib.changes import Changes, FewChanges, Move
 from bgpbridge.rib.decision import DecisionOptions
 from bgpbridge.rib.family import FamilyRib
@@ -207,13 +207,13 @@ class Intake:
 
 
 def _last_of_each_pair(rows: Ids, path_ids: Ids) -> Ids:
-    """Positions of the last mention of every (row, path id), in order of mention."""
+    """Positions of the last mention of every (row, path id), in order of their first ones."""
     keys = rows << 32 | path_ids.astype(np.int64)
     order = keys.argsort(kind="stable")
     ordered = keys.take(order)
-    last = np.ones(len(order), np.bool_)
-    last[:-1] = ordered[1:] != ordered[:-1]
-    return np.sort(order.compress(last))
+    other = np.ones(len(order) + 1, np.bool_)
+    other[1:-1] = ordered[1:] != ordered[:-1]
+    return last_by_first(order, other)
 
 
 def said_of(prefix: Prefix, path_id: int, number: int) -> Said:

@@ -14,7 +14,7 @@ from bgpbridge.wire.attributes import encode_attribute
 from bgpbridge.wire.message import build_update
 from tests.property.test_wire_bulk import message, mutated
 
-__all__ = ["HOPS4", "HOPS6", "PREFIXES", "Word", "words"]
+__all__ = ["COMMON", "PREFIXES", "Word", "words"]
 
 V4, V6 = Family.IPV4, Family.IPV6
 PREFIXES = tuple(
@@ -30,6 +30,7 @@ PREFIXES = tuple(
             "::/0",
             "2001:db8:9::1/128",
             "2001:db8:a::/47",
+            *(f"198.51.100.{number * 8}/29" for number in range(10)),
         ),
     )
 )
@@ -40,6 +41,7 @@ TAILS = ((), (64700,), (64701,), (64700, 64701), (64700, 70000))
 Paths = tuple[tuple[int, int], ...]
 """(number of a prefix, path id)"""
 
+COMMON = 9  # of them; the rest is for tables that overflow
 # (type code, value, flags): what stands in an UPDATE beside the attributes that each has
 QUIRKS: dict[str, tuple[int, bytes, int | None]] = {
     "med 5": (4, b"\0\0\0\5", None),
@@ -136,18 +138,20 @@ def nlri(paths: Paths, family: Family, session: Session) -> bytes:
     return out
 
 
-PAIR = st.tuples(st.sampled_from([0, 0, 0, 1, 2, 2, *range(len(PREFIXES))]), st.sampled_from([0, 0, 1, 2]))
+NUMBER, ANY = st.sampled_from([0, 0, 0, 1, 2, 2, *range(COMMON)]), st.integers(0, len(PREFIXES) - 1)
+PATH_ID = st.sampled_from([0, 0, 1, 2])
 GOOD = ["", "", "", "", "", "med 5", "med 9", "tag", "tags", "large", "long hop", "as set", "atomic", "not known"]
 SELDOM = [quirk for quirk in (*QUIRKS, *ODD) if quirk not in GOOD]
 
 
-def words(*, bad: bool = True) -> st.SearchStrategy[Word]:
-    """UPDATEs; one in five is odd, or bad."""
+def words(*, bad: bool = True, gone: bool = True, many: bool = False) -> st.SearchStrategy[Word]:
+    """UPDATEs; one in five is odd, or `bad`. `gone`: with withdrawals; `many`: of all prefixes."""
+    pairs = st.tuples(ANY if many else NUMBER, PATH_ID)
     quirks = GOOD * 3 + [*SELDOM, *ENDS, "wild", "wild and damaged"] if bad else GOOD
     return st.builds(
         Word,
-        announce=st.lists(PAIR, max_size=5, unique=True).map(tuple),
-        withdraw=st.lists(PAIR, max_size=2).map(tuple),
+        announce=st.lists(pairs, min_size=int(not gone), max_size=5, unique=True).map(tuple),
+        withdraw=st.lists(pairs, max_size=2 if gone else 0).map(tuple),
         tail=st.integers(0, len(TAILS) - 1),
         hop=st.integers(0, 2),
         quirk=st.sampled_from(quirks),

@@ -5,281 +5,18 @@ reasons, findings, counts and events."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgpbridge.commits import Cause, CauseKind
-from bgpbridge.feed.frames import DownReason, RefreshKind, Updates
-from bgpbridge.fib.observed import NeighbourState
-from bgpbridge.pipeline.peers import Phase
-from bgpbridge.rib import collection, intake, loc_rib, lookups
-from bgpbridge.rib.groups import BLACKHOLE
+from bgpbridge.feed.frames import RefreshKind
 from bgpbridge.types import Family
-from bgpbridge.view.explain import losses, policy_of
-from bgpbridge.view.routes import route_view
-from tests.property.streams import Word, words
-from tests.unit.pipeline.conftest import ETH1, ETH2, World, end_of_rib, refresh
-
-NAMES = "abcdi"
-SESSIONS: dict[str, dict[str, Any]] = {"b": {"add_path": frozenset(Family)}, "c": {"asn4": False}}
-KEYS = {"b": ", add_path: [ipv4, ipv6]"}
-NEIGHBOURS = [
-    *(("10.0.1.2", ETH1), ("10.0.2.2", ETH2), ("2001:db8:1::2", ETH1)),
-    *(("2001:db8:2::2", ETH2), ("fe80::77", ETH1), ("fe80::77", ETH2)),
-]
-ENDS = [
-    (DownReason.TCP_CLOSED, True),
-    (DownReason.TCP_CLOSED, False),
-    (DownReason.HOLD_TIMER, False),
-    (DownReason.SPEAKER_DIED, True),
-]
-REST = "{term: rest, then: accept}"
-TERMS = (
-    [REST],
-    [
-        "{term: long, match: {prefix_length: {ge: 25}, family: ipv4}, then: reject, reason: too long}",
-        "{term: low, match: {path_contains: 64701}, set: {local_pref: 50}, then: accept}",
-        REST,
-    ],
-    [
-        "{term: tagged, match: {community: '65000:1'}, set: {weight: 7, communities: {add: ['65000:9']}}, then: next}",
-        "{term: short, match: {path_length: {le: 1}}, set: {med: 3}, then: accept}",
-        "{term: one, match: {peer: a, prefix: 203.0.113.0/24 or-longer}, then: reject, reason: not by a}",
-        REST,
-    ],
-    [
-        "{term: long, match: {peer: d}, set: {prepend: {asn: 65009, times: 2}}, then: next}",
-        "{term: moved, match: {peer: d, family: ipv4}, set: {next_hop: 10.0.2.2}, then: next}",
-        "{term: known, match: {origin_as: [64700, 64701]}, then: accept}",
-    ],
-)
-OVERRIDES = (
-    [],
-    ["prefix: 203.0.113.0/24, pin: {peer: b}", "prefix: '::/0 or-longer', reject: {peer: a}"],
-    ["prefix: 203.0.113.0/24 or-longer, blackhole: true"],
-    [
-        "prefix: 0.0.0.0/0 or-longer, prefer: {peer: c, local_pref: 300}",
-        "prefix: 203.0.113.128/25, pin: {group: both}",
-    ],
-)
-DECISIONS = ("{}", "{multipath: {ebgp: 3, ibgp: 2, relax: true}}", "{backups: 0, med: always}", "{missing_med: worst}")
-TOLD = {"session-up", "session-down", "session-reset", "end-of-rib", "family-disabled", "stale-expired", "prefix-limit"}
-Action = tuple[Any, ...]
-
-
-class Teller:
-    """A bridge, and who tells it. `cuts` False: the plain way."""
-
-    def __init__(self, folder: Path, *, cut: bool) -> None:
-        folder.mkdir(exist_ok=True)
-        self.cut = cut
-        self.peers = {name: KEYS.get(name, "") + ", import: p" for name in NAMES}
-        self.policy, self.overrides, self.decision = 0, 0, 0
-        self.interrupted: set[str] = set()  # whose runs may have ended early: what was left of them is not counted
-        self.folder = folder
-        self._write()
-        self.world = World(folder, self.peers, policies="[p.yaml]")
-        for plane in (self.world.xdp, self.world.kernel):
-            plane.groups[BLACKHOLE] = []
-        for address, ifindex in NEIGHBOURS:
-            self.world.neighbour(address, ifindex)
-        self.far(present=True)
-        for name in NAMES:
-            self.up(name, forwarding=False)
-
-    def _write(self) -> None:
-        terms = ",\n  ".join(TERMS[self.policy])
-        overrides = ", ".join(f"{{{one}, owner: noc, reason: test}}" for one in OVERRIDES[self.overrides])
-        text = f"policies: {{p: {{terms: [{terms}]}}}}\noverrides: [{overrides}]\n"
-        (self.folder / "p.yaml").write_text("sets: {next_hop_groups: {both: [a, 10.0.2.2]}}\n" + text)
-
-    # -- what can happen ------------------------------------------------------------------------------
-
-    def session(self, name: str) -> Any:
-        """What the bridge takes the session to be, disabled families too: only octets hang on it."""
-        return self.world.session(name, **SESSIONS.get(name, {}))
-
-    def up(self, name: str, forwarding: bool) -> None:
-        if self.world.peer(name).session is None:
-            self.world.up(name, forwarding=forwarding, **SESSIONS.get(name, {}))
-
-    def down(self, name: str, end: tuple[DownReason, bool]) -> None:
-        if self.world.peer(name).session is not None:
-            self.world.down(name, end[0], graceful=end[1])
-
-    def broken(self, name: str) -> None:
-        """BFD ends the session, be it in the midst of a run, and then the speaker says so."""
-        self.interrupted.add(name)
-        with self.world.running():
-            self.world.bridge.sessions.bfd_down(self.world.peer(name), "a test")
-
-    def ended(self, name: str) -> None:
-        """What the speaker says."""
-        self.down(name, (DownReason.NOTIFICATION_SENT, False))
-
-    def end(self, name: str, family: Family) -> None:
-        self.world.says(name, end_of_rib(family))
-
-    def refresh(self, name: str, family: Family, kind: RefreshKind) -> None:
-        self.world.tell(name, refresh(kind, family))
-
-    def reload(self, what: str, number: int) -> None:
-        if what == "weight":
-            self.peers["a"] = f", import: p, weight: {number}"
-        else:
-            setattr(self, what, number)
-        self._write()
-        self.world.reload(self.peers, policies="[p.yaml]", decision=DECISIONS[self.decision])
-
-    def link(self, ifindex: int, up: bool) -> None:
-        self.world.link(ifindex, up=up)
-
-    def neighbour(self, which: int, answers: bool) -> None:
-        self.world.neighbour(*NEIGHBOURS[which], NeighbourState.REACHABLE if answers else NeighbourState.FAILED)
-
-    def far(self, present: bool) -> None:
-        """The routes to the next hops that are far away."""
-        with self.world.running():
-            self.world.connected("10.0.9.0/24", ETH2, present=present)
-            self.world.connected("2001:db8:f9::/48", ETH1, present=present)
-
-    def house(self) -> None:
-        self.world.house()
-
-    def collect(self) -> None:
-        bridge = self.world.bridge
-        bridge.work.add(
-            Cause(CauseKind.REPAIR, detail="collection"), bridge.rib.collect(), bridge.housekeeping.collected
-        )
-
-    def wait(self, seconds: float) -> None:
-        self.world.finish()
-        self.world.wait(seconds)
-
-    # -- how it is told ---------------------------------------------------------------------------------
-
-    def tell(self, actions: list[Action]) -> None:
-        """All of it."""
-        left = deque(actions)
-        while left:
-            kind, *arguments = left.popleft()
-            if kind == "says":
-                self._says(*arguments, left)
-            elif kind == "work":
-                for _ in range(arguments[0] if self.cut else 0):
-                    self.world.step()
-            else:
-                getattr(self, kind)(*arguments)
-            if not self.cut:
-                self.world.finish()
-
-    def _says(self, name: str, said: list[Word], cuts: list[tuple[bool, int]], between: list[int], left: deque) -> None:
-        session = self.session(name)
-        messages = [octets for word in said for octets in word.octets(session)]
-        points = iter(between)
-        for columns, size in [*cuts, (True, len(messages))] if self.cut else [(False, 1)] * len(messages):
-            piece, messages = messages[:size], messages[size:]
-            if piece and columns:
-                self._run(name, b"".join(piece), points, left)
-            elif piece:
-                self.world.tell(name, Updates(b"".join(piece)))
-
-    def _run(self, name: str, data: bytes, points: Iterator[int], left: deque) -> None:
-        """A run; between its pieces what comes next, as far as it comes by another lane or by none."""
-        with self.world.running():
-            for _ in self.world.bridge.ingest.run(self.world.peer(name).index, data):
-                for _ in range(next(points, 0)):
-                    if not left or left[0][0] in {"wait", "work"} or (name in left[0][1:2] and left[0][0] != "broken"):
-                        break
-                    kind, *arguments = left.popleft()
-                    if kind == "says":
-                        self._singles(*arguments[:2])
-                    else:
-                        getattr(self, kind)(*arguments)
-
-    def _singles(self, name: str, said: list[Word]) -> None:
-        session = self.session(name)
-        for word in said:
-            for octets in word.octets(session):
-                self.world.tell(name, Updates(octets))
-
-    def revive(self) -> None:
-        """Sessions that errors have ended come back."""
-        for name in NAMES:
-            if self.world.peer(name).phase is Phase.RESETTING:
-                self.down(name, (DownReason.NOTIFICATION_SENT, False))
-                self.world.finish()
-                self.up(name, forwarding=False)
-
-    # -- what comes of it -------------------------------------------------------------------------------
-
-    def outcome(self) -> dict[str, Any]:
-        """All that there is to say of a bridge, without its own numbers."""
-        self.world.finish()
-        self.world.assert_in_step()
-        self.settled()
-        bridge = self.world.bridge
-        found: dict[str, Any] = {}
-        for tables in bridge.rib.families.values():
-            for row in range(1, tables.top + 1):
-                prefix = tables.prefixes.prefix(row)
-                if any(source.plane.raw[row] for source in tables.sources):
-                    found[str(prefix)] = self._of(prefix), self._group(int(tables.group[row]))
-        for prefix, group in self.world.xdp.routes.items():
-            found[f"ways of {prefix}"] = self._ways(group)
-        for peer in bridge.peers:
-            counts = {f.label: c._replace(stale=0) for f, c in bridge.rib.counts(peer.index).items()}
-            ends = peer.end_of_rib if peer.session is not None else None
-            found[peer.name] = counts, peer.phase, peer.families, ends, peer.refreshing, peer.complete
-            if peer.name not in self.interrupted:
-                found[f"{peer.name} sent"] = peer.updates, peer.findings
-                mine = [e for e in bridge.events.tail(4000) if e.kind in TOLD and e.subject == peer.name]
-                found[f"{peer.name} events"] = Counter((e.kind, e.text) for e in mine)
-        return found
-
-    def settled(self) -> None:
-        """Every row stands as the decision would have it now."""
-        rib = self.world.bridge.rib
-        for tables in rib.families.values():
-            for row in range(1, tables.top + 1):
-                old, new = tables.settle_one(row, rib.options)
-                assert old == new, f"{tables.prefixes.prefix(row)} was left undecided"
-
-    def _of(self, prefix: Any) -> Any:
-        bridge = self.world.bridge
-        paths = []
-        for path in lookups.paths(bridge.rib, prefix):
-            seen, policy = route_view(bridge, path), policy_of(bridge, path)
-            block = bridge.rib.attributes.block(path.received)
-            reason = seen.reason.replace(str(self.folder), "")
-            told = seen.status, seen.stale, seen.next_hop, seen.attributes, reason
-            by = policy and (policy.accepted, policy.term, policy.reason, policy.place.rpartition("/")[2])
-            paths.append((seen.peer, seen.path_id, block, told, by))
-        lost = losses(bridge, lookups.explain(bridge.rib, prefix))
-        return sorted(paths, key=lambda p: p[:2]), sorted((x.peer, x.path_id, x.step, x.winner) for x in lost)
-
-    def _group(self, number: int) -> Any:
-        rib, name = self.world.bridge.rib, self.world.bridge.peers.name
-        if number in {0, BLACKHOLE}:
-            return number
-        group, hops = rib.groups[number], rib.next_hops
-        return [[(name(m.peer), hops[m.next_hop], m.weight) for m in part] for part in (group.active, group.backup)]
-
-    def _ways(self, group: int) -> Any:
-        """What packets meet: adjacencies with their shares, and the kernel's hops."""
-        get = self.world.bridge.adjacencies.get
-        slots = [(get(number), weight) for number, weight in self.world.xdp.groups[group]]
-        return (
-            sorted((str(seen.gateway), seen.link, seen.up, weight) for seen, weight in slots if seen is not None),
-            sorted((str(hop.gateway), hop.ifindex, hop.weight) for hop in self.world.kernel.groups[group]),
-        )
-
+from tests.property.streams import words
+from tests.property.tellers import ENDS, NAMES, NEIGHBOURS, Action, same, small_pieces, two
+from tests.unit.pipeline.conftest import ETH1, ETH2
 
 NAME, FAMILY, YES = st.sampled_from(NAMES), st.sampled_from(list(Family)), st.booleans()
 SIZES = st.lists(st.tuples(YES, st.integers(1, 6)), max_size=4)
@@ -301,6 +38,8 @@ ACTION = st.one_of(
     st.tuples(st.just("wait"), st.sampled_from([6.0, 400.0])),
     st.tuples(st.just("work"), st.integers(1, 4)),
     st.tuples(st.just("broken"), NAME),
+    st.tuples(st.just("roster"), st.just("i"), YES),
+    st.tuples(st.just("short"), st.integers(0, 3)),
 )
 
 
@@ -316,21 +55,8 @@ CHAPTER = st.lists(ACTION, min_size=1, max_size=10).map(spelled)
 
 @pytest.fixture(autouse=True, scope="module")
 def _small_pieces() -> Iterator[None]:
-    """Pieces of two rows and a few columns, so that every run has many points and all ways meet."""
-    patch = pytest.MonkeyPatch()
-    for room, name, value in (
-        (loc_rib, "SLICE", 2),
-        (loc_rib, "SCAN", 3),
-        (loc_rib, "REDECIDED", 2),
-        (loc_rib, "MANY_BLOCKS", 1),
-        (loc_rib, "ROWS", (1, 2, 3)),
-        (loc_rib, "BLOCKS", (1, 2, 3)),
-        (intake, "MANY", 4),
-        (collection, "SLICE", 2),
-    ):
-        patch.setattr(room, name, value)
-    yield
-    patch.undo()
+    with small_pieces():
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -338,18 +64,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("ways")
 
 
-def same(plain: Teller, cut: Teller) -> None:
-    """Nobody can tell which is which."""
-    one, other = plain.outcome(), cut.outcome()
-    for key in sorted(one.keys() | other.keys()):
-        assert one.get(key) == other.get(key), key
-
-
 @settings(max_examples=settings.default.max_examples * 2 // 5, deadline=None)
 @given(st.lists(CHAPTER, min_size=1, max_size=3))
 def test_nobody_can_tell_how_a_stream_was_cut(folder: Path, chapters: list[list[Action]]) -> None:
-    plain, cut = Teller(folder / "plain", cut=False), Teller(folder / "cut", cut=True)
-    try:
+    with two(folder) as (plain, cut):
         for actions in chapters:
             for teller in (plain, cut):
                 teller.tell(actions)
@@ -357,6 +75,3 @@ def test_nobody_can_tell_how_a_stream_was_cut(folder: Path, chapters: list[list[
             for teller in (plain, cut):
                 teller.revive()
         same(plain, cut)
-    finally:
-        plain.world.close()
-        cut.world.close()
