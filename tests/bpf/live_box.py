@@ -6,10 +6,13 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from bgpbridge.config.model import Datapath as Settings
+from bgpbridge.config.model import Engine as WantedEngine
+from bgpbridge.config.model import Loader as ByLoader
 from bgpbridge.datapath import attach
 from bgpbridge.datapath.abi import Adjacency, AdjacencyState, Reason
 from bgpbridge.datapath.counters import read_reasons
@@ -51,6 +54,18 @@ class Box:
     def share_forwarded(self) -> float:
         counts = read_reasons(self.datapath.maps)
         return counts[Reason.FORWARDED].packets / sum(count.packets for count in counts.values())
+
+
+def settings_of(pin_path: Path, engine: WantedEngine) -> Settings:
+    """For a box, with little room: new maps are made quickly."""
+    return Settings(
+        interfaces=("r0", "r1"),
+        pin_path=pin_path,
+        max_ipv4=5000,
+        max_ipv6=5000,
+        loader=ByLoader.LIBBPF,
+        engine=engine,
+    )
 
 
 def routes(count: int, group: int, first: int = 1) -> Changes:

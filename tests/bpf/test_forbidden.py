@@ -15,7 +15,6 @@ import pytest
 
 from bgpbridge.config.model import Datapath as Settings
 from bgpbridge.config.model import Engine as WantedEngine
-from bgpbridge.config.model import Loader as ByLoader
 from bgpbridge.datapath import attach, forbid, seats
 from bgpbridge.datapath.abi import Adjacency, AdjacencyState, ControlFlag, Place, Reason
 from bgpbridge.datapath.attach import NO_LINKS
@@ -31,7 +30,7 @@ from bgpbridge.fib.adjacency_words import AdjacencyWords
 from bgpbridge.fib.xdp import Engine
 from bgpbridge.pipeline.datapath import Datapath
 from bgpbridge.types import Family
-from tests.bpf.live_box import GROUP, ROUTES, Box, box_of, routes
+from tests.bpf.live_box import GROUP, ROUTES, Box, box_of, routes, settings_of
 from tests.bpf.live_frames import HEAD, K0, R1, TX, path_of, send_live, verdict_program
 
 pytestmark = pytest.mark.root
@@ -44,14 +43,7 @@ def made(namespaces: Callable[[str], object], pin_path: Path, compiled: Path, mo
     """A box on a machine without these features."""
     monkeypatch.setenv("CACHE_DIRECTORY", str(compiled))
     monkeypatch.setattr("bgpbridge.pipeline.upgrade.BEFORE_S", 0)
-    settings = Settings(
-        interfaces=("r0", "r1"),
-        pin_path=pin_path,
-        max_ipv4=5000,
-        max_ipv6=5000,
-        loader=ByLoader.LIBBPF,
-        engine=WantedEngine.INDEX,
-    )
+    settings = settings_of(pin_path, WantedEngine.INDEX)
 
     @contextmanager
     def make(words: str) -> Iterator[Box]:

@@ -12,7 +12,6 @@ import pytest
 
 from bgpbridge.config.model import Datapath as Settings
 from bgpbridge.config.model import Engine, ReversePath
-from bgpbridge.config.model import Loader as ByLoader
 from bgpbridge.datapath import attach, carry, pins
 from bgpbridge.datapath.abi import ControlFlag, Place, Reason, TagFlag
 from bgpbridge.datapath.counters import read_reasons
@@ -29,7 +28,7 @@ from bgpbridge.pipeline.datapath import Datapath
 from bgpbridge.pipeline.tracing import Tracing
 from bgpbridge.pipeline.upgrade import Upgrade
 from bgpbridge.types import Family, Prefix
-from tests.bpf.live_box import GROUP, ROUTES, Box, box_of, routes
+from tests.bpf.live_box import GROUP, ROUTES, Box, box_of, routes, settings_of
 from tests.bpf.live_frames import R0, R1, path_of
 
 pytestmark = pytest.mark.root
@@ -39,15 +38,7 @@ pytestmark = pytest.mark.root
 def box(namespaces: Callable[[str], object], pin_path: Path, compiled: Path, monkeypatch) -> Iterator[Box]:
     monkeypatch.setenv("CACHE_DIRECTORY", str(compiled))
     monkeypatch.setattr("bgpbridge.pipeline.upgrade.BEFORE_S", 0.3)
-    settings = Settings(
-        interfaces=("r0", "r1"),
-        pin_path=pin_path,
-        max_ipv4=5000,
-        max_ipv6=5000,
-        loader=ByLoader.LIBBPF,
-        engine=Engine.LPM,
-    )
-    with path_of(namespaces) as path, box_of(path, settings) as made:
+    with path_of(namespaces) as path, box_of(path, settings_of(pin_path, Engine.LPM)) as made:
         yield made
 
 

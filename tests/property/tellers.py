@@ -9,13 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.feed.frames import DownReason, RefreshKind, Updates
 from bgpbridge.fib.observed import NeighbourState
 from bgpbridge.pipeline.peers import Phase
-from bgpbridge.rib import collection, intake, loc_rib, lookups
+from bgpbridge.rib import lookups
 from bgpbridge.rib.groups import BLACKHOLE, LIMIT
 from bgpbridge.types import Family
 from bgpbridge.view.explain import losses, policy_of
@@ -33,7 +31,6 @@ __all__ = [
     "Action",
     "Teller",
     "same",
-    "small_pieces",
     "two",
 ]
 
@@ -369,22 +366,3 @@ def same(plain: Teller, cut: Teller) -> None:
     one, other = plain.outcome(), cut.outcome()
     for key in sorted(one.keys() | other.keys()):
         assert one.get(key) == other.get(key), key
-
-
-@contextmanager
-def small_pieces() -> Iterator[None]:
-    """Pieces of two rows and a few columns, so that every run has many points and all ways meet."""
-    patch = pytest.MonkeyPatch()
-    for room, name, value in (
-        (loc_rib, "SLICE", 2),
-        (loc_rib, "SCAN", 3),
-        (loc_rib, "REDECIDED", 2),
-        (loc_rib, "MANY_BLOCKS", 1),
-        (loc_rib, "ROWS", (1, 2, 3)),
-        (loc_rib, "BLOCKS", (1, 2, 3)),
-        (intake, "MANY", 4),
-        (collection, "SLICE", 2),
-    ):
-        patch.setattr(room, name, value)
-    yield
-    patch.undo()

@@ -3,7 +3,6 @@ it is cut: who comes first gets in, whoever does not fit loses what it has to, a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,9 @@ from hypothesis import strategies as st
 from bgpbridge.pipeline.peers import Phase
 from bgpbridge.types import Family
 from tests.property.streams import COMMON, Word, words
-from tests.property.tellers import ENDS, Teller, same, small_pieces, two
+from tests.property.tellers import ENDS, Teller, same, two
 
+pytestmark = pytest.mark.usefixtures("small_pieces")
 EXAMPLES = settings.default.max_examples // 5
 CUTS = st.lists(st.tuples(st.booleans(), st.integers(1, 6)), max_size=4)
 BETWEEN = st.lists(st.sampled_from([0, 0, 1, 2]), max_size=12)
@@ -28,12 +28,6 @@ STEP = st.one_of(
     st.tuples(st.just("end"), st.just("b"), FAMILIES),
 )
 LIMIT = ", max_prefix: {{ipv4: {{limit: {limit}, action: {action}, count: {count}}}}}"
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _small_pieces() -> Iterator[None]:
-    with small_pieces():
-        yield
 
 
 @pytest.fixture(scope="module")

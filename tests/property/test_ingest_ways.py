@@ -5,7 +5,6 @@ reasons, findings, counts and events."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +14,10 @@ from hypothesis import strategies as st
 from bgpbridge.feed.frames import RefreshKind
 from bgpbridge.types import Family
 from tests.property.streams import words
-from tests.property.tellers import ENDS, NAMES, NEIGHBOURS, Action, same, small_pieces, two
+from tests.property.tellers import ENDS, NAMES, NEIGHBOURS, Action, same, two
 from tests.unit.pipeline.conftest import ETH1, ETH2
 
+pytestmark = pytest.mark.usefixtures("small_pieces")
 NAME, FAMILY, YES = st.sampled_from(NAMES), st.sampled_from(list(Family)), st.booleans()
 SIZES = st.lists(st.tuples(YES, st.integers(1, 6)), max_size=4)
 BETWEEN = st.lists(st.sampled_from([0, 0, 1, 2]), max_size=12)
@@ -51,12 +51,6 @@ def spelled(actions: list[Action]) -> list[Action]:
 
 
 CHAPTER = st.lists(ACTION, min_size=1, max_size=10).map(spelled)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _small_pieces() -> Iterator[None]:
-    with small_pieces():
-        yield
 
 
 @pytest.fixture(scope="module")
