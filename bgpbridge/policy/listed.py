@@ -23,8 +23,7 @@ class ListedAttributes:
     def __init__(self, listed: Sequence[PathAttributes | None]) -> None:
         self._decoded = [Decoded(None, Verdict.TREAT_AS_WITHDRAW, ()), *map(_decoded, listed)]
         fields = Fields.empty(len(self._decoded))
-        for index, decoded in enumerate(self._decoded):
-            fields.put(index, fields_of(decoded))
+        fields.put(np.arange(len(self._decoded)), map(fields_of, self._decoded))
         self.verdict, self.origin = fields.verdict, fields.origin
         self.path_length, self.neighbor_as, self.origin_as = fields.path_length, fields.neighbor_as, fields.origin_as
         self.local_pref, self.med = fields.local_pref, fields.med

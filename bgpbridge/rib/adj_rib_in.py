@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bgpbridge.rib.tables import Ids, zeros
+from bgpbridge.rib.tables import Ids, cells, place_of, zeros
 
 __all__ = ["DOOMED", "FRESH", "STALE", "UNLIMITED", "AdjRibIn", "Ceiling", "Plane"]
 
@@ -186,18 +186,21 @@ class AdjRibIn:
         plane = self.planes[number]
         if not plane.parted and not np.array_equal(raw, effective):
             plane.part()
-        old_raw = plane.raw.take(rows)
-        old_effective = plane.effective.take(rows) if plane.parted else old_raw
+        if not len(rows):
+            return np.empty(0, np.bool_)
+        at = place_of(rows)
+        old_raw = cells(plane.raw, at)
+        old_effective = cells(plane.effective, at) if plane.parted else old_raw
         self.received += int(np.count_nonzero(raw)) - int(np.count_nonzero(old_raw))
         self.accepted += int(np.count_nonzero(effective)) - int(np.count_nonzero(old_effective))
-        plane.raw[rows] = raw
+        plane.raw[at] = raw
         if plane.parted:
-            plane.effective[rows] = effective
-        plane.changed[rows] = now
+            plane.effective[at] = effective
+        plane.changed[at] = now
         if plane.path_id is not None:
-            plane.path_id[rows] = path_ids
+            plane.path_id[at] = path_ids
         if self.may_be_stale:
-            plane.stale[rows] = FRESH
+            plane.stale[at] = FRESH
         changed: Mask = old_effective != effective
         return changed
 

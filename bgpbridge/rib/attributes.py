@@ -11,7 +11,7 @@ anything by attribute id subscribes with `on_release`.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import repeat
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +29,7 @@ from bgpbridge.wire.bulk_blocks import Blocks
 from bgpbridge.wire.bulk_fields import FieldFlag, Fields, Row, decode_fields, fields_of
 from bgpbridge.wire.bulk_frame import Octets
 from bgpbridge.wire.bulk_lists import AttributeLists, decode_lists
+from bgpbridge.wire.found import OTHER, OWN_ROUTER_ID, findings_of, key_of
 from bgpbridge.wire.path_attributes import Decoded
 from bgpbridge.wire.verdicts import Finding, SessionKind
 
@@ -60,6 +61,7 @@ COLUMNS: dict[str, Any] = {
     "originator": np.uint32,
     "cluster_length": np.uint16,
     "base": np.uint32,  # the id that a derived one was made from
+    "found": np.uint64,  # what was wrong with the block, see wire.found
 }
 
 
@@ -73,6 +75,11 @@ def _store_rare(column: Any, ids: Ids, values: Any) -> None:
     """Into a column that is zero nearly everywhere: where it is, its pages stay untouched."""
     if values.any() or column.take(ids).any():
         column[ids] = values
+
+
+def _row(blocks: Blocks, at: int, kind: SessionKind) -> Row:
+    """The fields of a block that is not plain."""
+    return fields_of(decode_attributes(blocks.block(at), kind, mp=bool(blocks.mp[at])))
 
 
 class AttributeTable:
@@ -93,6 +100,7 @@ class AttributeTable:
     originator: Any
     cluster_length: Any
     base: Any
+    found: Any
 
     def __init__(self, next_hops: NextHopTable, *, capacity: int = 2_000_000, router_id: int = 0) -> None:
         self.next_hops = next_hops
@@ -138,12 +146,10 @@ class AttributeTable:
         ids, new = self.blocks.intern(blocks, tags)
         if len(new):
             fields = decode_fields(blocks, new, kind)
-            for row in np.flatnonzero(fields.odd).tolist():
-                at = int(new[row])
-                decoded = decode_attributes(blocks.block(at), kind, mp=bool(blocks.mp[at]))
-                fields.put(row, fields_of(decoded))
+            odd = np.flatnonzero(fields.odd)
+            if len(odd):
+                fields.put(odd, [_row(blocks, at, kind) for at in new.take(odd).tolist()])
             self._fill(ids.take(new), fields)
-            self._scope_link_locals(ids.take(new), fields)
         if self.marks is not None:
             self.keep(ids)
         return ids
@@ -151,27 +157,42 @@ class AttributeTable:
     def _fill(self, ids: Ids, fields: Fields) -> None:
         for name in ("path_length", "neighbor_as", "origin_as", "local_pref"):
             getattr(self, name)[ids] = getattr(fields, name)
-        verdict: Any = fields.verdict.copy()
+        verdict: Any = fields.verdict
         if self.router_id:
-            verdict[fields.originator == self.router_id] = Verdict.TREAT_AS_WITHDRAW
+            self._refuse_ours(fields)
         self.flags[ids] = fields.flags
-        for name in ("origin", "med", "originator", "cluster_length"):
+        for name in ("origin", "med", "originator", "cluster_length", "verdict", "found"):
             _store_rare(getattr(self, name), ids, getattr(fields, name))
-        for column, values in ((self.verdict, verdict), (self.weight, NO_VALUES), (self.base, NO_VALUES)):
-            _store_rare(column, ids, values)
-        self.next_hop[ids] = self.next_hops.intern_words(fields.next_hop_family, fields.next_hop_hi, fields.next_hop_lo)
+        for column in (self.weight, self.base):
+            _store_rare(column, ids, NO_VALUES)
+        self.next_hop[ids] = self._next_hops(fields)
         rank: Any = np.uint64(MOST_WEIGHT << 48) | (np.uint64(0xFFFFFFFF) - fields.local_pref) << np.uint64(16)
         length = np.minimum(fields.path_length, LONGEST_PATH).astype(np.uint64) << np.uint64(2)
         rank = rank | length | fields.origin.astype(np.uint64)
         self.rank[ids] = np.where(verdict >= Verdict.TREAT_AS_WITHDRAW, np.uint64(NO_RANK), rank)
 
-    def _scope_link_locals(self, ids: Ids, fields: Fields) -> None:
-        """Next hops of two addresses are not in the words: take them from the decoded block."""
-        for row in np.flatnonzero(fields.flags & FieldFlag.LINK_LOCAL).tolist():
-            number = int(ids[row])
-            attributes = self.get(number).attributes
-            if attributes is not None and attributes.next_hop is not None:
-                self.next_hop[number] = self.next_hops.intern(attributes.next_hop, attributes.link_local)
+    def _refuse_ours(self, fields: Fields) -> None:
+        """Routes that we originated are treated as withdrawn."""
+        ours = np.flatnonzero(fields.originator == self.router_id)
+        if len(ours):
+            fields.verdict[ours] = np.maximum(fields.verdict.take(ours), Verdict.TREAT_AS_WITHDRAW)
+            keys, which = np.unique(fields.found.take(ours), return_inverse=True)
+            longer = [OTHER if key == OTHER else key_of((*findings_of(key), OWN_ROUTER_ID)) for key in keys.tolist()]
+            fields.found[ours] = np.array(longer, np.uint64).take(which)
+
+    def _next_hops(self, fields: Fields) -> Ids:
+        """Ids of next hops, those with a link-local address by both addresses."""
+        linked = (fields.link_hi != 0) & (fields.next_hop_family != 0)
+        family, hi, lo = fields.next_hop_family, fields.next_hop_hi, fields.next_hop_lo
+        if not linked.any():
+            return self.next_hops.intern_words(family, hi, lo)
+        ids = np.empty(len(linked), np.int64)
+        plain, both = np.flatnonzero(~linked), np.flatnonzero(linked)
+        if len(plain):
+            ids[plain] = self.next_hops.intern_words(family.take(plain), hi.take(plain), lo.take(plain))
+        link = fields.link_hi.take(both), fields.link_lo.take(both)
+        ids[both] = self.next_hops.intern_pairs(hi.take(both), lo.take(both), *link)
+        return ids
 
     def intern(self, block: bytes, mp: bool, kind: SessionKind) -> int:
         """The id of one block."""
@@ -204,6 +225,7 @@ class AttributeTable:
         cell.originator[number], cell.cluster_length[number] = row.originator, row.cluster_length
         cell.weight[number] = cell.base[number] = 0
         cell.next_hop[number] = next_hop
+        cell.found[number] = key_of((*decoded.findings, OWN_ROUTER_ID)) if ours else row.found
         cell.rank[number] = NO_RANK if verdict >= Verdict.TREAT_AS_WITHDRAW else rank
 
     def derive(self, number: int, changes: AttributeChanges) -> int:
@@ -336,7 +358,7 @@ class AttributeTable:
         octets = Octets(words.astype(">u8").view(np.uint8), len(words) * 8 - 32)
         asn4 = np.array([kind.asn4 for kind in self._kinds] or [True])
         found = decode_lists(octets, start, end, asn4.take(self.blocks.tag.take(ids) >> 1))
-        found.odd |= (self.verdict.take(ids) != Verdict.ACCEPT) | ~self.blocks.present.take(ids)
+        found.odd |= (self.verdict.take(ids) > Verdict.ATTRIBUTE_DISCARD) | ~self.blocks.present.take(ids)
         return found
 
     def _remember(self, number: int, decoded: Decoded) -> None:
@@ -348,12 +370,24 @@ class AttributeTable:
         """What a policy has changed to make this id, None for attributes as received."""
         return self._changes.get(number)
 
+    def findings_by_key(self, ids: Ids) -> Iterator[tuple[tuple[Finding, ...], int]]:
+        """Findings of many ids, and how often they come: mostly without a look at any block."""
+        keys, times = np.unique(self.found.take(ids), return_counts=True)
+        for key, count in zip(keys.tolist(), times.tolist(), strict=True):
+            if key != OTHER:
+                yield findings_of(key), count
+                continue
+            numbers, counts = np.unique(ids.compress(self.found.take(ids) == np.uint64(OTHER)), return_counts=True)
+            yield from zip(map(self.findings, numbers.tolist()), counts.tolist(), strict=True)
+
     def findings(self, number: int) -> tuple[Finding, ...]:
         """What was wrong with the block."""
+        key = int(self.found[number])
+        if key != OTHER:
+            return findings_of(key)
         findings = self.get(number).findings
         if self.router_id and self.originator[number] == self.router_id:
-            ours = Finding(Verdict.TREAT_AS_WITHDRAW, 9, "originator_id: our own router id (RFC 4456 s8)")
-            return (*findings, ours)
+            return (*findings, OWN_ROUTER_ID)
         return findings
 
     def as_path(self, number: int) -> int:

@@ -17,23 +17,27 @@ from typing import Any, Protocol
 import numpy as np
 
 from bgpbridge.errors import CapacityError
-from bgpbridge.rib.tables import MASK64, HashIndex, IdPool, Ids, Words, secret_words, zeros
+from bgpbridge.rib.tables import MASK64, HashIndex, IdPool, Ids, Words, secret_words, slot_bits, zeros
 
 __all__ = ["BlockStore", "Octets"]
 
 MOST_OCTETS = 65_535
-CLASSES = (16, 64)  # widths in words of the matrices; longer blocks are rare and go one by one
+CLASSES = (8, 16, 64)  # widths in words of the matrices, at most; longer blocks are rare and go one by one
+FEW_BITS, MANY_BITS = 16, 20  # slots of the index, 512 KiB for up to 40,960 blocks, then 8 MiB up to 655,360
 KEEP = np.array([(MASK64 << (64 - 8 * octets)) & MASK64 for octets in range(9)], np.uint64)
 SLICE = 16_384
 
 
 class Octets(Protocol):
-    """What the store reads of the wire's Blocks: `octets` is padded by 32 zero octets and its size is a
-    multiple of 8."""
+    """What the store reads of the wire's Blocks."""
 
     octets: Any
     start: Any
     length: Any
+
+    def as_words(self) -> Any:
+        """The octets as `words`: big-endian numbers of 8 octets, 32 zero octets behind."""
+        ...
 
 
 class BlockStore:
@@ -57,7 +61,7 @@ class BlockStore:
         )
         self._fill = 0
         self._holes = 0
-        self._index = HashIndex(self._live, bits=16)
+        self._index = HashIndex(self._live, bits=FEW_BITS, large=min(MANY_BITS, slot_bits(pool.capacity)))
         self._keys = secret_words(2 * (MOST_OCTETS // 8 + 1))
         self._columns = np.array(self._keys, np.uint64)
         self._length_key, self._tag_key = secret_words(2)
@@ -78,14 +82,15 @@ class BlockStore:
         start, length = blocks.start, blocks.length
         width = (length + 7) >> 3
         self._check(len(start), int(width.sum()))
-        run = blocks.octets.view(">u8").astype(np.uint64)
+        run = blocks.as_words().words
         ids = np.zeros(len(start), np.int64)
         new: list[Ids] = []
         low = -1
         for high in CLASSES:
             at = np.flatnonzero((width > low) & (width <= high))
             if len(at):
-                ids[at] = self._intern_class(run, start.take(at), length.take(at), tags.take(at), high, at, new)
+                most = int(width.take(at).max())
+                ids[at] = self._intern_class(run, start.take(at), length.take(at), tags.take(at), most, at, new)
             low = high
         for position in np.flatnonzero(width > low).tolist():
             begin, end = int(start[position]), int(start[position] + length[position])
@@ -103,7 +108,7 @@ class BlockStore:
 
     def _intern_class(self, run: Words, start: Ids, length: Ids, tags: Ids, width: int, at: Ids, new: list[Ids]) -> Ids:
         places = np.arange(width)
-        matrix = _load(run, start[:, None] + 8 * places)
+        matrix = _load(run, start, width)
         matrix &= KEEP.take(length[:, None] - 8 * places, mode="clip")
         hashes = self._hash_rows(matrix, length, tags)
         widths = (length + 7) >> 3
@@ -118,9 +123,8 @@ class BlockStore:
             wide = widths.take(rows)
             ends = np.cumsum(wide)
             need = int(ends[-1])
-            self._arena[self._fill : self._fill + need] = (
-                matrix[rows].ravel().compress((places < wide[:, None]).ravel())
-            )
+            fresh = matrix if len(rows) == len(matrix) else matrix[rows]
+            self._arena[self._fill : self._fill + need] = fresh.ravel().compress((places < wide[:, None]).ravel())
             self._offset[ids] = self._fill + ends - wide
             self.length[ids], self.tag[ids], self._hash[ids] = length.take(rows), tags.take(rows), hashes.take(rows)
             self.present[ids] = True
@@ -233,9 +237,10 @@ class BlockStore:
         return target + total, int(begin[-1] + wide[-1])
 
 
-def _load(run: Words, position: Any) -> Any:
-    """The 8 octets at each position as one big-endian integer: two aligned takes and shifts."""
-    word = position >> 3
-    shift = ((position & 7) << 3).view(np.uint64)
-    low = run.take(word + 1, mode="clip") >> (np.uint64(63) - shift) >> np.uint64(1)
-    return (run.take(word, mode="clip") << shift) | low
+def _load(run: Words, start: Ids, width: int) -> Any:
+    """`width` times 8 octets from each position on, as big-endian integers: aligned words, shifted together."""
+    shift = ((start & 7) << 3).view(np.uint64)[:, None]
+    words = run.take((start >> 3)[:, None] + np.arange(width + 1), mode="clip")
+    found = words[:, :-1] << shift
+    found |= words[:, 1:] >> (np.uint64(63) - shift) >> np.uint64(1)
+    return found

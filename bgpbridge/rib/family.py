@@ -14,7 +14,7 @@ import numpy as np
 
 from bgpbridge.errors import CapacityError
 from bgpbridge.rib.adj_rib_in import UNLIMITED, AdjRibIn, Plane
-from bgpbridge.rib.attributes import MED_SET, WEIGHT_SET, AttributeTable
+from bgpbridge.rib.attributes import MED_SET, NO_RANK, WEIGHT_SET, AttributeTable
 from bgpbridge.rib.changes import Changes
 from bgpbridge.rib.decision import Candidate, Decision, DecisionOptions, bandwidth_weights, decide
 from bgpbridge.rib.decision_bulk import decide_rows
@@ -24,7 +24,7 @@ from bgpbridge.rib.overrides import OVERRIDE_PEER, Intent, OverrideTable, overri
 from bgpbridge.rib.peers import Judge, PeerState
 from bgpbridge.rib.prefixes import prefix_table
 from bgpbridge.rib.sources import PathSource
-from bgpbridge.rib.tables import Ids, zeros
+from bgpbridge.rib.tables import Ids, cells, place_of, zeros
 from bgpbridge.types import Family, OverrideKind
 
 __all__ = ["DROPPED", "FamilyRib", "Verdicts"]
@@ -137,6 +137,8 @@ class FamilyRib:
 
     def last_of_each(self, rows: Ids) -> Ids:
         """Positions of the last mention of every row."""
+        if (rows[1:] > rows[:-1]).all():  # new ones, or a table that comes again as it came
+            return np.arange(len(rows))
         order = np.arange(len(rows), dtype=np.int32)
         self._scratch[rows] = order
         return np.flatnonzero(self._scratch.take(rows) == order)
@@ -168,7 +170,8 @@ class FamilyRib:
         that it has and is counted in `undecided`; all others are settled."""
         if not len(rows):
             return Changes.none(self.family)
-        current = self.best.take(rows).astype(np.int64)
+        at = place_of(rows)
+        current = cells(self.best, at).astype(np.int64)
         try:
             new, best = self._decided(rows, options, current)
         except CapacityError:
@@ -176,14 +179,15 @@ class FamilyRib:
             other = np.flatnonzero(pairs[:, 0] != pairs[:, 1])
             return self.changes(rows.take(other), pairs[other, 0], pairs[other, 1])
         size = len(self._best_counts)
-        self.best[rows] = best
+        self.best[at] = best
         self._best_counts += np.bincount(best, minlength=size) - np.bincount(current, minlength=size)
-        old = self.group.take(rows).astype(np.int64)
+        old = cells(self.group, at).astype(np.int64)
+        self.group[at] = new
         other = np.flatnonzero(old != new)
         if not len(other):
             return Changes.none(self.family)
-        rows, old, new = rows.take(other), old.take(other), new.take(other)
-        self.group[rows] = new
+        if len(other) < len(rows):
+            rows, old, new = rows.take(other), old.take(other), new.take(other)
         self.groups.moved(old, new)
         self.routes += int(np.count_nonzero(new)) - int(np.count_nonzero(old))
         return self.changes(rows, old, new)
@@ -210,10 +214,26 @@ class FamilyRib:
     def _decided_alike(
         self, rows: Ids, options: DecisionOptions, current: Ids, intent: Intent | None
     ) -> tuple[Ids, Ids]:
-        outcome = decide_rows(rows, self.sources, self.attributes, self.next_hops, options, current, intent)
+        sources = self.sources
+        if intent is None:
+            if len(sources) > 1:
+                sources = [source for source in sources if source.plane.effective.take(rows).any()]
+            if len(sources) == 1:
+                return self._alone(rows, sources[0])
+        outcome = decide_rows(rows, sources, self.attributes, self.next_hops, options, current, intent)
         if intent is not None and intent.kind is OverrideKind.BLACKHOLE:
             return np.where(outcome.best != 0, BLACKHOLE, 0), outcome.best
         return self.groups.intern_rows(outcome.words, outcome.active), outcome.best
+
+    def _alone(self, rows: Ids, source: PathSource) -> tuple[Ids, Ids]:
+        """The same where nobody else has a path for any of the rows: as a first table comes in."""
+        table = self.attributes
+        ids = source.plane.effective.take(rows)
+        hops = self.next_hops.scoped(table.next_hop.take(ids), source.peer)
+        usable = self.next_hops.reachable.take(hops) & (table.rank.take(ids) != NO_RANK)
+        if usable.all():
+            return self.groups.intern_hops(hops, source.peer), np.full(len(rows), source.plane.slot)
+        return self.groups.intern_hops(hops * usable, source.peer), source.plane.slot * usable.astype(np.int64)
 
     def rows_under(self, scopes: OverrideTable, first: int, last: int) -> Ids:
         """Rows first..last-1 that one of these overrides decides on."""

@@ -202,6 +202,17 @@ class GroupTable:
         ids[rows] = self._index.intern(hashes, same, create)
         return ids
 
+    def intern_hops(self, hops: Ids, peer: int) -> Ids:
+        """Ids for rows of one member each: this peer's route by these next hops, 0 where there is none."""
+        seen = np.zeros(int(hops.max(initial=0)) + 1, np.bool_)
+        seen[hops] = True
+        seen[0] = False
+        distinct = np.flatnonzero(seen)
+        ids = np.zeros(len(seen), np.int64)
+        words = (distinct | member_word(peer, 0)).view(np.uint64)
+        ids[distinct] = self.intern_rows([words], np.ones(len(distinct), np.int64))
+        return ids.take(hops)
+
     def _create(self, words: list[Words], active: Ids, hashes: Words, at: Ids) -> Ids:
         columns = [column.take(at).tolist() for column in words]
         ids = []
@@ -278,10 +289,10 @@ class GroupTable:
 
     def moved(self, old: Ids, new: Ids) -> None:
         """Rows went from groups `old` to groups `new`."""
-        size = self.limit + 1
-        gained = np.bincount(new, minlength=size)
-        self.epoch += (self.refs == 0) & (gained > 0)
-        self.refs += gained - np.bincount(old, minlength=size)
+        gained, lost = np.bincount(new), np.bincount(old)
+        self.epoch[: len(gained)] += (self.refs[: len(gained)] == 0) & (gained > 0)
+        self.refs[: len(gained)] += gained
+        self.refs[: len(lost)] -= lost
 
     def moved_one(self, old: int, new: int) -> None:
         """One row went from group `old` to group `new`."""

@@ -249,10 +249,9 @@ class Rib:
         verdict = self.attributes.verdict.take(ids)
         if not verdict.any():
             return ids
-        odd, times = np.unique(ids.compress(verdict != 0), return_counts=True)
-        for number, count in zip(odd.tolist(), times.tolist(), strict=True):
-            for finding in self.attributes.findings(number):
-                state.count(finding, count)
+        for findings, times in self.attributes.findings_by_key(ids.compress(verdict != 0)):
+            for finding in findings:
+                state.count(finding, times)
         for at in second:
             said = self.attributes.findings(int(ids[at - 1]))
             for finding in self.attributes.findings(int(ids[at])):

@@ -134,6 +134,19 @@ class NextHopTable:
             ids[at] = self._intern_word(int(families[at]), int(hi[at]), int(lo[at]))
         return ids
 
+    def intern_pairs(self, hi: Words, lo: Words, link_hi: Words, link_lo: Words) -> Ids:
+        """Ids of IPv6 next hops with their link-local addresses."""
+        table = np.stack([hi, lo, link_hi, link_lo], axis=1)
+        if (table == table[0]).all():
+            table, which = table[:1], np.zeros(len(hi), np.int64)
+        else:
+            table, which = np.unique(table, axis=0, return_inverse=True)
+        ids = [
+            self.intern(IPv6Address(high << 64 | low), IPv6Address(link_high << 64 | link_low))
+            for high, low, link_high, link_low in table.tolist()
+        ]
+        return np.array(ids, np.int64).take(which.ravel())
+
     def _intern_word(self, family: int, hi: int, lo: int) -> int:
         if not family:
             return 0

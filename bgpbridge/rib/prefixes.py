@@ -21,6 +21,7 @@ from bgpbridge.rib.tables import (
     Ids,
     Lengths,
     Words,
+    place_of,
     secret_words,
     slot_bits,
     zeros,
@@ -31,6 +32,7 @@ __all__ = ["PrefixTable", "prefix_table"]
 
 KEY_BITS = 38  # of an IPv4 prefix: what an index entry has for its hash (HashIndex)
 FEW_BITS = 18  # slots of the index, 2 MiB, up to 131,072 prefixes; moving those takes some 10 ms
+MANY_BITS = 19  # of an index of IPv6: 4 MiB, up to 327,680 prefixes, as soon as there are more than some 2,500
 KEY_MASK = (1 << KEY_BITS) - 1
 NO_ROWS: Ids = np.empty(0, np.int64)
 SPARED = 64  # of so many places, one is for prefixes that come alone: a bulk load leaves the others room to breathe
@@ -53,7 +55,7 @@ class PrefixTable:
         self._views = (self._hi.data, self.lo.data, self.length.data)
         self._lengths = np.zeros(129, np.bool_)
         self._keys = secret_words(4)
-        self._index = HashIndex(self._live, bits=12)
+        self._index = HashIndex(self._live, bits=12, large=min(MANY_BITS, slot_bits(capacity)))
 
     def allow(self, prefixes: int) -> None:
         """Take so many at most; not more than there are rows for."""
@@ -121,15 +123,18 @@ class PrefixTable:
 
     def _create(self, hi: Words, lo: Words, length: Lengths) -> Any:
         def create(at: Ids) -> Ids:
+            if len(at) == len(lo):  # all of them, in their order
+                return self._add(hi, lo, length)
             return self._add(hi.take(at), lo.take(at), length.take(at))
 
         return create
 
     def _add(self, hi: Words, lo: Words, length: Lengths) -> Ids:
         rows = self._take(len(lo))
+        at = place_of(rows)
         if self.family is not Family.IPV4:  # whose upper words stay pages that nobody has touched
-            self._hi[rows] = hi
-        self.lo[rows], self.length[rows] = lo, length
+            self._hi[at] = hi
+        self.lo[at], self.length[at] = lo, length
         self._lengths[length] = True
         return rows
 

@@ -31,6 +31,8 @@ __all__ = [
     "Ids",
     "Lengths",
     "Words",
+    "cells",
+    "place_of",
     "secret_words",
     "slot_bits",
     "trim_malloc",
@@ -86,6 +88,18 @@ def zeros(rows: int, dtype: Any, *, huge: bool = False) -> np.ndarray[tuple[int]
     return column
 
 
+def place_of(rows: Ids) -> Any:
+    """Rows as an index: a slice where they follow on each other, as those of a first table do, which is quicker."""
+    first, count = int(rows[0]), len(rows)
+    together = int(rows[-1]) - first + 1 == count and bool((rows[1:] > rows[:-1]).all())
+    return slice(first, first + count) if together else rows
+
+
+def cells(column: Any, at: Any) -> Any:
+    """A copy of what stands in a column at a `place_of`."""
+    return column[at].copy() if isinstance(at, slice) else column.take(at)
+
+
 def secret_words(count: int) -> list[int]:
     """Odd 64-bit multipliers that nobody outside this process knows."""
     return [word | 1 for word in struct.unpack(f"={count}Q", secrets.token_bytes(8 * count))]
@@ -104,7 +118,7 @@ class HashIndex:
     """
 
     def __init__(self, live: Callable[[], tuple[Words, Ids]], *, bits: int = 12, large: int = 0) -> None:
-        """`large`: once more than 2**bits slots are needed, take 2**large at once, and build anew no more."""
+        """`large`: once more than 2**bits slots are needed, take 2**large at once, so as to build anew no more."""
         self._live = live
         self.large = large
         self.count = 0
@@ -157,34 +171,38 @@ class HashIndex:
         while len(todo):
             entries = self.slots.take(at)
             empty = np.flatnonzero(entries == 0)
-            won = empty[:0]
-            if len(empty) and create is not None:
-                won = self._claim(at, tags, todo, empty, create)
-                entries = self.slots.take(at)
+            if len(empty):
+                if create is not None:
+                    winners, made = self._claim(at, tags, todo, empty, create)
+                    ids[todo.take(winners)] = made
+                    rest = _without(winners, len(todo))
+                else:
+                    rest = np.flatnonzero(entries)
+                if not len(rest):
+                    break
+                todo, tags, at = todo.take(rest), tags.take(rest), at.take(rest)
+                entries = self.slots.take(at)  # where another key has won, it stands there now
             found = (entries & ID_MASK).view(np.int64)
-            hit = ((entries & ~ID_MASK) == tags) & (found != DEAD) & (entries != 0)
-            hit[won] = False  # what was just made need not be compared with itself
-            maybe = np.flatnonzero(hit)
-            if len(maybe):
-                hit[maybe] = same(found.take(maybe), todo.take(maybe))
-            hit[won] = True
-            sure = np.flatnonzero(hit)
+            maybe = np.flatnonzero(((entries & ~ID_MASK) == tags) & (found != DEAD))
+            sure = maybe.compress(same(found.take(maybe), todo.take(maybe))) if len(maybe) else maybe
             ids[todo.take(sure)] = found.take(sure)
-            rest = np.flatnonzero(~hit & (entries != 0))
+            rest = _without(sure, len(todo))
             todo, tags, at = todo.take(rest), tags.take(rest), (at.take(rest) + 1) & self.mask
         return ids
 
-    def _claim(self, at: Ids, tags: Words, todo: Ids, empty: Ids, create: Callable[[Ids], Ids]) -> Ids:
+    def _claim(self, at: Ids, tags: Words, todo: Ids, empty: Ids, create: Callable[[Ids], Ids]) -> tuple[Ids, Ids]:
         """Give empty slots to the keys that want them; of several for one slot the last one wins. Returns
-        the positions of the winners."""
+        the positions of the winners and their ids."""
         slots = at.take(empty)
-        claim = empty.view(np.uint64) + np.uint64(1)
+        claim = np.arange(1, len(empty) + 1, dtype=np.uint64)
         self.slots[slots] = claim
-        winners = empty.compress(self.slots.take(slots) == claim)
-        ids = create(todo.take(winners))
-        self.slots[at.take(winners)] = tags.take(winners) | ids.view(np.uint64)
-        self.count += len(winners)
-        return winners
+        won = self.slots.take(slots) == claim
+        if not won.all():
+            empty, slots = empty.compress(won), slots.compress(won)
+        ids = create(todo.take(empty))
+        self.slots[slots] = tags.take(empty) | ids.view(np.uint64)
+        self.count += len(empty)
+        return empty, ids
 
     def find_one(self, key_hash: int, same: Callable[[int], bool]) -> int:
         """The id of one entry, 0 if there is none."""
@@ -219,6 +237,15 @@ class HashIndex:
         self.removed += len(ids)
 
 
+def _without(positions: Ids, count: int) -> Ids:
+    """The others of 0..count-1."""
+    if len(positions) == count:
+        return positions[:0]
+    left = np.ones(count, np.bool_)
+    left[positions] = False
+    return np.flatnonzero(left)
+
+
 class ExactIndex(HashIndex):
     """For keys of 38 bits, told by their hash alone: it is the key itself, stirred. The first look at a slot is mostly
     the last."""
@@ -227,6 +254,8 @@ class ExactIndex(HashIndex):
         found: Words = self.slots.take((hashes & np.uint64(self.mask)).view(np.int64)) ^ (hashes & ~ID_MASK)
         missed = np.flatnonzero(found - np.uint64(1) >= np.uint64(DEAD - 1))  # another key's, nobody's, or taken out
         ids = found.view(np.int64)
+        if len(missed) == len(hashes):
+            return super()._probe(hashes, same, create)
 
         def created(at: Ids) -> Ids:
             assert create is not None

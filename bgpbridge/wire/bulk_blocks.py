@@ -33,11 +33,18 @@ class Blocks:
     start: I64
     length: I64
     mp: npt.NDArray[np.bool_]
+    _words: Octets | None = None
+
+    def as_words(self) -> Octets:
+        """The octets, to be read as words at any position."""
+        if self._words is None:
+            self._words = Octets(self.octets, len(self.octets))
+        return self._words
 
     def part(self, first: int, count: int) -> Blocks:
         """Blocks `first` to `first + count - 1`, over the same octets."""
         which = slice(first, first + count)
-        return Blocks(self.octets, self.start[which], self.length[which], self.mp[which])
+        return Blocks(self.octets, self.start[which], self.length[which], self.mp[which], self.as_words())
 
     def block(self, index: int) -> bytes:
         """The octets of one block."""
@@ -167,7 +174,8 @@ def join_blocks(run: Octets, messages: Messages, scalar: list[tuple[bytes, bool]
     of_message = np.full(len(messages.end), -1, np.int64)
     of_message[classic] = np.arange(len(classic))
     of_message[messages.reach.message.take(mp)] = np.arange(len(mp)) + len(classic)
-    blocks = Blocks(octets, np.concatenate(start), np.concatenate(length), np.concatenate(flag))
+    words = run if octets is run.data else None
+    blocks = Blocks(octets, np.concatenate(start), np.concatenate(length), np.concatenate(flag), words)
     return blocks, of_message, len(classic) + len(mp)
 
 

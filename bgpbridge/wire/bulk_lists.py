@@ -1,6 +1,6 @@
 """AS paths, communities and OTC of many blocks at once, as flat columns: what policies look through.
 
-Only for blocks that were accepted without findings (`Verdict.ACCEPT`); the caller marks others odd. Of those,
+Only for blocks of which at most attributes were discarded (RFC 7606); the caller marks others odd. Of those,
 blocks whose path is more than one AS_SEQUENCE, or that need AS4_PATH (RFC 6793 s4.2.3), are marked odd here and
 left to `attributes.decode_attributes`. Held equal to it by tests/property/test_wire_lists.py.
 """

@@ -7,6 +7,7 @@ scalar decode, so that RFC 7606 is said in one place.
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Any, NamedTuple, Self
 
@@ -14,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.types import Family
+from bgpbridge.wire.found import key_of
 from bgpbridge.wire.path_attributes import Decoded, PathAttributes
 
 __all__ = ["DEFAULT_LOCAL_PREF", "FieldFlag", "Fields", "Row", "fields_of"]
@@ -36,7 +38,8 @@ class FieldFlag(enum.IntFlag):
 
 class Row(NamedTuple):
     """The values of one block. A next hop of family 0 is none; IPv4 is in `next_hop_lo`. `originator` is
-    ORIGINATOR_ID, 0 for none; `cluster_length` the number of identifiers in CLUSTER_LIST."""
+    ORIGINATOR_ID, 0 for none; `cluster_length` the number of identifiers in CLUSTER_LIST; `found` the key of what is
+    wrong with it (`wire.found`); `link_hi` and `link_lo` are the link-local next hop, 0 for none."""
 
     verdict: int = 0
     origin: int = 0
@@ -51,6 +54,9 @@ class Row(NamedTuple):
     originator: int = 0
     cluster_length: int = 0
     flags: int = 0
+    found: int = 0
+    link_hi: int = 0
+    link_lo: int = 0
 
 
 _TYPES = (
@@ -58,14 +64,14 @@ _TYPES = (
     *(np.uint32, np.uint32, np.uint32, np.uint32),
     *(np.uint64, np.uint64, np.uint8),
     *(np.uint32, np.uint16, np.uint16),
+    *(np.uint64, np.uint64, np.uint64),
 )
 
 
 @dataclass(slots=True)
 class Fields:
     """Columns with the names of Row. Where `odd` is set the block was not plain: its values are those
-    of an empty Row, and the caller puts in those of a scalar decode (`put(i, fields_of(decoded))`).
-    Where it is not set the verdict is ACCEPT and there are no findings."""
+    of an empty Row, and the caller puts in those of a scalar decode (`put`)."""
 
     verdict: npt.NDArray[np.uint8]
     origin: npt.NDArray[np.uint8]
@@ -80,6 +86,9 @@ class Fields:
     originator: npt.NDArray[np.uint32]
     cluster_length: npt.NDArray[np.uint16]
     flags: npt.NDArray[np.uint16]
+    found: npt.NDArray[np.uint64]
+    link_hi: npt.NDArray[np.uint64]
+    link_lo: npt.NDArray[np.uint64]
     odd: npt.NDArray[np.bool_]
 
     @classmethod
@@ -90,10 +99,10 @@ class Fields:
         }
         return cls(**columns, odd=np.zeros(rows, np.bool_))
 
-    def put(self, index: int, row: Row) -> None:
-        """One row's values."""
-        for name, value in zip(Row._fields, row, strict=True):
-            getattr(self, name)[index] = value
+    def put(self, at: npt.NDArray[np.int64], rows: Iterable[Row]) -> None:
+        """The values of some rows."""
+        for name, values in zip(Row._fields, zip(*rows, strict=True), strict=True):
+            getattr(self, name)[at] = values
 
     def clear(self, which: npt.NDArray[np.bool_]) -> None:
         """Empty rows where `which` is set."""
@@ -109,8 +118,9 @@ def fields_of(decoded: Decoded) -> Row:
     """The row of a scalar decode. A block that could not be read has its verdict and nothing else."""
     a = decoded.attributes
     if a is None:
-        return Row(verdict=int(decoded.verdict))
+        return Row(verdict=int(decoded.verdict), found=key_of(decoded.findings))
     hop = 0 if a.next_hop is None else int(a.next_hop)
+    link = 0 if a.link_local is None else int(a.link_local)
     return Row(
         verdict=int(decoded.verdict),
         origin=a.origin,
@@ -125,6 +135,9 @@ def fields_of(decoded: Decoded) -> Row:
         originator=int(a.originator_id) if a.originator_id else 0,
         cluster_length=len(a.cluster_list),
         flags=_flags(a),
+        found=key_of(decoded.findings),
+        link_hi=link >> 64,
+        link_lo=link & _LOW,
     )
 
 

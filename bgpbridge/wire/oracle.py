@@ -14,6 +14,7 @@ from bgpbridge.types import Family, Prefix, Session, Verdict
 from bgpbridge.wire.attributes import decode_attributes
 from bgpbridge.wire.bulk import Batch, decode_run
 from bgpbridge.wire.bulk_fields import decode_fields, fields_of
+from bgpbridge.wire.found import findings_of
 from bgpbridge.wire.update import split_update
 from bgpbridge.wire.verdicts import Finding, SessionKind
 
@@ -95,6 +96,7 @@ def _fields_difference(batch: Batch, kind: SessionKind) -> str:
         decoded = decode_attributes(blocks.block(index), kind, mp=bool(blocks.mp[index]))
         if fields.odd[index]:
             continue
-        if decoded.findings or fields.row(index) != fields_of(decoded):
+        found = findings_of(int(fields.found[index]))
+        if found != decoded.findings or fields.row(index) != fields_of(decoded):
             return f"block {blocks.block(index).hex()}: bulk {fields.row(index)}, scalar {decoded}"
     return ""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections import Counter
 from ipaddress import IPv4Address, IPv6Address
 
 import numpy as np
@@ -16,6 +17,9 @@ from bgpbridge.wire.verdicts import SessionKind
 
 EXTERNAL = SessionKind(asn4=True, ebgp=True, local_as=64512)
 INTERNAL = SessionKind(asn4=True, ebgp=False, local_as=64512)
+
+
+HOP6 = bytes.fromhex("20010db8000000000000000000000001")
 
 
 def block(path=(65001,), origin=0, hop="192.0.2.1", **more: int) -> bytes:
@@ -59,7 +63,7 @@ def test_bulk_and_single_interning_fill_the_same_columns(kind: SessionKind) -> N
     ones = [one.intern(octets, False, kind) for octets in SAMPLES]
     for name in ("rank", "verdict", "flags", "origin", "path_length", "neighbor_as", "origin_as", "local_pref", "med"):
         assert getattr(many, name).take(ids).tolist() == getattr(one, name).take(ones).tolist(), name
-    for name in ("originator", "cluster_length", "weight", "base"):
+    for name in ("originator", "cluster_length", "weight", "base", "found"):
         assert getattr(many, name).take(ids).tolist() == getattr(one, name).take(ones).tolist(), name
     hops = [
         [None if not n else t.next_hops[n] for n in t.next_hop.take(i).tolist()] for t, i in ((many, ids), (one, ones))
@@ -94,7 +98,34 @@ def test_a_route_of_our_own_that_a_reflector_sends_back_is_ignored() -> None:
     assert attributes.verdict[number] == Verdict.TREAT_AS_WITHDRAW
     assert "our own router id" in attributes.findings(number)[-1].reason
     other = table(router_id=9)
-    assert other.verdict[other.intern_batch(batch([octets]), INTERNAL)].tolist() == [Verdict.TREAT_AS_WITHDRAW]
+    ids = other.intern_batch(batch([octets, octets, block()]), INTERNAL)
+    assert other.verdict[ids].tolist() == [Verdict.TREAT_AS_WITHDRAW] * 2 + [Verdict.ACCEPT]
+    assert list(other.findings_by_key(ids[:2])) == [(attributes.findings(number), 2)]
+
+
+def test_findings_of_many_are_those_of_each() -> None:
+    attributes = table()
+    octets = [block(local_pref=n) for n in range(5)] + [block(origin=9), b"\x40\x01\x01\x00" * 12]
+    ids = attributes.intern_batch(batch(octets), EXTERNAL)
+    found = dict(attributes.findings_by_key(ids))
+    assert found == Counter(map(attributes.findings, ids.tolist()))
+    assert sorted(found.values()) == [1, 1, 5]
+
+
+def test_next_hops_with_link_local_addresses_in_bulk_and_alone() -> None:
+    """RFC 2545 s3: both addresses, `::` and one, one alone; and without any."""
+    link, other, both = (b"\xfe\x80" + bytes(13) + bytes([n]) for n in (1, 2, 3))
+    hops = [HOP6 + link, HOP6 + other, bytes(16) + link, link, HOP6, link + both, HOP6 + link]
+    head = block()[:-7]  # without NEXT_HOP
+    octets = [encode_attribute(14, b"\0\2\1" + bytes([len(hop)]) + hop, 0x90) + head for hop in hops]
+    many, one = table(), table()
+    blocks = batch(octets)
+    blocks.mp[:] = True
+    ids = many.intern_batch(blocks, EXTERNAL)
+    assert ids[0] == ids[-1]
+    for number, alone in zip(ids.tolist(), [one.intern(each, True, EXTERNAL) for each in octets], strict=True):
+        assert many.next_hops[many.next_hop[number]] == one.next_hops[one.next_hop[alone]]
+    assert len(many.next_hops) == len(one.next_hops)
 
 
 def test_derived_attributes_are_interned_and_show_what_changed() -> None:

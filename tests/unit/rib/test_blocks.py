@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -9,20 +8,15 @@ import pytest
 from bgpbridge.errors import CapacityError
 from bgpbridge.rib.blocks import BlockStore
 from bgpbridge.rib.tables import IdPool
+from bgpbridge.wire.bulk_blocks import Blocks
 
 
-@dataclass
-class Run:
-    octets: np.ndarray
-    start: np.ndarray
-    length: np.ndarray
-
-
-def run_of(blocks: list[bytes]) -> Run:
+def run_of(blocks: list[bytes]) -> Blocks:
     data = b"\xaa" + b"".join(blocks)
     padded = data + bytes(32 + -len(data) % 8)
     length = np.array([len(block) for block in blocks], np.int64)
-    return Run(np.frombuffer(padded, np.uint8), 1 + np.cumsum(length) - length, length)
+    start = 1 + np.cumsum(length) - length
+    return Blocks(np.frombuffer(padded, np.uint8), start, length, np.zeros(len(blocks), np.bool_))
 
 
 def some_blocks(seed: int, count: int, longest: int = 700) -> list[bytes]:

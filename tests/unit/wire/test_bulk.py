@@ -12,6 +12,7 @@ from bgpbridge.types import Family, Prefix, Session, Verdict
 from bgpbridge.wire.attributes import Code, decode_attributes, encode_attribute
 from bgpbridge.wire.bulk import decode_in_steps, decode_run
 from bgpbridge.wire.bulk_fields import FieldFlag, Fields, Row, decode_fields, fields_of
+from bgpbridge.wire.found import key_of
 from bgpbridge.wire.message import build_keepalive, build_update
 from bgpbridge.wire.nlri import encode_nlri
 from bgpbridge.wire.oracle import difference, read_bulk
@@ -182,14 +183,15 @@ def test_odd_blocks_are_empty_rows_to_be_filled_by_the_oracle(make_session: Make
     fields = decode_fields(batch.blocks, np.array([1, 0]), KIND)
     assert fields.odd.tolist() == [True, False]
     assert fields.row(0) == Row()
-    fields.put(0, fields_of(decode_attributes(odd, KIND, mp=False)))
+    fields.put(np.array([0]), [fields_of(decode_attributes(odd, KIND, mp=False))])
     assert fields.row(0) == fields.row(1)
 
 
-def test_a_block_that_cannot_be_read_has_its_verdict_alone() -> None:
+def test_a_block_that_cannot_be_read_has_its_verdict_and_what_was_found() -> None:
     fields = Fields.empty(1)
-    fields.put(0, fields_of(decode_attributes(b"", KIND, mp=False)))
-    assert fields.row(0) == Row(verdict=Verdict.TREAT_AS_WITHDRAW)
+    fields.put(np.array([0]), [fields_of(decode_attributes(b"", KIND, mp=False))])
+    found = key_of(decode_attributes(b"", KIND, mp=False).findings)
+    assert fields.row(0) == Row(verdict=Verdict.TREAT_AS_WITHDRAW, found=found)
 
 
 def test_rows_stand_in_message_order_wherever_the_mp_attribute_stands(make_session: MakeSession) -> None:
