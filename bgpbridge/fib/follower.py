@@ -33,7 +33,7 @@ __all__ = ["Follower", "Late"]
 
 AT_ONCE = 1 << 17  # rows to one run, a sixth of a second
 MOST = 1 << 21  # rows that wait for a table to end, 45 MB
-LONGEST_S = 30.0  # no packet asks for what waits here
+LONGEST_S, REST_S = 30.0, 0.5  # no packet asks for what waits here
 NICE = 5  # forwarding goes before what only stands ready
 
 
@@ -59,7 +59,7 @@ class Follower:
         self._running = False
         self._catching_up = threading.Lock()
         self.failure: BaseException | None = None
-        self._pace = Pace(LONGEST_S)
+        self._pace = Pace(LONGEST_S, REST_S)
         trie.closing.append(self.close)
 
     @property

@@ -14,16 +14,18 @@ __all__ = ["GATHER_MORE_S", "GATHER_S", "Pace"]
 
 GATHER_S = 0.003  # single routes wait this long for others
 GATHER_MORE_S = 0.01  # where others have come while the ones before them were written
-REST_S = 0.02  # after a commit of many routes
+REST_S = 0.05  # after a commit of many routes: a run of a million's UPDATEs is looked at for so long before its first
 LONGEST_S = 2.0  # from the first of them on: a million routes to XDP
 RESTS = 3  # times as long as a piece took
 
 
 @dataclass(slots=True)
 class Pace:
-    """Times are of time.monotonic(). Nobody waits longer than `longest_s` for a table to end."""
+    """Times are of time.monotonic(). A table has ended when nothing has come for `rest_s`; nobody waits longer than
+    `longest_s` for that."""
 
     longest_s: float = LONGEST_S
+    rest_s: float = REST_S
     _rested_s: float = 0.0
     _since_s: float = 0.0
     _last_s: float = 0.0
@@ -40,4 +42,4 @@ class Pace:
 
     def held_s(self, now_s: float) -> float:
         """For how long storms are still to wait; 0 or less when they may go."""
-        return min(self._last_s + REST_S, max(self._since_s + self.longest_s, self._rested_s)) - now_s
+        return min(self._last_s + self.rest_s, max(self._since_s + self.longest_s, self._rested_s)) - now_s
