@@ -43,9 +43,9 @@ Covers = Callable[[Words, Words, Lengths], npt.NDArray[np.bool_]]
 
 SLICE = 16_384  # rows between two points
 REDECIDED = 8192  # the same where each row may move, which a trie takes some 1.5 us of CPU for
-ROWS = (2048, 4096, 8192)  # of what a peer sends, between two points (see pieces.Size): more saves nothing, and what
+ROWS = (2048, 6144, 8192)  # of what a peer sends, between two points (see pieces.Size): more saves nothing, and what
 # hangs on every piece, however small, takes as long as the least
-BLOCKS = (1024, 2048, 4096)  # attribute blocks interned between two points
+BLOCKS = (1024, 4096, 4096)  # attribute blocks interned between two points
 MANY_BLOCKS = 1024  # fewer take less than a millisecond, and need no point
 SCAN = 65_536  # rows looked through between two points when few of them matter
 
