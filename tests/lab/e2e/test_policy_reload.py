@@ -44,7 +44,8 @@ class Written:
         self.edge.settled({"ipv4": ALL - refused, "ipv6": 0})
 
     def entries(self) -> dict[tuple[int, int], int]:
-        """The IPv4 trie that packets are looked up in, as it stands in the kernel."""
+        """The IPv4 trie as it stands in the kernel, once it has followed the index: an audit waits for that."""
+        self.edge.assert_clean()
         maps, adopted = Maps.open(
             self.edge.folder / "bpf" / "bgpbridge", Sizes(*self.edge.status()["xdp"]["capacity"].values())
         )
