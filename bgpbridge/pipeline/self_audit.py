@@ -42,7 +42,7 @@ __all__ = ["SelfAudit", "Swept"]
 LEAST_PAUSE_S = 15.0
 MANY_ROUTES = 100_000  # compared at a time
 CALM_S, PATIENCE_S = 1.0, 600.0
-BUSY_RPS = 5_000  # routes a second from which on a table loads
+BUSY_RPS = 500  # routes a second from which on a table loads, or single UPDATEs come in a storm
 RESERVED = {0: "nothing", LOCAL: "punt (left to the kernel)", BLACKHOLE: "blackhole"}
 ALONE = {ADJACENCY, CONTROL, *LINKS}  # kinds that `detail` tells
 
@@ -132,7 +132,7 @@ class SelfAudit:
             due = began + took + max(LEAST_PAUSE_S, took * 1000 / max(self.permille, 1))
 
     async def _calm(self) -> None:
-        """Wait for a moment in which no table loads, which has the first call on processors; PATIENCE_S at most."""
+        """Wait for a second without a table or a storm, which have the first call on processors; PATIENCE_S at most."""
         kernel, deadline = self.planes.kernel, time.monotonic() + PATIENCE_S
         while time.monotonic() < deadline:
             before = self.committer.log.rows_total
