@@ -114,7 +114,7 @@ def ours(peers: Sequence[Uplink], prefixes: int = ROOM, policy: str = "", **sect
     ]
     if policy:
         listed[0]["import"] = policy
-    datapath = {"interfaces": ["eth1", "eth2", "eth3"], "max_ipv4": max(ROOM, prefixes)}
+    datapath = {"interfaces": ["eth1", "eth2", "eth3"], "max_ipv4": max(ROOM, prefixes * 6 // 5)}
     return bridge_config(listed, **{"datapath": datapath, "http": {}, **sections})
 
 

@@ -95,7 +95,7 @@ def test_every_subject_is_configured_with_every_neighbour(who: Who, family: Fami
         path.write_text(text)
         config = load_config(path)
         assert [peer.families for peer in config.peers] == [(family,)] * 3
-        assert config.datapath.max_ipv4 == 2_000_000
+        assert config.datapath.max_ipv4 == 2_400_000
 
 
 def event(peer: str, path: list[int], announced: list[str] = [], withdrawn: list[str] = []) -> dict[str, object]:  # noqa: B006
