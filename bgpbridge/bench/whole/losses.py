@@ -18,6 +18,7 @@ from bgpbridge.types import IPAddress
 __all__ = ["lost", "withdrawn"]
 
 EAGER_S: Final = 0.05  # as quickly as can be at first: what moves all prefixes at once is over by then
+LOOK_S: Final = 0.0005
 SENT: Final = slice(None, -1)  # of a table's samples those that other neighbours have as well
 
 
@@ -49,11 +50,12 @@ def _link(turn: Turn, samples: Sequence[IPAddress], other: int) -> float:
         with LinkWatch(place.inside("edge"), "eth1") as watch:
             pulling = threading.Thread(target=place.set_uplink, args=("a",), kwargs={"up": False})
             pulling.start()
-            found = turn.prober.all_of(
-                samples, turn.port(other), left, look=watch.look, round_s=ROUND_S, most=25, eager_s=4 * EAGER_S
-            )
+            ends = time.monotonic() + left
+            while watch.down_ns is None and time.monotonic() < ends:  # pulled, the kernel looks at its routes first
+                time.sleep(LOOK_S)
+                watch.look()
+            found = turn.prober.all_of(samples, turn.port(other), left, round_s=ROUND_S, most=25, eager_s=4 * EAGER_S)
             pulling.join()
-            watch.look()
     finally:
         place.set_uplink("a", up=True)
     if found is None or watch.down_ns is None:
