@@ -50,7 +50,7 @@ class Scale:
             slow_limit_s=20.0,
             turn_s=25.0,
             recorded=False,
-            glanced=frozenset({Who.GOBGP, Who.EXABGP}),
+            glanced=SLOW,
         )
 
     def turns(self, allowed: Sequence[Who]) -> list[tuple[int, Who]]:
