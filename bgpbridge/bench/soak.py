@@ -12,12 +12,11 @@ import argparse
 import contextlib
 import datetime as dt
 import ipaddress
-import re
 import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -205,18 +204,6 @@ def _tester(place: Rig, number: int, source: Source) -> Tester:
     return Tester(router, place.inside("far"))
 
 
-def _weight(pids: Iterable[int]) -> tuple[int, int]:
-    """Octets of memory of processes, shared pages by their share; how many of them are lanes'."""
-    total, lanes = 0, 0
-    for pid in pids:
-        with contextlib.suppress(OSError):  # it has just ended
-            parts = dict(
-                re.findall(r"^(Pss|Pss_Shmem): +(\d+)", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
-            )
-            total, lanes = total + (int(parts["Pss"]) << 10), lanes + (int(parts["Pss_Shmem"]) << 10)
-    return total, lanes
-
-
 # --- the soak -----------------------------------------------------------------------------------------------------
 
 
@@ -307,7 +294,7 @@ class Soak:
         self.most_routes = max(self.most_routes, sum(status["routes"].values()))
         at_s = time.monotonic() - began
         if not self.memory.seen or at_s >= self.memory.seen[-1][0] + WEIGH_S or time.monotonic() >= self.ends_s:
-            pss, shared = _weight(self.subject.pids)
+            pss, shared = self.subject.weight()
             self.memory.add(at_s, (pss - shared) / 2**20)
             self.lanes.add(at_s, shared / 2**20)
 

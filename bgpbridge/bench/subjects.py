@@ -108,13 +108,17 @@ class Subject:
     def pss_octets(self) -> int:
         """Memory of all its processes, shared pages by their share, BPF arrays that they have mapped among them; not
         what else the kernel has (routes, tries)."""
-        total = 0
+        return self.weight()[0]
+
+    def weight(self) -> tuple[int, int]:
+        """`pss_octets`, and how many of them are shared memory (lanes)."""
+        total, shared = 0, 0
         for pid in self.pids:
-            with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
-                        total += int(line.split()[1]) << 10
-        return total
+            with contextlib.suppress(OSError):  # it has just ended
+                text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+                kib = {name: int(size) for name, size in re.findall(r"^(Pss|Pss_Shmem): +(\d+)", text, re.MULTILINE)}
+                total, shared = total + (kib.get("Pss", 0) << 10), shared + (kib.get("Pss_Shmem", 0) << 10)
+        return total, shared
 
     def cpu_share(self, window_s: float) -> float:
         """Processor time over the next `window_s`, as a share of one core."""

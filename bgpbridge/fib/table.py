@@ -62,13 +62,17 @@ class Table:
 
     # -- changes ------------------------------------------------------------------------------------
 
-    def _ahead(self) -> Index | None:
-        """The index while it may go first; None when the trie must, and it has caught up by then."""
+    def _leader(self) -> Index | None:
+        """The index while it may go first; None when the trie must."""
         free = self.asked.on and not self.prompt and self.follower.failure is None
-        if self.index is not None and self.index.complete and free:
-            return self.index
-        self.follower.flush()
-        return None
+        return self.index if self.index is not None and self.index.complete and free else None
+
+    def _ahead(self) -> Index | None:
+        """The same before a change; where the trie must go first it has caught up by then."""
+        leader = self._leader()
+        if leader is None:
+            self.follower.flush()
+        return leader
 
     def store(self, keys: Keys, groups: U32) -> Refused:
         """Write routes, new or over old ones."""
@@ -124,8 +128,9 @@ class Table:
 
     def again(self, hi: int, lo: int, length: int, group: int) -> None:
         """Store in the index what stands there."""
-        if self.index is not None and self.index.complete and self.asked.on and not self.prompt:
-            self.index.store_one(hi, lo, length, group)
+        leader = self._leader()
+        if leader is not None:
+            leader.store_one(hi, lo, length, group)
 
     def remove_one(self, hi: int, lo: int, length: int) -> None:
         """Take one route out. Raises BpfSyscallError, and then it stands."""
