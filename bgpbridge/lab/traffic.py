@@ -67,6 +67,13 @@ class Stream:
         sender = _child(lab.namespace(spec.source), ["send", str(folder), *spec.addresses, *options])
         return cls(folder, sender, receiver)
 
+    def abandon(self) -> None:
+        """End what is left of it, whatever it has measured."""
+        for child in (self._sender, self._receiver):
+            if child.poll() is None:
+                child.kill()
+                child.communicate(timeout=30)
+
     def stop(self) -> Report:
         """End the stream, let the last packets arrive, and measure."""
         for child in (self._sender, self._receiver):

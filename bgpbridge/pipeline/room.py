@@ -36,7 +36,7 @@ __all__ = ["Room", "Use"]
 
 EVERY_S = 1.0
 SHORT, CALM = 7 / 8, 3 / 4  # of the room: from there on something is done; below that all is well again
-TIDY_EVERY_S = 10.0
+TIDY_EVERY_S, TIDY_AGAIN_S = 10.0, 2 * EVERY_S  # the second while a plane has not let go of all that nobody uses
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30.0, 3600.0  # after maps that could not be made
 WATCH_S = 2.0
 ROUTE_OCTETS = 640  # of one prefix more outside the maps: a kernel route, its row in RIB and planes, a few peers' cells
@@ -74,7 +74,7 @@ class Room:
     upgrade: Upgrade | Upgrading | None = None
     steady: Callable[[], float] = time.monotonic
     _short: dict[Family, str] = field(default_factory=dict)  # why there is no more, as it was told
-    _tidied: dict[Family, float] = field(default_factory=dict)
+    _tidy_due: dict[Family, float] = field(default_factory=dict)
     _pauses: dict[Family, tuple[float, float]] = field(default_factory=dict)  # (not before, pause after that)
 
     async def keep(self) -> None:
@@ -105,8 +105,8 @@ class Room:
         if self.adopting():
             return
         now = self.steady()
-        if now - self._tidied.get(family, -TIDY_EVERY_S) >= TIDY_EVERY_S:
-            self._tidied[family] = now
+        if now >= self._tidy_due.get(family, now):
+            self._tidy_due[family] = now + TIDY_EVERY_S
             self.work.add(Cause(CauseKind.REPAIR, detail="prefixes that nobody names"), self._tidy(family))
         elif not len(self.work):  # what is swept now makes room for itself
             await self._grow(family, used, max(used, beyond))
@@ -127,10 +127,14 @@ class Room:
         return max(self.rib.known(family), xdp.entries(family) if xdp is not None else 0)
 
     def _tidy(self, family: Family) -> Iterator[int]:
+        held = 0
         for rows in self.rib.idle_rows(family):
             free = self.planes.forget(family, rows)
             self.rib.give_back(family, free)
+            held += len(rows) - len(free)
             yield len(free)
+        if held:
+            self._tidy_due[family] = self.steady() + TIDY_AGAIN_S
 
     # -- more of it ---------------------------------------------------------------------------------
 

@@ -34,6 +34,7 @@ class Edge:
     def __init__(self, place: Rig) -> None:
         self.rig = place
         self.testers: list[Tester] = []
+        self.streams: list[Stream] = []
         self.name = str(Daemon.BGPBRIDGE)
         self.folder = place.lab.node_folder(self.name)
         self.client = Client(self.folder / "control.sock")
@@ -48,7 +49,9 @@ class Edge:
         self.rig.stop(self.name)
 
     def end(self) -> None:
-        """Testers and bridge, and what they leave; no test passes that made the bridge write a traceback."""
+        """Streams, testers and bridge, and what they leave; no test passes that made the bridge write a traceback."""
+        for stream in self.streams:
+            stream.abandon()
         for tester in self.testers:
             tester.stop()
         self.stop()
@@ -161,7 +164,8 @@ class Edge:
 
     def stream(self, addresses: list[Any], rate_pps: int = 2000) -> Stream:
         spec = StreamSpec("source", "far", tuple(map(str, addresses)), rate_pps=rate_pps)
-        return Stream.start(self.rig.lab, spec)
+        self.streams.append(Stream.start(self.rig.lab, spec))
+        return self.streams[-1]
 
     def wipe(self) -> None:
         """What a stopped bridge leaves in the kernel on purpose."""
