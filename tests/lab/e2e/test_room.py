@@ -70,7 +70,7 @@ def test_without_leave_to_grow_it_is_refused_in_words_and_room_comes_back(edge: 
         honest = edge.testers[0]
         more = made(ROOM - 700, uplink("b").origin(), seed=9)
         edge.settled({"ipv4": KEPT, "ipv6": 0})
-        edge.until(lambda: in_use(edge) < MORE, "what the flood left is given back")
+        edge.until(lambda: in_use(edge) < 2 * KEPT, "what the flood left is given back")
         honest.table += more.octets
         honest.send(more.octets)
         edge.settled({"ipv4": KEPT + len(more), "ipv6": 0})
