@@ -6,7 +6,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -55,27 +55,23 @@ class Client:
 
     def follow(self, path: str, query: Mapping[str, str]) -> Iterator[Any]:
         """Values as they come, until the caller stops. Raises UnreachableError when the bridge ends."""
-        with closing(_UnixConnection(self._path, None)) as connection:
-            try:
-                connection.request("GET", _target(path, query))
-                response = connection.getresponse()
-                if response.status != http.client.OK:
-                    raise self._refusal(response.read())
-                while line := response.readline():
-                    yield json.loads(line)
-            except (OSError, http.client.HTTPException) as error:
-                raise self._unreachable(error) from None
-        raise UnreachableError("the bridge has ended", mend="`bgpbridge status` tells when it is back")
+        for line in self._streamed(path, query, http.client.HTTPResponse.readline):
+            yield json.loads(line)
 
     def octets(self, path: str, query: Mapping[str, str]) -> Iterator[bytes]:
         """A stream as it comes, in pieces, until the caller stops. Raises UnreachableError when the bridge ends."""
+        return self._streamed(path, query, lambda response: response.read1(PIECE))
+
+    def _streamed(
+        self, path: str, query: Mapping[str, str], read: Callable[[http.client.HTTPResponse], bytes]
+    ) -> Iterator[bytes]:
         with closing(_UnixConnection(self._path, None)) as connection:
             try:
                 connection.request("GET", _target(path, query))
                 response = connection.getresponse()
                 if response.status != http.client.OK:
                     raise self._refusal(response.read())
-                while piece := response.read1(PIECE):
+                while piece := read(response):
                     yield piece
             except (OSError, http.client.HTTPException) as error:
                 raise self._unreachable(error) from None

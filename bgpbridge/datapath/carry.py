@@ -14,22 +14,18 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import numpy as np
 
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.elements import BpfMap
-from bgpbridge.datapath.specs import possible_cpus
+from bgpbridge.datapath.maps import Maps
+from bgpbridge.datapath.specs import Sizes, possible_cpus
 from bgpbridge.datapath.syscalls import MapType, map_info, object_get
 from bgpbridge.errors import LayoutError
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
-    from bgpbridge.datapath.maps import Maps
-
-__all__ = ["carry_layout", "carry_state", "switched_off"]
+__all__ = ["carry_layout", "carry_state", "remake", "switched_off"]
 
 COPIED = ("interfaces", "counters", "adjacency_counters", "group_counters")
 NEEDED = ("lpm4", "lpm6", "groups", "group_slots", "adjacencies", "control")
@@ -74,6 +70,19 @@ def _copy_ports(old: BpfMap, new: BpfMap) -> None:
         new.delete(ifindex)
     for ifindex in wanted:
         new.update(ifindex, ifindex)
+
+
+def remake(pin_path: Path, sizes: Sizes, folder: Path) -> Maps:
+    """New maps with what is pinned in `folder`, maps of other sizes or of another version's layout; pinned in their
+    place, the latter beside them. Raises LayoutError when they have too little in common."""
+    maps = Maps.create(sizes)
+    try:
+        carry_layout(folder, maps)
+        maps.pin(pin_path, replacing=True)
+    except BaseException:
+        maps.close()
+        raise
+    return maps
 
 
 def carry_layout(folder: Path, new: Maps) -> None:

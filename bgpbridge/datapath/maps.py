@@ -22,7 +22,6 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.datapath import abi, pins
-from bgpbridge.datapath.carry import carry_layout
 from bgpbridge.datapath.control_word import ControlWord
 from bgpbridge.datapath.elements import BpfMap
 from bgpbridge.datapath.ingress import Ingress
@@ -173,19 +172,6 @@ class Maps:
     def fit(self, sizes: Sizes) -> bool:
         """Whether maps of these sizes would be the same as ours."""
         return all(spec.entries == self.by_name[spec.name].max_entries for spec in specs(possible(sizes)))
-
-    @classmethod
-    def remake(cls, pin_path: Path, sizes: Sizes, folder: Path) -> Self:
-        """New maps with what is pinned in `folder`, maps of other sizes or of another version's layout; pinned in their
-        place, the latter beside them. Raises LayoutError when they have too little in common."""
-        maps = cls.create(sizes)
-        try:
-            carry_layout(folder, maps)
-            maps.pin(pin_path, replacing=True)
-        except BaseException:
-            maps.close()
-            raise
-        return maps
 
     def store_slots(self, slots: npt.NDArray[np.uint16]) -> None:
         """All groups' slots, of groups that may have more slots than ours or fewer: a flow's upper hash bits choose, so

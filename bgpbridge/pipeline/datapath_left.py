@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bgpbridge.datapath import pins
 from bgpbridge.datapath.attach import attached
-from bgpbridge.datapath.carry import switched_off
+from bgpbridge.datapath.carry import remake, switched_off
 from bgpbridge.datapath.loader import Loader, Program
 from bgpbridge.datapath.maps import Maps, pinned_room
 from bgpbridge.datapath.specs import Sizes
@@ -103,7 +103,7 @@ def opened(pin_path: Path, sizes: Sizes, events: EventLog) -> Opened:
 
 def _remade(pin_path: Path, sizes: Sizes, folder: Path, events: EventLog, error: LayoutError) -> Opened:
     try:
-        maps = Maps.remake(pin_path, sizes, folder)
+        maps = remake(pin_path, sizes, folder)
     except LayoutError:
         raise error from None
     text = f"made anew with all that stood in them: {error.what}"
@@ -113,7 +113,7 @@ def _remade(pin_path: Path, sizes: Sizes, folder: Path, events: EventLog, error:
 
 def _carried(pin_path: Path, sizes: Sizes, folder: Path, events: EventLog) -> Opened:
     try:
-        maps = Maps.remake(pin_path, sizes, folder)
+        maps = remake(pin_path, sizes, folder)
     except LayoutError as error:
         off = switched_off(folder)
         until = "for forwarding is switched off" if off else "until the peers have sent their tables"
