@@ -18,7 +18,7 @@ PARALLEL := -n auto --dist loadfile
 # In the order of the files: the short ones are last.
 BESIDE := -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: help install dev demo test unit lint format bench bench-table bench-datapath soak clean distclean
+.PHONY: help install dev demo test unit deep lint format bench bench-table bench-datapath soak clean distclean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ test: dev ## everything: unit, vectors, property, packet tables, labs; under 15 
 
 unit: dev ## the quick part of the tests, without root; under a minute
 	@$(PYTEST) tests/unit -m 'not root' $(PARALLEL)
+
+deep: dev ## the property tests with fifty times as many examples, an hour; TESTS= some of them
+	@$(PYTEST) $(or $(TESTS),tests/property) --hypothesis-profile=deep --timeout 0 $(PARALLEL)
 
 lint: dev ## ruff, mypy, clang-format, shell syntax
 	@$(VENV)/bin/ruff check .

@@ -44,6 +44,7 @@ RECORDED: Final = Path("../shared/data/mrt/updates-35peers-2016.mrt.gz")
 PACE: Final = 50
 ESTABLISHED: Final = 6
 LOOK_S: Final = 0.5
+PAUSE_S: Final = 0.05
 WEIGH_S: Final = 5.0  # between two looks at memory, which take the kernel a while
 SETTLE_S: Final = 30.0
 PORT: Final = "eth1"
@@ -345,14 +346,24 @@ def _measured(one: Churn, for_s: float, tell: Tell) -> tuple[Soak, dict[str, Any
         for tester in testers:
             tester.until_up(30.0)
         tell(f"{len(testers)} sessions; {one.updates:,} UPDATEs in {one.seconds / PACE:.1f} s, again and again")
+        _tables_through(client)
         soak = Soak(one, testers, place, client, subject, time.monotonic() + for_s)
-        time.sleep(LOOK_S)  # their End-of-RIBs, which are UPDATEs as well, are counted as what was before
         soak.begin()
         feed = threading.Thread(target=soak.feed, name="soak", daemon=True)
         feed.start()
         soak.watch(tell)
         feed.join(timeout=10)
         return soak, soak.settled()
+
+
+def _tables_through(client: Client) -> None:
+    """Wait until every peer has marked the end of its table (RFC 4724 s2): those marks are UPDATEs as well, and count
+    as what was before. Raises LabError."""
+    deadline = time.monotonic() + SETTLE_S
+    while waiting := [peer["name"] for peer in client.get("/v1/peers") if not peer["end_of_rib"]]:
+        if time.monotonic() > deadline:
+            raise LabError(f"no End-of-RIB of {', '.join(waiting)} within {SETTLE_S:.0f} s")
+        time.sleep(PAUSE_S)
 
 
 def _rows(soak: Soak, report: Mapping[str, Any]) -> Iterator[Row]:

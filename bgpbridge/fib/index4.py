@@ -15,7 +15,8 @@ that is here: no change waits for the trie.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -78,17 +79,17 @@ class Index4:
         """Routes, new or with another group. No prefix twice."""
         network, rows, ends = _in_order(keys)
         values = np.minimum(groups, DEEP).astype(np.uint16).take(rows)  # no such group: the trie says so
-        begin, self._told = 0, []
-        for length, end in enumerate(ends[: SLOT_BITS + 1]):
-            part, begin = slice(begin, end), end
-            if part.start == part.stop:
-                continue
-            self._shortest = min(self._shortest, length)
-            if length < SLOT_BITS:
-                self._there[_heap(network[part], length)] = values[part]
-            slots = _first(network[part])
-            self._flat.paint(slots, self._flat.width(length), values[part], length + 1, length + 1)
-        self._rebase_told()
+        begin = 0
+        with self._rebased_at_the_end():
+            for length, end in enumerate(ends[: SLOT_BITS + 1]):
+                part, begin = slice(begin, end), end
+                if part.start == part.stop:
+                    continue
+                self._shortest = min(self._shortest, length)
+                if length < SLOT_BITS:
+                    self._there[_heap(network[part], length)] = values[part]
+                slots = _first(network[part])
+                self._flat.paint(slots, self._flat.width(length), values[part], length + 1, length + 1)
         if begin < len(rows):
             self._store_deep(network[begin:], keys.length.take(rows[begin:]), values[begin:])
 
@@ -100,13 +101,13 @@ class Index4:
         heap = _heap(network[:flat], lengths[:flat])
         self._there[heap[: ends[SLOT_BITS - 1]]] = 0  # all of them first: none may be another's cover
         groups, owners = self._covers(heap)
-        begin, self._told = 0, []
-        for length, end in enumerate(ends[: SLOT_BITS + 1]):
-            part, begin = slice(begin, end), end
-            if part.start < part.stop:
-                width = self._flat.width(length)
-                self._flat.paint(_first(network[part]), width, groups[part], owners[part], length + 1, gone=True)
-        self._rebase_told()
+        begin = 0
+        with self._rebased_at_the_end():
+            for length, end in enumerate(ends[: SLOT_BITS + 1]):
+                part, begin = slice(begin, end), end
+                if part.start < part.stop:
+                    width = self._flat.width(length)
+                    self._flat.paint(_first(network[part]), width, groups[part], owners[part], length + 1, gone=True)
         if begin < len(rows):
             self._remove_deep(zip(network[begin:].tolist(), lengths[begin:].tolist(), strict=True))
 
@@ -245,8 +246,17 @@ class Index4:
         if len(paged):
             self._pages.level.paint(pages[paged] * PAGE, PAGE, groups[paged], 0, 0, gone=True)
 
-    def _rebase_told(self) -> None:
-        told, self._told = self._told, None
+    @contextmanager
+    def _rebased_at_the_end(self) -> Iterator[None]:
+        """Amid a change of many. One that fails is done for those that were told of all the same."""
+        self._told = []
+        try:
+            yield
+        finally:
+            told, self._told = self._told, None
+            self._rebase_told(told)
+
+    def _rebase_told(self, told: list[tuple[Rows, Slots]]) -> None:
         if told:
             last = dict(zip(*(np.concatenate(column).tolist() for column in zip(*told, strict=True)), strict=True))
             self._rebase(np.fromiter(last, np.int64, len(last)), np.fromiter(last.values(), np.uint16, len(last)))

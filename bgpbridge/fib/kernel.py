@@ -187,9 +187,10 @@ class KernelFib:
         if BLACKHOLE not in self._worker.objects.want:
             self._worker.groups[BLACKHOLE] = ((BLACKHOLE_WAY, 1),)
 
-    def repair(self, prefix: Prefix, *, overwritten: bool = True) -> bool:
-        """Somebody else overwrote or deleted our route: put it back. One who keeps at it is answered with
-        growing pauses. False when the route is not (or no longer) ours to have."""
+    def repair(self, prefix: Prefix, *, overwritten: bool = True, foreign: bool = True) -> bool:
+        """Somebody else overwrote (by a `foreign` route, or one of our protocol) or deleted our route: put it back. One
+        who keeps at it is answered with growing pauses. False when the route is not (or no longer) ours to have, or
+        was not there: then the foreign one took nobody's place, and stays."""
         now = time.monotonic()
         times, since = self._repairs.get(prefix, (0, now))
         times, since = (1, now) if now - since > REPAIRS_WITHIN_S else (times + 1, since)
@@ -197,6 +198,9 @@ class KernelFib:
             table = self._tables[prefix.family]
             row = table.columns.find([prefix])[0]
             if not row or not table.wanted(np.array([row]))[0]:
+                return False
+            if overwritten and foreign and not table.installed[row]:
+                self._worker.rebuild_due |= table.is_in_flight(row)  # it may have been there for a moment
                 return False
             table.touched(row, overwritten=overwritten, queued=times <= REPAIRS)
             if times > REPAIRS:

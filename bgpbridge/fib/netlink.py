@@ -305,12 +305,13 @@ class KernelWatcher:
 
     def _what_befell_us(self, route: ForeignRoute, message: Message, *, new: bool) -> OwnRouteEvent | None:
         """A deletion of our protocol's route, or another route put in the place of ours: same table and metric
-        (FACTS: CREATE|REPLACE does not look at the protocol). Whether there was one, the kernel FIB knows."""
+        (FACTS: CREATE|REPLACE does not look at the protocol). Whether there was one, the kernel FIB knows; a route that
+        is merely added has replaced none."""
         if route.table != self._own.table:
             return None
         if route.protocol == self._own.protocol:
             return OwnRouteEvent.OVERWRITTEN if new else OwnRouteEvent.DELETED
-        if new and route.metric == self._own.metric_of(route.prefix.family) and not message.flags & NLM_F_APPEND:
+        if new and route.metric == self._own.metric_of(route.prefix.family) and message.flags & NLM_F_REPLACE:
             return OwnRouteEvent.OVERWRITTEN
         return None
 

@@ -112,12 +112,14 @@ class KernelEvents(KernelListener):
             self.kernel.retry([route.prefix])
 
     def on_own_route_changed(self, change: OwnRouteChange) -> None:
-        """A foreign hand on a route of ours: put it back, and say whose hand it was."""
+        """A foreign hand on a route of ours, if there was one: put it back, and say whose hand it was."""
         if not self.live or self.kernel is None:
             self.missed = True
             return
+        overwritten, foreign = change.event is OwnRouteEvent.OVERWRITTEN, change.by_protocol != self.own_protocol
+        if not self.kernel.repair(change.prefix, overwritten=overwritten, foreign=foreign):
+            return
         self.repairs += 1
-        self.kernel.repair(change.prefix, overwritten=change.event is OwnRouteEvent.OVERWRITTEN)
         by = f"{change.event.value} by protocol {change.by_protocol}, netlink port {change.by_port}; put back"
         self.events.add("foreign-hand", str(change.prefix), by, Severity.WARNING)
 

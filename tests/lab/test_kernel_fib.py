@@ -314,6 +314,19 @@ def test_a_foreign_route_is_never_touched(fib: KernelFib, text: str, group: int,
     assert f"nhid {fib.options.group_base + group}" in ip(f"{wide} route show {text} proto 203")
 
 
+def test_a_foreign_route_that_took_nobodys_place_stays(fib: KernelFib) -> None:
+    """Word of it comes late: the prefix has become one of ours meanwhile, and the kernel has refused it."""
+    prefix = Prefix.parse("203.0.113.0/24")
+    ip("route add 203.0.113.0/24 via 198.51.100.9 metric 200 proto static")
+    fib.apply(route("203.0.113.0/24", 16))
+    settle(fib)
+    assert not fib.repair(prefix, overwritten=True)
+    settle(fib)
+    assert fib.status().repaired == 0
+    assert "198.51.100.9" in ip("route show 203.0.113.0/24 proto static")
+    assert fib.repair(prefix, overwritten=True, foreign=False), "what has our protocol is ours to replace"
+
+
 def test_a_refused_route_is_tried_again_by_itself(fib: KernelFib) -> None:
     ip("route add 203.0.113.0/24 via 198.51.100.9 metric 200 proto static")
     fib.apply(route("203.0.113.0/24", 16))

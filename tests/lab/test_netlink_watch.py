@@ -258,6 +258,7 @@ def test_a_foreign_hand_on_our_routes_is_told_and_our_own_writes_are_not(pair):
             await watch.recorder.until(lambda: watch.at("198.51.100.0/24"))
             assert watch.watcher.counters.events - events == 1
             pair.ip("route del 10.0.3.0/24 metric 200")
+            pair.ip("route add 10.0.99.0/24 via 192.0.2.2 metric 200")  # which takes nobody's place
             pair.ip("route replace 10.0.4.0/24 via 192.0.2.2 metric 200")
             await watch.recorder.until(lambda: len(watch.recorder.own) == 2)
             deleted, overwritten = watch.recorder.own

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from bgpbridge.feed import reader
 from bgpbridge.rib import collection, intake, loc_rib
 
 
@@ -22,6 +23,8 @@ def small_pieces() -> Iterator[None]:
         (loc_rib, "BLOCKS", (1, 2, 3)),
         (intake, "MANY", 4),
         (collection, "SLICE", 2),
+        (reader, "BULK_OCTETS", 400),
+        (reader, "SHARED_OCTETS", 200),
     ):
         patch.setattr(room, name, value)
     yield

@@ -60,6 +60,9 @@ QUIRKS: dict[str, tuple[int, bytes, int | None]] = {
     "bad aggregator": (7, b"\0", None),
     "bad flags": (8, bytes.fromhex("fde80001"), 0x40),
     "not optional": (201, b"", 0x40),
+    "otc": (35, bytes.fromhex("0000fde9"), None),  # of AS 65001, which is that of peers a and d (RFC 9234)
+    "other otc": (35, bytes.fromhex("0000fbf4"), None),
+    "bad otc": (35, b"\0\0\1", None),
     "bad unreach": (15, b"\0\2\1\xff", None),  # no prefix: the family is disabled
     "no unreach": (15, b"\0", None),
 }
@@ -140,7 +143,10 @@ def nlri(paths: Paths, family: Family, session: Session) -> bytes:
 
 NUMBER, ANY = st.sampled_from([0, 0, 0, 1, 2, 2, *range(COMMON)]), st.integers(0, len(PREFIXES) - 1)
 PATH_ID = st.sampled_from([0, 0, 1, 2])
-GOOD = ["", "", "", "", "", "med 5", "med 9", "tag", "tags", "large", "long hop", "as set", "atomic", "not known"]
+GOOD = [
+    *("", "", "", "", "", "med 5", "med 9", "tag", "tags", "large", "long hop", "as set", "atomic", "not known"),
+    *("otc", "other otc"),
+]
 SELDOM = [quirk for quirk in (*QUIRKS, *ODD) if quirk not in GOOD]
 
 

@@ -1,23 +1,28 @@
-"""Bridges that are told what peers say: plainly, UPDATE by UPDATE and each step to its end before the next; or in runs
-cut anywhere, with what comes next by other lanes in between the pieces, and with jobs left half done."""
+"""Bridges that are told what peers say: plainly, UPDATE by UPDATE without a short way, each step to its end before the
+next; or by the real lanes and the pump that serves them, in runs cut anywhere, with what comes next by other lanes in
+between the pieces, with rehearsals, and with jobs left half done."""
 
 from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from bgpbridge.commits import Cause, CauseKind
-from bgpbridge.feed.frames import DownReason, RefreshKind, Updates
-from bgpbridge.fib.observed import NeighbourState
+from bgpbridge.feed.frames import DownReason, RefreshKind, SessionDown, Updates
+from bgpbridge.fib.observed import TABLE_MAIN, ForeignRoute, NeighbourState, RouteType
 from bgpbridge.pipeline.peers import Phase
 from bgpbridge.rib import lookups
 from bgpbridge.rib.groups import BLACKHOLE, LIMIT
-from bgpbridge.types import Family
+from bgpbridge.rib.next_hops import Hop
+from bgpbridge.rpki.vrps import Vrp, VrpTable
+from bgpbridge.types import Family, Prefix
 from bgpbridge.view.explain import losses, policy_of
 from bgpbridge.view.routes import route_view
+from tests.property.pumped import PumpedWorld
 from tests.property.streams import Word
 from tests.unit.pipeline.conftest import ETH1, ETH2, World, end_of_rib, refresh
 
@@ -26,8 +31,12 @@ __all__ = [
     "ENDS",
     "NAMES",
     "NEIGHBOURS",
+    "OLDEST",
     "OVERRIDES",
+    "ROLES",
+    "ROUTES",
     "TERMS",
+    "VRPS",
     "Action",
     "Teller",
     "same",
@@ -36,7 +45,8 @@ __all__ = [
 
 NAMES = "abcdi"
 SESSIONS: dict[str, dict[str, Any]] = {"b": {"add_path": frozenset(Family)}, "c": {"asn4": False}}
-KEYS = {"b": ", add_path: [ipv4, ipv6]"}
+KEYS = {"b": ", add_path: [ipv4, ipv6]", "c": ", role: provider"}
+ROLES = ("", ", role: peer", ", role: provider", ", role: customer")  # what we are to peer d
 NEIGHBOURS = [
     *(("10.0.1.2", ETH1), ("10.0.2.2", ETH2), ("2001:db8:1::2", ETH1)),
     *(("2001:db8:2::2", ETH2), ("fe80::77", ETH1), ("fe80::77", ETH2)),
@@ -66,6 +76,21 @@ TERMS = (
         "{term: moved, match: {peer: d, family: ipv4}, set: {next_hop: 10.0.2.2}, then: next}",
         "{term: known, match: {origin_as: [64700, 64701]}, then: accept}",
     ],
+    [
+        "{term: forged, match: {rpki: invalid}, then: reject, reason: RPKI}",
+        "{term: proven, match: {rpki: valid}, set: {local_pref: 120}, then: accept}",
+        "{term: unknown, match: {rpki: not-found, peer: [a, d]}, set: {med: 7}, then: next}",
+        REST,
+    ],
+)
+VRPS = tuple(
+    VrpTable.of(Vrp(Prefix.parse(text), longest, asn) for text, longest, asn in vrps)
+    for vrps in (
+        [],
+        [("203.0.113.0/24", 24, 64700), ("203.0.113.0/24", 32, 64701), ("2001:db8:9::/48", 128, 70000)],
+        [("0.0.0.0/0", 32, 65001), ("203.0.113.128/25", 25, 0), ("2001:db8::/32", 48, 64701), ("::/0", 0, 65000)],
+        [("192.0.2.66/32", 32, 70000), ("198.18.0.0/15", 15, 65003), ("203.0.113.0/24", 25, 65000)],
+    )
 )
 OVERRIDES = (
     [],
@@ -76,8 +101,27 @@ OVERRIDES = (
         "prefix: 203.0.113.128/25, pin: {group: both}",
     ],
 )
-DECISIONS = ("{}", "{multipath: {ebgp: 3, ibgp: 2, relax: true}}", "{backups: 0, med: always}", "{missing_med: worst}")
+OLDEST = ("{prefer_oldest: true}", "{prefer_oldest: true, multipath: {ebgp: 2}}", "{prefer_oldest: true, backups: 0}")
+DECISIONS = (
+    *("{}", "{multipath: {ebgp: 3, ibgp: 2, relax: true}}", "{backups: 0, med: always}", "{missing_med: worst}"),
+    *OLDEST,
+)
+
+
+def foreign(text: str, metric: int, kind: RouteType, *hops: Hop) -> ForeignRoute:
+    return ForeignRoute(Prefix.parse(text), TABLE_MAIN, 4, metric, kind, hops)
+
+
+ROUTES = (  # of others, by which next hops come, go, move and cost more or less
+    foreign("10.0.9.9/32", 5, RouteType.UNICAST, Hop(None, ETH1)),
+    foreign("10.0.9.8/29", 20, RouteType.UNICAST, Hop(ip_address("10.0.1.3"), ETH1)),
+    foreign("10.0.9.8/29", 10, RouteType.UNREACHABLE),
+    foreign("10.0.1.2/32", 30, RouteType.UNICAST, Hop(ip_address("10.0.2.2"), ETH2)),
+    foreign("2001:db8:f9::9/128", 7, RouteType.UNICAST, Hop(ip_address("2001:db8:2::2"), ETH2)),
+    foreign("2001:db8:1::2/128", 9, RouteType.BLACKHOLE),
+)
 TOLD = {"session-up", "session-down", "session-reset", "end-of-rib", "family-disabled", "stale-expired", "prefix-limit"}
+SPEAKER_DIED = SessionDown(DownReason.SPEAKER_DIED, text="the speaker process ended", graceful=True)
 BY_LANE = {"up", "down", "broken", "ended", "end", "refresh"}
 Action = tuple[Any, ...]
 
@@ -92,9 +136,12 @@ class Teller:
         self.policy, self.overrides, self.decision = 0, 0, 0
         self.interrupted: set[str] = set()  # whose runs may have ended early: what was left of them is not counted
         self.uncounted = False  # paths that an ADD-PATH limit refused
+        self.patient = False  # jobs are never left half done
         self.folder = folder
         self._write()
-        self.world = World(folder, self.peers, policies="[p.yaml]")
+        self.world: World = (PumpedWorld if cut else World)(folder, self.peers, policies="[p.yaml]")
+        if not cut:
+            self.world.bridge.rib.apply_plain = lambda _peer, _message: None  # type: ignore[method-assign]
         for plane in (self.world.xdp, self.world.kernel):
             plane.groups[BLACKHOLE] = []
         for address, ifindex in NEIGHBOURS:
@@ -130,6 +177,15 @@ class Teller:
         """What the speaker says."""
         self.down(name, (DownReason.NOTIFICATION_SENT, False))
 
+    def died(self) -> None:
+        """The speaker, and all sessions with it."""
+        if isinstance(self.world, PumpedWorld):
+            self.world.speaker_dies()
+            return
+        for name in self.peers:
+            if self.world.peer(name).session is not None:
+                self.world.tell(name, SPEAKER_DIED)
+
     def end(self, name: str, family: Family) -> None:
         self.world.says(name, end_of_rib(family))
 
@@ -139,6 +195,8 @@ class Teller:
     def reload(self, what: str, number: int) -> None:
         if what == "weight":
             self.peers["a"] = f", import: p, weight: {number}"
+        elif what == "role":
+            self.peers |= {"d": f", import: p{ROLES[number]}"} if "d" in self.peers else {}
         else:
             setattr(self, what, number)
         self._reload()
@@ -158,6 +216,18 @@ class Teller:
         with self.world.running():
             self.world.connected("10.0.9.0/24", ETH2, present=present)
             self.world.connected("2001:db8:f9::/48", ETH1, present=present)
+
+    def route(self, which: int, present: bool) -> None:
+        """One of somebody else."""
+        with self.world.running():
+            self.world.state.route(ROUTES[which], present=present)
+
+    def vrps(self, which: int) -> None:
+        """What RPKI says from now on."""
+        rpki, table = self.world.bridge.rpki, VRPS[which]
+        changed = {family: table.changed_since(rpki.table, family) for family in Family}
+        with self.world.running():
+            rpki._take(table, changed, ["test"])
 
     def house(self) -> None:
         self.world.house()
@@ -207,9 +277,13 @@ class Teller:
             return
         if present:
             self.peers[name] = KEYS.get(name, "") + ", import: p"
-        else:
-            del self.peers[name]
+            self._reload()
+            return
+        index = self.world.peer(name).index
+        del self.peers[name]
         self._reload()
+        if isinstance(self.world, PumpedWorld):
+            self.world.speaker_drops(index)
 
     def wait(self, seconds: float) -> None:
         self.world.finish()
@@ -229,7 +303,7 @@ class Teller:
                     self.world.step()
             else:
                 self._do(kind, *arguments)
-            if not self.cut:
+            if not self.cut or self.patient:
                 self.world.finish()
 
     def _do(self, kind: str, *arguments: Any) -> None:
@@ -244,24 +318,27 @@ class Teller:
             piece, messages = messages[:size], messages[size:]
             if name not in self.peers:
                 return
-            if piece and columns:
-                self._run(name, b"".join(piece), points, left)
-            elif piece:
-                self.world.tell(name, Updates(b"".join(piece)))
+            if not piece:
+                continue
+            if not isinstance(self.world, PumpedWorld):
+                self.world.tell(name, Updates(*piece))
+            elif columns:
+                self._run(self.world, name, piece, points, left)
+            else:
+                self.world.tell_together(name, piece)
 
-    def _run(self, name: str, data: bytes, points: Iterator[int], left: deque) -> None:
+    def _run(self, world: PumpedWorld, name: str, piece: list[bytes], points: Iterator[int], left: deque) -> None:
         """A run; between its pieces what comes next, as far as it comes by another lane or by none."""
-        with self.world.running():
-            for _ in self.world.bridge.ingest.run(self.world.peer(name).index, data):
-                for _ in range(next(points, 0)):
-                    if not left or not may_come_amid(name, left[0]):
-                        break
-                    kind, *arguments = left.popleft()
-                    if kind == "says":
-                        for octets in self._octets(*arguments[:2]):
-                            self.world.tell(arguments[0], Updates(octets))
-                    else:
-                        self._do(kind, *arguments)
+        for _ in world.run(name, piece):
+            for _ in range(next(points, 0)):
+                if not left or not may_come_amid(name, left[0]):
+                    break
+                kind, *arguments = left.popleft()
+                if kind == "says":
+                    for octets in self._octets(*arguments[:2]):
+                        world.tell(arguments[0], Updates(octets))
+                else:
+                    self._do(kind, *arguments)
 
     def _octets(self, name: str, said: list[Word]) -> list[bytes]:
         if name not in self.peers:
@@ -347,7 +424,7 @@ class Teller:
 def may_come_amid(name: str, action: Action) -> bool:
     """Whether that can happen between the pieces of a run of `name`: not what its own lane holds behind the run."""
     kind, *arguments = action
-    return kind in {"broken", "roster"} or (kind not in {"wait", "work"} and name not in arguments[:1])
+    return kind in {"broken", "roster"} or (kind not in {"wait", "work", "died"} and name not in arguments[:1])
 
 
 @contextmanager

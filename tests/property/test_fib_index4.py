@@ -5,13 +5,16 @@ there are not enough pages."""
 from __future__ import annotations
 
 from concurrent.futures import Future
+from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bgpbridge.datapath import abi
 from bgpbridge.fib.index4 import Index4
+from bgpbridge.fib.index4_level import Level
 from bgpbridge.fib.keys import Keys
 from bgpbridge.fib.ranges import DEFER
 from bgpbridge.rib.tables import zeros
@@ -142,6 +145,26 @@ def test_what_somebody_else_wrote_is_found_and_mended_where_it_changes_an_answer
     for _ in range(2):  # a slot's page is seen when the slot points at it again
         story.index.mend(story.index.compared(*story.table()))
     story.check([*story.routes, *(prefix for prefix, _, _ in flips)])
+
+
+def test_a_change_of_many_that_fails_midway_leaves_the_next_one_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    story, paint, painted = Story(), Level.paint, []
+    deep, wide = Prefix.parse("10.0.0.128/25"), Prefix.parse("10.0.0.0/16")
+    story.store({deep: 7}, bulk=True)
+
+    def fails(self: Level, *arguments: Any, **more: Any) -> None:
+        painted.append(arguments)
+        if len(painted) == 2:
+            raise MemoryError
+        paint(self, *arguments, **more)
+
+    keys, groups = Keys.of(Family.IPV4, [Prefix.parse("10.0.0.0/8"), wide]), np.array([1, 2], np.uint32)
+    with monkeypatch.context() as patch:
+        patch.setattr(Level, "paint", fails)
+        with pytest.raises(MemoryError):
+            story.index.store(keys, groups)
+    story.store({Prefix.parse("10.0.0.0/8"): 3, wide: 4}, bulk=False)
+    story.check([])
 
 
 def test_no_page_is_used_again_before_a_grace_period_is_over() -> None:

@@ -5,16 +5,17 @@ reasons, findings, counts and events."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bgpbridge.feed.frames import RefreshKind
+from bgpbridge.feed.frames import DownReason, RefreshKind
 from bgpbridge.types import Family
-from tests.property.streams import words
-from tests.property.tellers import ENDS, NAMES, NEIGHBOURS, Action, same, two
+from tests.property.streams import Word, words
+from tests.property.tellers import DECISIONS, ENDS, NAMES, NEIGHBOURS, OLDEST, ROUTES, VRPS, Action, same, two
 from tests.unit.pipeline.conftest import ETH1, ETH2
 
 pytestmark = pytest.mark.usefixtures("small_pieces")
@@ -22,7 +23,7 @@ NAME, FAMILY, YES = st.sampled_from(NAMES), st.sampled_from(list(Family)), st.bo
 SIZES = st.lists(st.tuples(YES, st.integers(1, 6)), max_size=4)
 BETWEEN = st.lists(st.sampled_from([0, 0, 1, 2]), max_size=12)
 SAYS = st.tuples(st.just("says"), NAME, st.lists(words(), min_size=1, max_size=8), SIZES, BETWEEN)
-RELOAD = st.tuples(st.just("reload"), st.sampled_from(["policy", "policy", "overrides", "decision", "weight"]))
+RELOAD = st.tuples(st.just("reload"), st.sampled_from(["policy", "policy", "overrides", "decision", "weight", "role"]))
 ACTION = st.one_of(
     *[SAYS] * 6,
     st.tuples(st.just("down"), NAME, st.sampled_from(ENDS)),
@@ -34,22 +35,32 @@ ACTION = st.one_of(
     st.tuples(st.just("link"), st.sampled_from([ETH1, ETH2]), YES),
     st.tuples(st.just("neighbour"), st.integers(0, len(NEIGHBOURS) - 1), YES),
     st.tuples(st.just("far"), YES),
+    st.tuples(st.just("route"), st.integers(0, len(ROUTES) - 1), YES),
+    st.tuples(st.just("vrps"), st.integers(0, len(VRPS) - 1)),
+    st.tuples(st.just("reload"), st.just("policy"), st.just(4)),  # the one that asks RPKI
     st.tuples(st.sampled_from(["house", "collect"])),
     st.tuples(st.just("wait"), st.sampled_from([6.0, 400.0])),
     st.tuples(st.just("work"), st.integers(1, 4)),
     st.tuples(st.just("broken"), NAME),
     st.tuples(st.just("roster"), st.just("i"), YES),
     st.tuples(st.just("short"), st.integers(0, 3)),
+    st.tuples(st.just("died")),
 )
 
 
 def spelled(actions: list[Action]) -> list[Action]:
-    """With what has to follow: a session that was broken off ends."""
-    return [
-        one for action in actions for one in ([action, ("ended", action[1])] if action[0] == "broken" else [action])
-    ]
+    """With what has to follow: a session that was broken off ends, or one that goes by another role."""
+    found: list[Action] = []
+    for action in actions:
+        found.append(action)
+        if action[0] == "broken":
+            found.append(("ended", action[1]))
+        elif action[:2] == ("reload", "role"):
+            found.append(("down", "d", (DownReason.CONFIGURATION, False)))
+    return found
 
 
+EXAMPLES = settings.default.max_examples // 5
 CHAPTER = st.lists(ACTION, min_size=1, max_size=10).map(spelled)
 
 
@@ -69,3 +80,38 @@ def test_nobody_can_tell_how_a_stream_was_cut(folder: Path, chapters: list[list[
             for teller in (plain, cut):
                 teller.revive()
         same(plain, cut)
+
+
+def told_once(said: list[Word]) -> list[Word]:
+    """The same, with no prefix twice in a run: between two words on one prefix another path would grow old."""
+    seen: set[int] = set()
+    found = []
+    for word in said:
+        paths = [
+            [(n, i) for n, i in some if n not in seen and not seen.add(n)] for some in (word.announce, word.withdraw)
+        ]
+        found.append(replace(word, announce=tuple(paths[0]), withdraw=tuple(paths[1])))
+    return found
+
+
+ONCE = st.lists(words(bad=False, many=True), min_size=1, max_size=6).map(told_once)
+IN_TURN = st.one_of(
+    *[st.tuples(st.just("says"), NAME, ONCE, SIZES, st.just([]))] * 4,
+    st.tuples(st.just("down"), NAME, st.sampled_from(ENDS)),
+    st.tuples(st.just("up"), NAME, YES),
+    st.tuples(st.just("far"), YES),
+    st.tuples(st.just("route"), st.integers(0, len(ROUTES) - 1), YES),
+    st.tuples(st.just("link"), st.sampled_from([ETH1, ETH2]), YES),
+    st.tuples(st.just("reload"), st.just("policy"), st.integers(0, 3)),
+)
+
+
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(st.integers(0, len(OLDEST) - 1), st.lists(IN_TURN, min_size=2, max_size=12))
+def test_the_oldest_path_stays_however_a_run_is_cut(folder: Path, which: int, actions: list[Action]) -> None:
+    """RFC 5004: what is decided depends on what was best before, so here each step is done before the next."""
+    with two(folder) as tellers:
+        for teller in tellers:
+            teller.patient = True
+            teller.tell([("reload", "decision", DECISIONS.index(OLDEST[which])), *actions])
+        same(*tellers)

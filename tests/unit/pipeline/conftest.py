@@ -155,6 +155,10 @@ class XdpPlane(Plane):
     def foresee(self) -> None:
         pass
 
+    def rehearse(self, few: FewChanges) -> None:
+        for _, hi, lo, length, old, new in few.moves:
+            assert old == new == self.routes.get(Prefix(few.family, hi << 64 | lo, length), 0)
+
     def entries(self, family: Family) -> int:
         return sum(prefix.family is family for prefix in self.routes)
 

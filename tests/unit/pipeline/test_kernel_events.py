@@ -167,12 +167,19 @@ def test_lost_events_and_removed_nexthops_ask_for_a_comparison(both):
 
 
 def test_a_foreign_hand_is_answered_and_told_of(both):
-    repaired = []
-    both.kernel.repair = lambda prefix, *, overwritten: repaired.append((prefix, overwritten))
+    repaired, ours = [], both.bridge.config.kernel.protocol
+
+    def repair(prefix, *, overwritten, foreign):
+        repaired.append((str(prefix), overwritten, foreign))
+        return str(prefix) == NET
+
+    both.kernel.repair = repair
     for event in OwnRouteEvent:
         both.bridge.kernel_events.on_own_route_changed(OwnRouteChange(Prefix.parse(NET), 254, 200, event, 4, 99))
-    assert repaired == [(Prefix.parse(NET), False), (Prefix.parse(NET), True)]
-    assert len(both.events("foreign-hand")) == 2
+    none_of_ours = OwnRouteChange(Prefix.parse("192.0.2.0/24"), 254, 200, OwnRouteEvent.OVERWRITTEN, ours, 99)
+    both.bridge.kernel_events.on_own_route_changed(none_of_ours)
+    assert repaired == [(NET, False, True), (NET, True, True), ("192.0.2.0/24", True, False)]
+    assert len(both.events("foreign-hand")) == both.bridge.kernel_events.repairs == 2
 
 
 def test_a_foreign_route_that_goes_lets_ours_try_again(both):

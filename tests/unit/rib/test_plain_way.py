@@ -116,3 +116,19 @@ def test_a_rehearsal_changes_nothing(world: World) -> None:
         assert (world.rib.groups.refs == refs).all()
     assert world.rib.rehearse(0, announce(OTHER)) is None
     assert world.rib.rehearse(9, announce(str(NET))) is None
+
+
+def test_a_rehearsal_leaves_stale_what_is_stale(world: World) -> None:
+    """Else a route that its peer does not send again would stay for ever."""
+    near = announce(str(NET))
+    world.one(near)
+    world.rib.mark_stale(0, V4)
+    world.rib.rehearse(0, near)
+    assert world.rib.counts(0)[V4].stale == 1
+    assert drive(world.rib.sweep_stale(0, V4))
+    assert world.rib.counts(0)[V4].received == 0
+    world.one(near)
+    going = world.rib.session_down(0)
+    world.rib.rehearse(0, near)
+    assert drive(going)
+    assert world.rib.counts(0)[V4].received == 0
