@@ -106,6 +106,11 @@ class RouteColumns:
             return False
         return self.family is Family.IPV4 or bool(self._hi.view[row] == hi)
 
+    def one(self, row: int) -> tuple[int, int, int, int]:
+        """Of a row that is known: both words of its address, its length, the group wanted."""
+        hi = 0 if self.family is Family.IPV4 else self._hi.view[row]
+        return hi, self._lo.view[row], self._length.view[row], self._want.view[row]
+
     def ask(self, row: int, group: int) -> None:
         """Note what the Loc-RIB wants of one row that is known."""
         self._want.view[row] = group

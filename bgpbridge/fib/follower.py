@@ -25,14 +25,13 @@ from bgpbridge.datapath.elements import BpfMap
 from bgpbridge.fib import xdp_map
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.order import in_order
-from bgpbridge.fib.pace import Pace
+from bgpbridge.fib.pace import SINGLES, Pace
 from bgpbridge.fib.xdp_map import Refused
 from bgpbridge.types import Family
 
 __all__ = ["Follower", "Late"]
 
 AT_ONCE = 1 << 17  # rows to one run, a sixth of a second
-FEW = 64  # rows that are no part of a table: they come one by one, and go at once where nothing waits
 MOST = 1 << 21  # rows that wait for a table to end, 45 MB
 LONGEST_S, REST_S = 30.0, 0.5  # no packet asks for what waits here
 NICE = 5  # forwarding goes before what only stands ready
@@ -73,7 +72,7 @@ class Follower:
         with self._changed:
             self._waiting.append((keys, values))
             self._put += len(keys)
-            if len(keys) > FEW:
+            if len(keys) > SINGLES:
                 self._pace.commit(time.monotonic(), storming=self._running)
             if not self._running and self.failure is None:
                 self._running = True

@@ -29,10 +29,11 @@ import numpy.typing as npt
 from bgpbridge.errors import NetlinkError
 from bgpbridge.fib.kernel_objects import BLACKHOLE_WAY, Members, as_members
 from bgpbridge.fib.kernel_socket import RouteSocket
-from bgpbridge.fib.kernel_table import EXPRESS, KernelTable
+from bgpbridge.fib.kernel_table import KernelTable
 from bgpbridge.fib.kernel_worker import KernelOptions, KernelWorker, dump_routes
 from bgpbridge.fib.keys import U32, Keys, Rows
 from bgpbridge.fib.own_dump import OwnDump
+from bgpbridge.fib.pace import SINGLES
 from bgpbridge.fib.refusals import RouteState
 from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.rib.groups import BLACKHOLE
@@ -162,7 +163,7 @@ class KernelFib:
             if (changes.new == BLACKHOLE).any():
                 self._want_blackhole()
             table = self._tables[changes.family]
-            if len(changes) > EXPRESS:
+            if len(changes) > SINGLES:
                 self._worker.pace.commit(time.monotonic(), storming=table.storming)
             table.apply(changes)
             if not self._worker.gathering:

@@ -93,17 +93,29 @@ class RouteSocket:
         for start in range(0, len(packed), BATCH):
             end = min(len(packed), start + BATCH)
             self.socket.send(octets[start * size : end * size])
-            last_seen = False
-            for reply in self._replies():
-                if reply is None:
-                    lost = True
-                    continue
-                index = reply.sequence - first
-                last_seen |= index == end - 1
-                if reply.errno and 0 <= index < len(packed):
-                    errors.append((index, reply))
-            lost |= not last_seen
+            lost |= self._answered(first, end, errors)
         return Outcome(tuple(errors), lost)
+
+    def send_few(self, octets: bytes, count: int) -> Outcome:
+        """The same of so many messages with sequence numbers from 1 on, the last of which asks for an ACK."""
+        errors: list[tuple[int, Reply]] = []
+        self.socket.send(octets)
+        lost = self._answered(1, count, errors)
+        return Outcome(tuple(errors), lost)
+
+    def _answered(self, first: int, end: int, errors: list[tuple[int, Reply]]) -> bool:
+        """Note refusals, until the answer to message `end` (counted from 1) is there. True when answers were lost."""
+        lost = False
+        for reply in self._replies():
+            if reply is None:
+                lost = True
+                continue
+            index = reply.sequence - first
+            if reply.errno and 0 <= index < end:
+                errors.append((index, reply))
+            if index == end - 1:
+                return lost
+        return True
 
     def _replies(self) -> Iterator[Reply | None]:
         """What the kernel has answered so far; None where answers were dropped."""

@@ -18,20 +18,22 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from bgpbridge.fib import kernel_singles
 from bgpbridge.fib.columns import Column, RouteColumns
+from bgpbridge.fib.kernel_singles import Single
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, REPLACE, Reply, RouteDump
 from bgpbridge.fib.keys import U8, U32, Keys, KeyTable, Rows
 from bgpbridge.fib.leftovers import Leftovers
+from bgpbridge.fib.pace import SINGLES
 from bgpbridge.fib.refusals import Refusals
 from bgpbridge.rib.changes import Changes, FewChanges, Move
 from bgpbridge.rib.groups import LIMIT, LOCAL
 from bgpbridge.types import Family
 
-__all__ = ["EXPRESS", "OURS_UNKNOWN", "KernelTable", "Slice"]
+__all__ = ["OURS_UNKNOWN", "KernelTable", "Slice"]
 
 SLICE = 4096
 SCAN = 16_384  # rows looked at together: they stay in the cache
-EXPRESS = 64
 OURS_UNKNOWN = 0xFFFFFFFF
 """In `installed`: a route of ours stands there, by a nexthop that is not one of our groups."""
 NO_ROWS: Rows = np.empty(0, np.int64)
@@ -73,6 +75,7 @@ class KernelTable:
         self._installed = Column(np.uint32)
         self._dirty = Column(np.bool_)
         self._express: deque[Rows] = deque()
+        self._singles: list[Single] = []  # under way, beside `in_flight`
         self._lone: list[int] = []  # rows of single UPDATEs: they go with the express
         self._storm: list[Rows] = []
         self._ready: Rows = NO_ROWS
@@ -130,8 +133,8 @@ class KernelTable:
         at = rows[known]
         busy[known] = self._dirty.cells[at] | (self.installed[at] != 0) | (self.columns.want[at] != 0)
         busy |= self.refusals.holds(rows)
-        if self.in_flight is not None:
-            busy |= np.isin(rows, self.in_flight.rows)
+        if self._under_way:
+            busy |= np.isin(rows, self._under_way_rows())
         free = rows[~busy]
         self.columns.forget(free)
         return free
@@ -145,7 +148,7 @@ class KernelTable:
             return
         self._dirty.cells[fresh] = True
         self.waiting += len(fresh)
-        if len(fresh) <= EXPRESS:
+        if len(fresh) <= SINGLES:
             self._express.append(fresh)
         else:
             self._storm.append(fresh)
@@ -158,7 +161,15 @@ class KernelTable:
     @property
     def behind(self) -> int:
         """Rows that are not written yet."""
-        return self.waiting + (len(self.in_flight.rows) if self.in_flight else 0)
+        return self.waiting + self._under_way
+
+    @property
+    def _under_way(self) -> int:
+        return len(self._singles) + (len(self.in_flight.rows) if self.in_flight else 0)
+
+    def _under_way_rows(self) -> Rows:
+        rows = self.in_flight.rows if self.in_flight is not None else NO_ROWS
+        return np.concatenate([rows, np.array([single.row for single in self._singles], np.int64)])
 
     @property
     def has_work(self) -> bool:
@@ -168,8 +179,8 @@ class KernelTable:
     def pending(self) -> Keys:
         """Prefixes that are on their way, wait for it, or were adopted and not confirmed yet."""
         rows = np.flatnonzero(self._dirty.cells[: self.columns.end]) if self.waiting else NO_ROWS
-        if self.in_flight is not None:
-            rows = np.concatenate([rows, self.in_flight.rows])
+        if self._under_way:
+            rows = np.concatenate([rows, self._under_way_rows()])
         adopted = [self.leftovers.rest()[0]] if self.leftovers is not None else []
         return Keys.joined(self.family, [self.columns.keys(rows), *adopted, *(keys for keys, _ in self.strays)])
 
@@ -184,6 +195,7 @@ class KernelTable:
         used = marked[:-1]
         if self.in_flight is not None:
             used[self.in_flight.groups] = True
+        used[[single.group for single in self._singles]] = True
         if self.leftovers is not None:
             used[[group for group in self.leftovers.values_in_use() if group <= LIMIT]] = True
         if self.strays:
@@ -217,6 +229,51 @@ class KernelTable:
     def storming(self) -> bool:
         """More routes wait than single ones."""
         return bool(self._storm or len(self._ready))
+
+    def take_singles(self, present: npt.NDArray[np.bool_]) -> list[Single]:
+        """The same of a few single routes when nothing about them is odd, else none: `take` them."""
+        if self._express or len(self._lone) > kernel_singles.MOST or self.leftovers is not None:
+            return []
+        cut = [self._single(row) for row in self._lone]
+        if any(self.refusals.holds_one(one.row) or (one.group and not present[one.group]) for one in cut):
+            return []
+        for row in self._lone:
+            self._dirty.view[row] = False
+        self.waiting -= len(self._lone)
+        self._lone.clear()
+        installed = self._installed.view
+        self._singles = [single for single in cut if single.group != installed[single.row]]
+        return self._singles
+
+    def _single(self, row: int) -> Single:
+        hi, lo, length, want = self.columns.one(row)
+        group, have = 0 if want == LOCAL else want, self._installed.view[row]
+        return Single(row, hi, lo, length, group, REPLACE if group and have else INSERT if group else DELETE)
+
+    def finish_singles(self) -> None:
+        """All that `take_singles` gave were written."""
+        sent, self._singles = self._singles, []
+        installed, odd = self._installed.view, []
+        for single in sent:
+            row, hi, lo, length, group, _ = single
+            if not self.columns.holds(row, hi, lo, length) or self.refusals.holds_one(row):
+                odd.append(single)
+                continue
+            self.installed_count += (group != 0) - (installed[row] != 0)
+            installed[row] = group
+        if odd:
+            self.finish(Slice(*kernel_singles.columns(self.family, odd)), (), 0.0)
+
+    def singles_as_slice(self) -> Slice:
+        """What `take_singles` gave, to be finished as any slice: something about them was odd after all."""
+        self.in_flight, self._singles = Slice(*kernel_singles.columns(self.family, self._singles)), []
+        return self.in_flight
+
+    def give_up(self) -> None:
+        """What is under way has not come to an end: it waits again."""
+        rows = self._under_way_rows()
+        self.in_flight, self._singles = None, []
+        self.queue(rows)
 
     def take(self, present: npt.NDArray[np.bool_], now_s: float, *, storms: bool = True) -> Slice | None:
         """The next routes to write: single ones first, else (with `storms`) a slice of the storm. Rows that stand

@@ -25,7 +25,8 @@ from pyroute2.netlink.rtnl import RTM_GETROUTE
 
 from bgpbridge.errors import BridgeError
 from bgpbridge.fib.kernel_objects import OBJECTS, Members, NexthopObjects
-from bgpbridge.fib.kernel_socket import RouteSocket
+from bgpbridge.fib.kernel_singles import pack_singles
+from bgpbridge.fib.kernel_socket import Outcome, RouteSocket
 from bgpbridge.fib.kernel_table import OURS_UNKNOWN, KernelTable, Slice
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, pack_routes, read_routes, route_filter
 from bgpbridge.fib.keys import KeyTable
@@ -197,9 +198,7 @@ class KernelWorker:
         self.counts.last_error = str(error)
         with self.lock:
             for table in self.tables.values():
-                if (sent := table.in_flight) is not None:
-                    table.in_flight = None
-                    table.queue(sent.rows)
+                table.give_up()
             self._compare_due = True
             self.lock.wait_for(lambda: self.stopping, AFTER_ERROR_S)
 
@@ -213,6 +212,8 @@ class KernelWorker:
         for table in self.tables.values():
             if table.strays:
                 self._do_strays(table)
+            if table.waiting:
+                self._do_singles(table)
             if table.waiting:
                 self._do_slice(table)
         if self.objects.failed or any(table.refusals.count for table in self.tables.values()):
@@ -256,6 +257,21 @@ class KernelWorker:
         if strays is not None:
             self._send_once(strays)  # one that is gone already is as good; one that stays, the next audit tells
 
+    def _do_singles(self, table: KernelTable) -> None:
+        with self.lock:
+            few = table.take_singles(self.objects.present)
+        if not few:
+            return
+        packed = pack_singles(table.family, few, self.options.group_base, self.options.owner(table.family))
+        outcome = self._sock.send_few(packed, len(few))
+        self._count(len(few), outcome)
+        with self.lock:
+            if not outcome.errors:
+                table.finish_singles()
+                return
+            cut = table.singles_as_slice()
+        self._settle(table, cut, dict(outcome.errors))
+
     def _do_slice(self, table: KernelTable) -> None:
         now = time.monotonic()
         storms = self.stopping or self.pace.held_s(now) <= 0
@@ -283,7 +299,10 @@ class KernelWorker:
     # -- routes -------------------------------------------------------------------------------------
 
     def _send(self, table: KernelTable, cut: Slice) -> None:
-        errors = self._send_once(cut)
+        self._settle(table, cut, self._send_once(cut))
+
+    def _settle(self, table: KernelTable, cut: Slice, errors: dict[int, Reply]) -> None:
+        """What became of a slice."""
         exist = np.array([i for i, reply in errors.items() if reply.errno == errno.EEXIST], np.int64)
         if len(exist):
             self._insert_over_ours(cut, exist, errors)
@@ -295,9 +314,12 @@ class KernelWorker:
     def _send_once(self, cut: Slice) -> dict[int, Reply]:
         nexthops = (cut.groups + np.uint32(self.options.group_base)).astype(np.uint32)
         outcome = self._sock.send(pack_routes(cut.keys, nexthops, cut.what, self.options.owner(cut.keys.family)))
-        self.counts.sent += len(cut)
-        self._compare_due |= outcome.lost
+        self._count(len(cut), outcome)
         return dict(outcome.errors)
+
+    def _count(self, sent: int, outcome: Outcome) -> None:
+        self.counts.sent += sent
+        self._compare_due |= outcome.lost
 
     def _insert_over_ours(self, cut: Slice, exist: Any, errors: dict[int, Reply]) -> None:
         """Something stands where we wanted to insert. If a deletion by our protocol succeeds it was ours, left

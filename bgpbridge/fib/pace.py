@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["GATHER_MORE_S", "GATHER_S", "Pace"]
+__all__ = ["GATHER_MORE_S", "GATHER_S", "SINGLES", "Pace"]
 
+SINGLES = 64  # so many rows of a commit at most are no part of a table: they go ahead of those that are
 GATHER_S = 0.003  # single routes wait this long for others
 GATHER_MORE_S = 0.01  # where others have come while the ones before them were written
 REST_S = 0.05  # after a commit of many routes: a run of a million's UPDATEs is looked at for so long before its first

@@ -82,6 +82,10 @@ class Refusals:
             held[known] = self._errno.cells[rows[known]] != 0
         return held
 
+    def holds_one(self, row: int) -> bool:
+        """Whether this one is refused."""
+        return bool(self.count) and row < len(self._errno.cells) and bool(self._errno.view[row])
+
     def rows(self) -> Rows:
         """All refused rows."""
         return np.flatnonzero(self._errno.cells) if self.count else np.empty(0, np.int64)

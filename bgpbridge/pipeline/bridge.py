@@ -17,6 +17,7 @@ from typing import Any
 
 from bgpbridge.config import Config
 from bgpbridge.errors import AbsentError
+from bgpbridge.events import Severity
 from bgpbridge.feed.control import Resync
 from bgpbridge.feed.lane import LaneMemory
 from bgpbridge.feed.reader import LaneReader, Pump
@@ -128,6 +129,7 @@ class Bridge(Rooms):
         self.orders.send(Resync())
         pump = Pump(self._reader, self.ingest, lambda: self.loop_lag.woken_s, self.loop_lag.first)
         self.ingest.stored, self.loop_lag.rehearse = self.loop_lag.keep_warm, pump.rehearse
+        self.loop_lag.rehearsal_failed = self._rehearsal_failed
         async with asyncio.TaskGroup() as group:
             group.create_task(self.rpki.run(), name="rpki")
             group.create_task(self._serve(pump), name="lanes")
@@ -142,6 +144,10 @@ class Bridge(Rooms):
             group.create_task(self.latency.keep(), name="latency")
             group.create_task(self.handshakes.keep(), name="handshakes")
             group.create_task(self.adoption.finish(lambda: self.sessions.stale_time_s), name="adoption")
+
+    def _rehearsal_failed(self, error: Exception) -> None:
+        text = f"{error!r}: the way of single UPDATEs is kept warm no more; they take longer, and nothing else changes"
+        self.events.add("rehearsal-ended", "loop", text, Severity.ERROR)
 
     async def _serve(self, pump: Pump) -> None:
         """Lanes, once the VRPs that there are have been heard of: what RPKI refuses is not let in for a moment."""

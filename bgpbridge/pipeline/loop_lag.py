@@ -38,6 +38,7 @@ class LoopLag:
     _moment: int = 0  # the last one that was counted
     warm_until_s: float = 0.0
     rehearse: Callable[[], None] | None = None  # called every WARM_EVERY_S of rest until then
+    rehearsal_failed: Callable[[Exception], None] = lambda _error: None  # and was the last one
     _loops: _Watched | None = None
 
     def __post_init__(self) -> None:
@@ -56,6 +57,15 @@ class LoopLag:
     def keep_warm(self, now_s: float) -> None:
         """An UPDATE came."""
         self.warm_until_s = now_s + WARM_S
+
+    def rehearse_once(self) -> None:
+        """Nobody needs it and nobody stands above it: where it fails there are no more of them."""
+        assert self.rehearse is not None
+        try:
+            self.rehearse()
+        except Exception as error:  # noqa: BLE001  (it would end the loop)
+            self.rehearse = None
+            self.rehearsal_failed(error)
 
     def busy(self, since_s: float, until_s: float) -> None:
         """The loop could run nothing else between these two moments of the clock, and was idle before."""
@@ -123,7 +133,7 @@ class _Watched(selectors.DefaultSelector):
             if found:
                 return found
             lag.woken_s = lag.clock()  # what comes from now on has not waited before
-            lag.rehearse()
+            lag.rehearse_once()
             now = lag.clock()
             wait_s = wait_s if wait_s < 0 else max(0.0, wait_s - (now - asked))
             asked = now

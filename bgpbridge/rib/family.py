@@ -314,6 +314,12 @@ class FamilyRib:
             self.routes += (new != 0) - (old != 0)
         return old, new
 
+    def rehearse_one(self, row: int, options: DecisionOptions) -> int:
+        """The way of `settle_one` without an end: the group that the row has."""
+        words, active, _ = self._choose_one(row, options)
+        self.groups.known(words, active)
+        return self.group_view[row]
+
     def _choose_one(self, row: int, options: DecisionOptions) -> tuple[tuple[int, ...], int, int]:
         """(member words, how many of them are active, slot of the best path) of a row."""
         if self.overrides is not None and (intent := self.intent(row)) is not None:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.errors import CapacityError, UsageError
-from bgpbridge.rib.adj_rib_in import UNLIMITED
+from bgpbridge.rib.adj_rib_in import UNLIMITED, AdjRibIn, Plane
 from bgpbridge.rib.attributes import AttributeTable
 from bgpbridge.rib.changes import Applied, Changes, FewChanges, Move
 from bgpbridge.rib.collection import collect
@@ -275,20 +275,12 @@ class Rib:
     def apply_plain(self, peer: int, message: bytes) -> FewChanges | None:
         """The commonest UPDATE, by as few steps as can be: one IPv4 prefix that is known, by attributes that the peer
         has used of late, or withdrawn. None: it is none of these, and nothing was done: `apply_message`."""
-        state, family = self._peers.get(peer), self.families[Family.IPV4]
-        adj = family.adj.get(peer)
-        if state is None or adj is None or adj.lone_plane is None or self.attributes.marks is not None or adj.near(1):
+        found = self._find_plain(peer, message)
+        if found is None:
             return None
-        route = plain_route(message, state.plain_octets)
-        if route is None:
-            return None
-        block, value, length = route
-        number = state.known.get(block, 0) if block else 0
-        row = family.prefixes.find_one(0, value, length)
-        if not row or (block and not number):
-            return None
-        moves: list[Move] = []
-        if number or adj.lone_plane.raw_view[row]:
+        adj, plane, number, row, value, length = found
+        family, moves = self.families[Family.IPV4], list[Move]()
+        if number or plane.raw_view[row]:
             verdict = self.judge.judge_one(peer, Family.IPV4, number, 0, value, length) if number else 0
             if adj.store_one(0, row, number, verdict, 0, self.now):
                 old, new = family.settle_one(row, self.options)
@@ -297,24 +289,33 @@ class Rib:
         return FewChanges(Family.IPV4, moves)
 
     def rehearse(self, peer: int, message: bytes) -> Move | None:
-        """What `apply_plain` would look at, looked at; cells are stored as they are. The prefix with its group."""
-        state, family = self._peers.get(peer), self.families[Family.IPV4]
-        adj = family.adj.get(peer)
-        route = plain_route(message, state.plain_octets) if state is not None else None
-        if state is None or adj is None or adj.lone_plane is None or route is None:
+        """The way of `apply_plain` with cells that are stored as they are. The prefix with its group."""
+        found = self._find_plain(peer, message)
+        if found is None:
             return None
-        block, value, length = route
-        number, row, plane = state.known.get(block, 0), family.prefixes.find_one(0, value, length), adj.lone_plane
-        if not row:
-            return None
+        adj, plane, number, row, value, length = found
+        family = self.families[Family.IPV4]
         if number:
             with suppress(CapacityError):  # of another policy than then
                 self.judge.judge_one(peer, Family.IPV4, number, 0, value, length)
         adj.store_one(0, row, plane.raw_view[row], plane.effective_view[row], 0, plane.changed_view[row])
-        words, active, _ = family._choose_one(row, self.options)
-        self.groups.known(words, active)
-        group = family.group_view[row]
+        group = family.rehearse_one(row, self.options)
         return row, 0, value, length, group, group
+
+    def _find_plain(self, peer: int, message: bytes) -> tuple[AdjRibIn, Plane, int, int, int, int] | None:
+        """What a plain message is about: Adj-RIB-In and its plane, attribute id (0: withdrawn), row, address, length.
+        None where it is not plain, or names what is not known."""
+        state, family = self._peers.get(peer), self.families[Family.IPV4]
+        adj = family.adj.get(peer)
+        if state is None or adj is None or self.attributes.marks is not None or adj.near(1):
+            return None
+        plane, route = adj.lone_plane, plain_route(message, state.plain_octets)
+        if plane is None or route is None:
+            return None
+        block, value, length = route
+        number = state.known.get(block, 0) if block else 0
+        row = family.prefixes.find_one(0, value, length)
+        return (adj, plane, number, row, value, length) if row and (number or not block) else None
 
     def _forget_blocks(self, _: Ids) -> None:
         """Attribute ids are about to mean something else."""

@@ -28,7 +28,7 @@ from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.kernel_table import OURS_UNKNOWN
 from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.own_dump import OwnDump
-from bgpbridge.rib.changes import Changes
+from bgpbridge.rib.changes import Changes, FewChanges
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, Prefix
 
@@ -119,6 +119,13 @@ def route(text: str, group: int, row: int = 90_000) -> Changes:
     return Changes(keys.family, np.array([row]), keys.hi, keys.lo, keys.length, np.zeros_like(new), new)
 
 
+def move(fib: KernelFib, text: str, group: int, row: int = 90_000) -> None:
+    """By a single UPDATE."""
+    prefix = Prefix.parse(text)
+    moved = (row, prefix.value >> 64, prefix.value & (1 << 64) - 1, prefix.length, 0, group)
+    fib.apply_few(FewChanges(prefix.family, [moved]))
+
+
 def settle(fib: KernelFib) -> None:
     fib.settled().result(60)
 
@@ -157,6 +164,17 @@ def test_a_prefix_that_flaps_while_it_waits_is_written_as_it_is_last(fib: Kernel
     settle(fib)
     assert in_kernel(fib, V4) == {18: COUNT}
     assert fib.status().sent < 4 * COUNT
+
+
+@pytest.mark.parametrize(("text", "here", "there"), [("203.0.113.0/24", 16, 17), ("2001:db8:ff::/48", 26, 27)])
+def test_single_routes_come_move_and_go(fib: KernelFib, text: str, here: int, there: int) -> None:
+    family = Prefix.parse(text).family
+    for group in (here, there, here, 0, 0, there):
+        move(fib, text, group)
+        settle(fib)
+        assert in_kernel(fib, family) == ({group: 1} if group else {})
+        assert fib.status().installed[family] == (group > 0)
+    assert not fib.refused()
 
 
 def test_routes_go_where_their_group_says(fib: KernelFib, router: tuple[int, int]) -> None:
@@ -325,6 +343,25 @@ def test_a_foreign_route_that_took_nobodys_place_stays(fib: KernelFib) -> None:
     assert fib.status().repaired == 0
     assert "198.51.100.9" in ip("route show 203.0.113.0/24 proto static")
     assert fib.repair(prefix, overwritten=True, foreign=False), "what has our protocol is ours to replace"
+
+
+def test_a_single_route_that_is_refused_has_its_reason_and_what_was_ours_is_put_right(fib: KernelFib) -> None:
+    text = "203.0.113.0/24"
+    for group in (16, 0):
+        move(fib, text, group)
+        settle(fib)
+    ip(f"route add {text} via 198.51.100.9 dev up1 metric 200 proto static")
+    move(fib, text, 16)
+    settle(fib)
+    (state,) = fib.refused()
+    assert (str(state.prefix), state.errno) == (text, errno.EEXIST)
+    move(fib, text, 0)
+    settle(fib)
+    assert not fib.refused()
+    ip(f"route replace {text} via 198.51.100.9 dev up1 metric 200 proto 203")  # left from a lost answer
+    move(fib, text, 16)
+    settle(fib)
+    assert in_kernel(fib, V4) == {16: 1}
 
 
 def test_a_refused_route_is_tried_again_by_itself(fib: KernelFib) -> None:

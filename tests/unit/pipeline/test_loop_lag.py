@@ -119,6 +119,20 @@ def test_a_loop_at_rest_rehearses_for_a_while_after_an_update_and_keeps_its_time
     assert found[-1] - found[0] <= 2 * WARM_S
 
 
+def test_a_rehearsal_that_fails_is_the_last_one_and_the_loop_goes_on():
+    lag, tried, told = LoopLag(), [], []
+
+    def fail() -> None:
+        tried.append(1)
+        raise ValueError("forgotten the words")
+
+    lag.rehearse, lag.rehearsal_failed = fail, told.append
+    with asyncio.Runner(loop_factory=lag.loop) as runner:
+        lag.keep_warm(time.monotonic())
+        assert runner.run(asyncio.sleep(WARM_S, "done")) == "done"
+    assert (len(tried), [str(error) for error in told]) == (1, ["forgotten the words"])
+
+
 def test_a_rehearsal_is_no_work_that_makes_the_loop_late():
     lag = LoopLag()
     lag.rehearse = lambda: None
