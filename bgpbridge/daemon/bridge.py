@@ -14,6 +14,7 @@ import os
 import signal
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from bgpbridge.api.http import HttpServer
@@ -31,7 +32,7 @@ from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.files import Files
 from bgpbridge.pipeline.loop_lag import LoopLag
 from bgpbridge.rib.tables import tune_malloc
-from bgpbridge.scheduling import ask_short_slice
+from bgpbridge.scheduling import ask_short_slice, ask_usual_slice
 from bgpbridge.speaker.launch import Handles
 
 __all__ = ["main", "refuse_netfilter"]
@@ -62,6 +63,7 @@ async def serve(config: Config, handles: Handles, ready: int, asks: int | None, 
     api = ControlApi(bridge, folder.control_socket, reloading)
     http = HttpServer(bridge, config.http, reloading)
     loop, stopping = asyncio.get_running_loop(), asyncio.Event()
+    loop.set_default_executor(ThreadPoolExecutor(thread_name_prefix="bgpbridge-aside", initializer=ask_usual_slice))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGHUP, reloading.soon)

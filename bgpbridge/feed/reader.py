@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Final, Protocol
@@ -25,6 +26,7 @@ __all__ = ["BULK_OCTETS", "SHARED_OCTETS", "SHORT", "Consumer", "LaneReader", "P
 SHORT: Final = 4096  # octets: up to about 50 messages, one by one is quicker than in columns
 BULK_OCTETS: Final = 1 << 20  # a run when one lane has work
 SHARED_OCTETS: Final = 512 << 10  # a run while others send too
+ALONE_S: Final = 0.005  # for so long no thread takes the interpreter away from who stores what has come
 RECENT_S: Final = 1.0  # who has sent something so lately may do so again during a run
 
 _DIED: Final = SessionDown(DownReason.SPEAKER_DIED, text="the speaker process ended", graceful=True)
@@ -209,6 +211,7 @@ class Pump:
         self._busy: ReadLane | None = None  # its records go by a run that is under way
         self._long = asyncio.Event()
         self._failure: Exception | None = None
+        self._shared_s = sys.getswitchinterval()
 
     async def serve(self) -> None:
         """Run until cancelled. LaneError, or what the consumer raises, ends it."""
@@ -230,13 +233,16 @@ class Pump:
         """Packets wait: the bell is silenced after what has rung it, and then looked at once more for what came before
         that. A system call lets the thread of the kernel plane have the interpreter."""
         try:
+            sys.setswitchinterval(ALONE_S)
             self._short_ones()
+            sys.setswitchinterval(self._shared_s)
             try:
                 os.eventfd_read(self.reader.bell)
             except BlockingIOError:
                 return
             self._short_ones()
         except Exception as error:  # noqa: BLE001  (a callback has nobody above it: `serve` raises it)
+            sys.setswitchinterval(self._shared_s)
             self._failure = error
             self._long.set()
 

@@ -27,6 +27,7 @@ from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.order import in_order
 from bgpbridge.fib.pace import SINGLES, Pace
 from bgpbridge.fib.xdp_map import Refused
+from bgpbridge.scheduling import ask_usual_slice
 from bgpbridge.types import Family
 
 __all__ = ["Follower", "Late"]
@@ -50,7 +51,7 @@ class Follower:
 
     def __init__(self, trie: BpfMap, family: Family) -> None:
         self._trie, self._family = trie, family
-        self._pool = ThreadPoolExecutor(1, f"bgpbridge-{trie.name}")
+        self._pool = ThreadPoolExecutor(1, f"bgpbridge-{trie.name}", initializer=ask_usual_slice)
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Keys, U32]] = deque()
         self._late: list[Late] = []

@@ -142,9 +142,9 @@ class XdpFib:
     def rehearse(self, few: FewChanges) -> None:
         """The way of `apply_few` with what stands already."""
         trie = self.tries[few.family]
-        for row, hi, lo, length, _, group in few.moves:
-            if trie.stands(row, group):
-                trie.apply_one((row, hi, lo, length, group, group))
+        if all(trie.stands(move[0], move[5]) for move in few.moves):
+            self.apply_few(few)
+            for _, hi, lo, length, _, group in few.moves:
                 trie.table.again(hi, lo, length, group)
 
     def entries(self, family: Family) -> int:

@@ -11,7 +11,6 @@ A restart is the same start: pinned maps and kernel routes are adopted (`adoptio
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Coroutine, Iterator
 from typing import Any
 
@@ -120,8 +119,8 @@ class Bridge(Rooms):
     async def run(self) -> None:
         """Read lanes, follow the kernel, keep house, until cancelled. The first room that fails ends it."""
         assert self._reader is not None
-        gc.collect()
-        gc.freeze()
+        self.garbage.begin()
+        self.opened.callback(self.garbage.end)
         self.orders.put_in_step()
         self.latency.apply(self.config.latency)
         self.handshakes.apply(self.config.latency)

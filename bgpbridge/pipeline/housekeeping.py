@@ -19,6 +19,7 @@ from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.observed import Link
 from bgpbridge.pipeline.adoption import Adoption
 from bgpbridge.pipeline.datapath import Datapath
+from bgpbridge.pipeline.garbage import Garbage
 from bgpbridge.pipeline.paths import Paths
 from bgpbridge.pipeline.planes import Planes
 from bgpbridge.pipeline.remembered import write_groups
@@ -52,6 +53,7 @@ class Housekeeping:
     links: Mapping[int, Link]
     name: Callable[[int], str]
     memory: Path
+    garbage: Garbage
     cut_short: bool = False  # a job met a full table: to be made good after the next collection
     _undecided: int = 0
     _bulk: int = 0  # work done at the last look
@@ -76,6 +78,7 @@ class Housekeeping:
                 xdp.foresee()
             self.remember()
             self.give_memory_back()
+            self.garbage.look()
             if not len(self.work) and now - collected >= (COLLECT_SOON_S if self._crowded() else COLLECT_EVERY_S):
                 collected = now
                 self.work.add(Cause(CauseKind.REPAIR, detail="collection"), self.rib.collect(), self.collected)

@@ -30,6 +30,7 @@ from bgpbridge.pipeline.adoption import Adoption
 from bgpbridge.pipeline.datapath import Datapath
 from bgpbridge.pipeline.feeders import Feeders
 from bgpbridge.pipeline.files import Files
+from bgpbridge.pipeline.garbage import Garbage
 from bgpbridge.pipeline.handshakes import Handshakes
 from bgpbridge.pipeline.health import HealthWatch
 from bgpbridge.pipeline.housekeeping import Housekeeping
@@ -211,6 +212,7 @@ class Rooms:
             self.files.groups,
         )
         self.sessions.on_synced = self.adoption.synced.set
+        self.garbage = Garbage()
         self.housekeeping = Housekeeping(
             self.rib,
             self.planes,
@@ -222,6 +224,7 @@ class Rooms:
             self.watcher.state.links,
             self.peers.name,
             self.files.groups,
+            self.garbage,
         )
 
     def _make_watches(self) -> None:
