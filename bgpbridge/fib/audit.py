@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 import numpy as np
@@ -31,7 +31,7 @@ from bgpbridge.fib.keys import U32, Keys, KeyTable
 from bgpbridge.fib.sweep import excuses
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.rib.groups import BLACKHOLE
-from bgpbridge.scheduling import ask_usual_slice
+from bgpbridge.scheduling import ask_usual_slice, giving_way
 from bgpbridge.types import Family, Prefix
 
 __all__ = [
@@ -48,8 +48,9 @@ __all__ = [
     "parts",
 ]
 
-Desired = Callable[[Family], tuple[Keys, U32]]
-"""The Loc-RIB's prefixes of a family with their groups (0 = no route), as copies: a thread reads them."""
+Desired = Callable[[Family], Iterable[tuple[Keys, U32]]]
+"""The Loc-RIB's prefixes of a family with their groups (0 = no route), as copies: a thread reads them. In slices: what
+changes between two of them is noted as changed."""
 
 Mend = Callable[[list[int]], None]
 """Fills these XDP groups anew."""
@@ -61,13 +62,19 @@ T = TypeVar("T")
 LATE = 50_000  # prefixes that changed since the verdict: a table is loading, the next sweep will find what stays wrong
 
 
-async def aside(work: Callable[[], T]) -> T:
-    """Long work in a thread that stands back for those that packets wait for. It keeps its nice value: it holds the
-    interpreter now and then, and who does that must not be kept from a CPU."""
+Changing = Callable[[], int]
+"""How many changes there have been: while they come in, an audit gives way."""
+
+
+async def aside(work: Callable[[], T], changes: Changing) -> T:
+    """Long work in a thread that stands back for those that packets wait for, and rests at points (`breathe`) while
+    changes come in. It keeps its nice value: it holds the interpreter now and then, and who does that must not be kept
+    from a CPU."""
 
     def run() -> T:
         ask_usual_slice()
-        return work()
+        with giving_way(changes):
+            return work()
 
     return await asyncio.to_thread(run)
 
@@ -84,6 +91,7 @@ async def audit(
     kernel: KernelFib | None,
     mend: Mend | None = None,
     stores: Stores | None = None,
+    changes: Changing = lambda: 0,
 ) -> AuditReport:
     """Compare both planes with the Loc-RIB. Call it in the event loop: the tables are snapped there, the long
     parts run in a thread. With `mend` all that differs is brought in line."""
@@ -91,7 +99,10 @@ async def audit(
     tally, beside = Tally(), Tally()
     if stores is not None:
         stores.look(tally, mend=mend is not None)
-    looks = _audit_plane(xdp, None, desired, tally, mend), _audit_plane(None, kernel, desired, beside, mend)
+    looks = (
+        _audit_plane(xdp, None, desired, tally, mend, changes),
+        _audit_plane(None, kernel, desired, beside, mend, changes),
+    )
     ends = await asyncio.gather(*looks, return_exceptions=True)  # side by side: the kernel is asked most of the time
     for error in ends:
         if error is not None:
@@ -111,55 +122,86 @@ async def audit(
 
 
 async def _audit_plane(
-    xdp: XdpFib | None, kernel: KernelFib | None, desired: Desired, tally: Tally, mend: Mend | None
+    xdp: XdpFib | None,
+    kernel: KernelFib | None,
+    desired: Desired,
+    tally: Tally,
+    mend: Mend | None,
+    changes: Changing,
 ) -> None:
     for part in parts(xdp, kernel):
-        await audit_part(part, desired, xdp, kernel, tally, mend)
+        await audit_part(part, desired, xdp, kernel, tally, mend, changes)
 
 
 async def audit_part(
-    part: Part, desired: Desired, xdp: XdpFib | None, kernel: KernelFib | None, tally: Tally, mend: Mend | None = None
+    part: Part,
+    desired: Desired,
+    xdp: XdpFib | None,
+    kernel: KernelFib | None,
+    tally: Tally,
+    mend: Mend | None = None,
+    changes: Changing = lambda: 0,
 ) -> None:
     """One family in one plane."""
     plane, family = part
     with tally.part(plane, family.label):
         if plane == "xdp":
             assert xdp is not None
-            await _audit_xdp(family, desired, xdp, tally, mend)
+            await _audit_xdp(family, desired, xdp, tally, mend, changes)
         else:
             assert kernel is not None
-            await _audit_kernel(family, desired, kernel, tally, mend)
+            await _audit_kernel(family, desired, kernel, tally, mend, changes)
 
 
 # -- XDP --------------------------------------------------------------------------------------------------------
 
 
-async def _audit_xdp(family: Family, desired: Desired, xdp: XdpFib, tally: Tally, mend: Mend | None) -> None:
+async def _snapped(desired: Desired, family: Family) -> Callable[[], tuple[Keys, U32]]:
+    """What is wanted, a slice in each turn of the loop; for a thread to put together."""
+    slices = []
+    for part in desired(family):
+        slices.append(part)
+        await asyncio.sleep(0)
+
+    def joined() -> tuple[Keys, U32]:
+        keys = Keys.joined(family, [keys for keys, _ in slices])
+        return keys, np.concatenate([np.empty(0, np.uint32), *(groups for _, groups in slices)])
+
+    return joined
+
+
+async def _audit_xdp(
+    family: Family, desired: Desired, xdp: XdpFib, tally: Tally, mend: Mend | None, changes: Changing
+) -> None:
     xdp.watch(family, on=True)
     try:
-        wanted, punted = desired(family), xdp.punted(family)
-        look = await aside(lambda: look_at_xdp(family, xdp, without_nothing(with_overlay(wanted, punted))))
+        snapped, punted = await _snapped(desired, family), xdp.punted(family)
+
+        def first() -> tuple[tuple[Keys, U32], list[int], Look]:
+            wanted = snapped()
+            return wanted, _used(wanted[1]), look_at_xdp(family, xdp, without_nothing(with_overlay(wanted, punted)))
+
+        wanted, used, look = await aside(first, changes)
         moving, refused = xdp.watch(family, on=True)
-        judged, look = await aside(lambda: look.judged(moving, refused))
-        tally.checked["xdp", family.label] = int((wanted[1] != 0).sum())
+        judged, look = await aside(lambda: look.judged(moving, refused), changes)
+        tally.checked["xdp", family.label] = int(np.count_nonzero(wanted[1]))
         tally.add("xdp", judged)
         tally.add_addresses("xdp", family, look.addresses)
         if look.index is not None:
             tally.add_index("xdp", look.index)
-        used = _used(wanted[1])
         groups = [group for group in used if group >= abi.GROUP_FIRST_FREE and not xdp.groups.filled(group)]
         tally.add_groups("xdp", groups, lambda group: _behind(wanted, group))
         if mend is not None:
             mend(groups)  # before the prefixes that point at them
-            await _mend_xdp(family, xdp, judged.wrong, look)
+            await _mend_xdp(family, xdp, judged.wrong, look, changes)
     finally:
         xdp.watch(family, on=False)
 
 
-async def _mend_xdp(family: Family, xdp: XdpFib, wrong: Differences, look: Look) -> None:
+async def _mend_xdp(family: Family, xdp: XdpFib, wrong: Differences, look: Look, changes: Changing) -> None:
     """In line with what was wanted, but for what has changed since: each slice in the turn in which that is asked.
     Where routes change all the time under a short prefix, the next sweep has another try."""
-    rows = await aside(lambda: xdp.locate(wrong.keys))
+    rows = await aside(lambda: xdp.locate(wrong.keys), changes)
     late = nothing(family)
     for number, (index, part) in enumerate(look.slices(len(wrong))):
         if number:
@@ -182,21 +224,28 @@ async def _mend_xdp(family: Family, xdp: XdpFib, wrong: Differences, look: Look)
 # -- the kernel -------------------------------------------------------------------------------------------------
 
 
-async def _audit_kernel(family: Family, desired: Desired, kernel: KernelFib, tally: Tally, mend: Mend | None) -> None:
+async def _audit_kernel(
+    family: Family, desired: Desired, kernel: KernelFib, tally: Tally, mend: Mend | None, changes: Changing
+) -> None:
     kernel.watch(on=True)
     try:
-        keys, groups = desired(family)
-        want = keys, np.where(groups == abi.GROUP_PUNT, np.uint32(0), groups)  # the kernel knows its own prefixes
-        look = await aside(lambda: look_at_kernel(family, kernel, without_nothing(want)))
+        snapped = await _snapped(desired, family)
+
+        def first() -> tuple[tuple[Keys, U32], set[int], Look]:
+            keys, groups = snapped()
+            used = set(_used(groups)) - {0, abi.GROUP_PUNT, BLACKHOLE}
+            want = keys, np.where(groups == abi.GROUP_PUNT, np.uint32(0), groups)  # the kernel knows its own prefixes
+            return want, used, look_at_kernel(family, kernel, without_nothing(want))
+
+        want, used, look = await aside(first, changes)
         crooked = await asyncio.wrap_future(kernel.crooked_groups())
         moving, refused = kernel.watch(on=True)[family]
-        judged, look = await aside(lambda: look.judged(moving, refused))
+        judged, look = await aside(lambda: look.judged(moving, refused), changes)
     finally:
         kernel.watch(on=False)
-    tally.checked["kernel", family.label] = int((want[1] != 0).sum())
+    tally.checked["kernel", family.label] = int(np.count_nonzero(want[1]))
     tally.add("kernel", judged)
     tally.add_addresses("kernel", family, look.addresses)
-    used = set(_used(groups)) - {0, abi.GROUP_PUNT, BLACKHOLE}
     bent = [group for group in crooked if group in used]
     tally.add_groups("kernel", bent, lambda group: _behind(want, group))
     if mend is not None and (bent or len(judged.wrong)):

@@ -22,6 +22,7 @@ from bgpbridge.fib.order import in_order
 from bgpbridge.fib.ranges import DEFER, Ranges, ranges_of, together
 from bgpbridge.fib.sweep import Compared, excuses
 from bgpbridge.fib.xdp import XdpFib
+from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family
 
 __all__ = ["Look", "look_at_kernel", "look_at_xdp"]
@@ -70,6 +71,7 @@ class Look:
 def look_at_xdp(family: Family, xdp: XdpFib, want: tuple[Keys, U32]) -> Look:
     """What the maps hold, and what packets are told."""
     want = in_order(want)
+    breathe()
     table = xdp.table(family)
     if not len(prefixes := differences(table, want)):
         table = want  # the same: one of them is enough
@@ -93,6 +95,7 @@ def _answers(index: Ranges, trie: Ranges) -> Ranges:
 def look_at_kernel(family: Family, kernel: KernelFib, want: tuple[Keys, U32]) -> Look:
     """Our own routes: those of others in the same table are theirs to answer."""
     want = in_order(want)
+    breathe()
     table, addresses = kernel.table(family), Compared.same(family)
     prefixes = differences(table, want)
     if len(prefixes):

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.fib.keys import U64, Keys, Rows
+from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family
 
 __all__ = ["PLACE", "PLACE_BITS", "Numbers", "breakpoints", "ordered", "packed", "running", "taken"]
@@ -55,6 +56,7 @@ def _numbered(keys: Keys) -> tuple[U64, Numbers]:
     for at in range(0, len(words), AT_ONCE):
         part = slice(at, at + AT_ONCE)
         number[(words[part] & PLACE).astype(np.int64)] = sums[part]
+        breathe()
     lo = words[first]
     lo >>= PLACE_BITS
     return lo[:-1] if lo[-1] > LOW else lo, number
@@ -72,6 +74,7 @@ def packed(addresses: U64) -> tuple[U64, npt.NDArray[np.bool_]]:
     for at in range(1, len(words), AT_ONCE):
         part = slice(at, at + AT_ONCE)
         np.greater(words[part] ^ words[at - 1 : -1][:AT_ONCE], PLACE, out=first[part])
+        breathe()
     return words, first
 
 
@@ -115,4 +118,5 @@ def running(numbers: npt.NDArray[Any]) -> Numbers:
         np.cumsum(numbers[part], dtype=np.int32, out=total[part])
         total[part] += before
         before = total[part][-1]
+        breathe()
     return total

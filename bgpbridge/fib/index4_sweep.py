@@ -14,6 +14,7 @@ from bgpbridge.fib.index4_pages import PAGE
 from bgpbridge.fib.keys import U32, U64, Keys, Rows
 from bgpbridge.fib.ranges import DEFER, Ranges, ranges_of
 from bgpbridge.fib.sweep import RIGHT, Compared
+from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family
 
 __all__ = ["compared", "said", "store"]
@@ -43,6 +44,7 @@ def _part(part: Slots, at: int, pages: Slots) -> tuple[U64, U32]:
     row, address, told = _told(part[paged].astype(np.int64) - DEEP, pages)
     lo = np.concatenate([flat << REST, paged[row] << REST | address]) + (at << REST)
     order = np.argsort(lo, kind="stable")
+    breathe()
     return lo[order].astype(np.uint64), np.concatenate([part[flat].astype(np.uint32), told])[order]
 
 

@@ -16,6 +16,7 @@ from bgpbridge.fib.index6_reader import differing
 from bgpbridge.fib.keys import U32, U64, Keys, Rows
 from bgpbridge.fib.ranges import DEFER, HIDDEN, Ranges, ranges_of, together
 from bgpbridge.fib.sweep import DIVERGENT, Compared
+from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family
 
 __all__ = ["compared", "said", "slots_of", "widened"]
@@ -78,6 +79,7 @@ def _down(nodes: Nodes, way: Way, found: _Pieces) -> Way:
     for start in range(0, len(sound), AT_ONCE):
         which = sound[start : start + AT_ONCE]
         parts.append(_lay_open(nodes, tuple(column[which] for column in way), found))  # type: ignore[arg-type]
+        breathe()
     if not parts:
         return tuple(column[:0] for column in way)  # type: ignore[return-value]
     return tuple(np.concatenate(column) for column in zip(*parts, strict=True))  # type: ignore[return-value]

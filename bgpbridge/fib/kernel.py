@@ -32,6 +32,7 @@ from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.kernel_table import KernelTable
 from bgpbridge.fib.kernel_worker import KernelOptions, KernelWorker, dump_routes
 from bgpbridge.fib.keys import U32, Keys, Rows
+from bgpbridge.fib.noted import Noted
 from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.fib.pace import SINGLES
 from bgpbridge.fib.refusals import RouteState
@@ -299,10 +300,13 @@ class KernelFib:
         out: dict[Family, tuple[Keys, Keys]] = {}
         with self._lock:
             for family, table in self._tables.items():
-                moving = [table.pending(), *(table.watched or [])]
+                pending = table.pending()
+                noted = [table.watched.keys()] if table.watched is not None else []
                 refused: Rows = table.refusals.rows()
-                out[family] = (Keys.joined(family, moving), table.columns.keys(refused))
-                table.watched = [table.pending()] if on else None
+                out[family] = (Keys.joined(family, [pending, *noted]), table.columns.keys(refused))
+                table.watched = Noted(family) if on else None
+                if table.watched is not None:
+                    table.watched.add(pending)
         return out
 
     def crooked_groups(self) -> Future[list[int]]:

@@ -24,6 +24,7 @@ from pyroute2.netlink.rtnl import RTM_NEWROUTE
 from bgpbridge.errors import NetlinkError
 from bgpbridge.fib.kernel_wire import Reply, parse_replies
 from bgpbridge.fib.rtnetlink import HEADER
+from bgpbridge.scheduling import breathe
 
 __all__ = ["Outcome", "RouteSocket"]
 
@@ -166,6 +167,7 @@ class RouteSocket:
             if held and (end is not None or not form or held + GULP > GATHERED):
                 found.append(read(room[:held]))
                 held = 0
+            breathe()
             if end is not None:
                 return found, interrupted
 

@@ -24,6 +24,7 @@ from bgpbridge.fib.kernel_singles import Single
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, REPLACE, Reply, RouteDump
 from bgpbridge.fib.keys import U8, U32, Keys, KeyTable, Rows
 from bgpbridge.fib.leftovers import Leftovers
+from bgpbridge.fib.noted import Noted
 from bgpbridge.fib.pace import SINGLES
 from bgpbridge.fib.refusals import Refusals
 from bgpbridge.rib.changes import Changes, FewChanges, Move
@@ -69,7 +70,7 @@ class KernelTable:
         self.leftovers: Leftovers | None = None
         self.strays: list[tuple[Keys, int]] = []  # ours, but of no row below the number beside them
         self.waiting = 0
-        self.watched: list[Keys] | None = None  # what changed while an audit looks
+        self.watched: Noted | None = None  # what changed while an audit looks
         self.in_flight: Slice | None = None
         self.installed_count = 0
         self._installed = Column(np.uint32)
@@ -112,7 +113,7 @@ class KernelTable:
         if not self.columns.holds(row, hi, lo, length):
             return False
         if self.watched is not None:
-            self.watched.append(Keys.one(self.family, hi, lo, length))
+            self.watched.one(hi, lo, length)
         self.columns.ask(row, group)
         if not self._dirty.view[row]:
             self._dirty.view[row] = True
@@ -142,7 +143,7 @@ class KernelTable:
     def queue(self, rows: Rows) -> None:
         """Write these rows again, as they are wanted when their turn comes."""
         if self.watched is not None and len(rows):
-            self.watched.append(self.columns.keys(rows))
+            self.watched.add(self.columns.keys(rows))
         fresh = rows[~self._dirty.cells[rows]]
         if not len(fresh):
             return

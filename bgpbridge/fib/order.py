@@ -12,6 +12,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from bgpbridge.fib.keys import U32, U64, Keys
+from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family
 
 __all__ = ["Entries", "in_order", "unlike"]
@@ -36,7 +37,9 @@ def in_order(table: Entries) -> Entries:
     words = keys.lo << HALF
     words |= keys.length.astype(np.uint64) << LENGTH_AT
     words |= np.arange(len(words), dtype=np.uint64)
+    breathe()
     words.sort()
+    breathe()
     groups = groups.take((words & ROW).astype(np.int32))
     length = (words >> LENGTH_AT & LENGTH).astype(np.uint8)
     words >>= HALF

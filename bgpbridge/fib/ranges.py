@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from bgpbridge.fib.breakpoints import PLACE, PLACE_BITS, Numbers, breakpoints, ordered, packed, running, taken
 from bgpbridge.fib.keys import U32, U64, Keys, Rows
+from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family, Prefix
 
 __all__ = ["DEFER", "HIDDEN", "Ranges", "deciders", "ranges_of", "together"]
@@ -145,6 +146,7 @@ def deciders(keys: Keys) -> Ranges:
     for length in np.unique(keys.length).tolist():
         which = np.flatnonzero(keys.length == length)
         _paint(found, begin[which], end[which], (which + 1).astype(np.uint32))
+        breathe()
     return Ranges(keys.family, hi, lo, found)
 
 
@@ -166,6 +168,7 @@ def _paint(found: U32, begin: Numbers, end: Numbers, number: U32) -> None:
             offset = np.repeat(begin[part] - (behind[part] - width[part] - done), width[part])
             found[offset + np.arange(len(offset))] = np.repeat(number[part], width[part])
         at = upto
+        breathe()
 
 
 def together(parts: Sequence[Ranges]) -> tuple[Ranges, list[U32]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from bgpbridge.fib.keys import U32, Keys, KeyTable, Rows
 from bgpbridge.fib.ranges import Ranges, ranges_of, together
+from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family
 
 __all__ = ["DIVERGENT", "PENDING", "REFUSED", "RIGHT", "Compared", "clipped", "excuses"]
@@ -78,6 +79,7 @@ class Compared:
 
 def _beside(have: Ranges, want: Ranges) -> tuple[Ranges, U32, U32]:
     """The same addresses as two tables have them; those that say the same throughout as one piece that does."""
+    breathe()
     if have.same(want):
         first = have.part(slice(0, 1))
         return first, first.value, first.value

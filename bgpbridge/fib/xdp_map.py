@@ -17,6 +17,7 @@ from bgpbridge.datapath import abi
 from bgpbridge.datapath.elements import Batch, BpfMap
 from bgpbridge.errors import BpfSyscallError
 from bgpbridge.fib.keys import U32, Keys, Rows
+from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family
 
 __all__ = ["Refused", "dump", "key_of", "remove", "store"]
@@ -75,6 +76,7 @@ def dump(bpf_map: BpfMap, family: Family) -> tuple[Keys, U32]:
         octets.append(packed["addr"].copy())
         lengths.append(packed["plen"].astype(np.uint8))
         values.append(groups.astype(np.uint32))
+        breathe()
     return Keys.from_octets(family, np.concatenate(octets), np.concatenate(lengths)), np.concatenate(values)
 
 

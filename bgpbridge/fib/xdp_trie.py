@@ -21,6 +21,7 @@ from bgpbridge.fib import xdp_map
 from bgpbridge.fib.columns import Column, RouteColumns
 from bgpbridge.fib.keys import U32, Keys, KeyTable, Rows
 from bgpbridge.fib.leftovers import Leftovers
+from bgpbridge.fib.noted import Noted
 from bgpbridge.fib.refusals import Refusals, RouteState
 from bgpbridge.fib.table import Table
 from bgpbridge.rib.changes import Changes, Move
@@ -45,7 +46,7 @@ class Trie:
         self.refusals = Refusals()
         self.overlay: dict[Prefix, int] = {}  # punted prefix -> its row, 0 while the RIB has none for it
         self.leftovers: Leftovers | None = None
-        self.watched: list[Keys] | None = None  # what changed while an audit looks
+        self.watched: Noted | None = None  # what changed while an audit looks
         self._written = Column(np.uint32)
         self._punted = Column(np.bool_)
         self._lone_refused: dict[Prefix, xdp_map.Refused] = {}
@@ -98,7 +99,7 @@ class Trie:
         if not have and not self.room:
             return False
         if self.watched is not None and group != have:
-            self._note(Keys.one(self.family, hi, lo, length))
+            self.watched.one(hi, lo, length)
         try:
             if group == have:
                 pass
@@ -280,8 +281,8 @@ class Trie:
             self._lone = None
 
     def _note(self, keys: Keys) -> None:
-        if self.watched is not None and len(keys):
-            self.watched.append(keys)
+        if self.watched is not None:
+            self.watched.add(keys)
 
     # -- what was refused, what was left ------------------------------------------------------------
 
@@ -367,8 +368,9 @@ class Trie:
         """Begin (`on`) or end keeping a note of what changes: (changed since, refused now). Adopted entries
         that nobody has confirmed yet may still change: they count as changing."""
         adopted = [self.leftovers.rest()[0]] if self.leftovers is not None else []
-        changed = Keys.joined(self.family, [*(self.watched or []), *adopted])
-        self.watched = [] if on else None
+        noted = [self.watched.keys()] if self.watched is not None else []
+        changed = Keys.joined(self.family, [*noted, *adopted])
+        self.watched = Noted(self.family) if on else None
         lone = Keys.of(self.family, self._lone_refused)
         return changed, Keys.joined(self.family, [self.columns.keys(self.refusals.rows()), lone])
 

@@ -4,6 +4,7 @@ Somebody else with root can change a trie, an index, a group or the kernel's tab
 found to differ without a reason is brought in line, counted and told, with the longest that it can have been so: since
 the last sweep of that part that found nothing. In the background one family in one plane is compared at a time; the
 pauses in between keep it under its share of one CPU, whatever the size of the tables, and while one loads it waits.
+While single changes come in it takes its time: packets wait for those, and for nothing that it says.
 What prefixes lead to (groups, adjacencies, the control word) costs milliseconds and is looked at in every pause.
 """
 
@@ -13,7 +14,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -33,7 +34,7 @@ from bgpbridge.pipeline.index_again import IndexAgain
 from bgpbridge.pipeline.planes import Committer, Planes
 from bgpbridge.rib.groups import BLACKHOLE, LOCAL, Member
 from bgpbridge.rib.loc_rib import Rib
-from bgpbridge.rib.lookups import installed
+from bgpbridge.rib.lookups import installed_in_slices
 from bgpbridge.rib.tables import trim_malloc
 from bgpbridge.types import Family
 
@@ -107,7 +108,7 @@ class SelfAudit:
 
     async def _all(self, *, mend: bool) -> AuditReport:
         began, xdp, kernel = time.monotonic(), self.planes.xdp, self.planes.kernel
-        report = await audit(self._desired, xdp, kernel, self._fill if mend else None, self._stores())
+        report = await audit(self._desired, xdp, kernel, self._fill if mend else None, self._stores(), self._changes)
         if mend:
             self._told(report)
         places = [*report.checked, *([("xdp", STORES)] if report.stores else [])]
@@ -158,7 +159,7 @@ class SelfAudit:
         try:
             async with self._one_at_a_time:
                 xdp, kernel = self.planes.xdp, self.planes.kernel
-                await audit_part((plane, family), self._desired, xdp, kernel, tally, self._fill)
+                await audit_part((plane, family), self._desired, xdp, kernel, tally, self._fill, self._changes)
         except BridgeError as error:
             self.events.add("audit-failed", f"{plane} {family.label}", str(error), Severity.WARNING)
             self._told(tally)
@@ -190,9 +191,12 @@ class SelfAudit:
             if place not in found.dirty:
                 swept.clean_s = began
 
-    def _desired(self, family: Family) -> tuple[Keys, U32]:
-        found = installed(self.rib, family)
-        return Keys(family, found.hi, found.lo, found.length), found.group.astype(np.uint32)
+    def _desired(self, family: Family) -> Iterator[tuple[Keys, U32]]:
+        for found in installed_in_slices(self.rib, family):
+            yield Keys(family, found.hi, found.lo, found.length), found.group.astype(np.uint32)
+
+    def _changes(self) -> int:
+        return self.committer.log.rows_total
 
     def _fill(self, groups: list[int]) -> None:
         if groups:

@@ -61,13 +61,14 @@ class BlockStore:
         )
         self._fill = 0
         self._holes = 0
-        self._index = HashIndex(self._live, bits=FEW_BITS, large=min(MANY_BITS, slot_bits(pool.capacity)))
+        most = slot_bits(pool.capacity)
+        self._index = HashIndex(self._live, lambda: self.pool.top, bits=FEW_BITS, large=min(MANY_BITS, most), most=most)
         self._keys = secret_words(2 * (MOST_OCTETS // 8 + 1))
         self._columns = np.array(self._keys, np.uint64)
         self._length_key, self._tag_key = secret_words(2)
 
-    def _live(self) -> tuple[Words, Ids]:
-        ids = np.flatnonzero(self.present[: self.pool.top + 1])
+    def _live(self, first: int, last: int) -> tuple[Words, Ids]:
+        ids = np.flatnonzero(self.present[first:last]) + first
         return self._hash.take(ids), ids
 
     def words_free(self) -> int:

@@ -110,7 +110,7 @@ class GroupTable:
         self._by_next_hop: dict[int, set[int]] = {}
         self._free = GroupIds(first, limit)
         self._keys = secret_words(width + 2)
-        self._index = HashIndex(self._live, bits=10)
+        self._index = HashIndex(self._live, lambda: limit, bits=10)
 
     def __len__(self) -> int:
         return len(self._groups)
@@ -281,8 +281,8 @@ class GroupTable:
         self._index.add_one(key_hash, number)
         return number
 
-    def _live(self) -> tuple[Words, Ids]:
-        ids = np.array(sorted(self._groups), np.int64)
+    def _live(self, first: int, last: int) -> tuple[Words, Ids]:
+        ids = np.array(sorted(number for number in self._groups if first <= number < last), np.int64)
         return self._hash.take(ids), ids
 
     # -- references and release ---------------------------------------------------------------------

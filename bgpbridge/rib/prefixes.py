@@ -31,7 +31,7 @@ from bgpbridge.types import Family, IPAddress, Prefix
 __all__ = ["PrefixTable", "prefix_table"]
 
 KEY_BITS = 38  # of an IPv4 prefix: what an index entry has for its hash (HashIndex)
-FEW_BITS = 18  # slots of the index, 2 MiB, up to 131,072 prefixes; moving those takes some 10 ms
+FEW_BITS = 18  # slots of the index, 2 MiB, up to 163,840 prefixes
 MANY_BITS = 19  # of an index of IPv6: 4 MiB, up to 327,680 prefixes, as soon as there are more than some 2,500
 KEY_MASK = (1 << KEY_BITS) - 1
 NO_ROWS: Ids = np.empty(0, np.int64)
@@ -55,7 +55,8 @@ class PrefixTable:
         self._views = (self._hi.data, self.lo.data, self.length.data)
         self._lengths = np.zeros(129, np.bool_)
         self._keys = secret_words(4)
-        self._index = HashIndex(self._live, bits=12, large=min(MANY_BITS, slot_bits(capacity)))
+        most = slot_bits(capacity)
+        self._index = HashIndex(self._live, lambda: self.count, bits=12, large=min(MANY_BITS, most), most=most)
 
     def allow(self, prefixes: int) -> None:
         """Take so many at most; not more than there are rows for."""
@@ -146,14 +147,12 @@ class PrefixTable:
         out: Words = mixed ^ (mixed >> np.uint64(29))
         return out
 
-    def _live(self) -> tuple[Words, Ids]:
+    def _live(self, first: int, last: int) -> tuple[Words, Ids]:
+        part = slice(first, last)
         if len(self._returned):
-            rows = np.flatnonzero(~self.returned[1 : self.count + 1]) + 1
+            rows = np.flatnonzero(~self.returned[part]) + first
             return self._hash(*self.columns(rows)), rows
-        rows = np.arange(1, self.count + 1)
-        return self._hash(
-            self._hi[1 : self.count + 1], self.lo[1 : self.count + 1], self.length[1 : self.count + 1]
-        ), rows
+        return self._hash(self._hi[part], self.lo[part], self.length[part]), np.arange(first, last)
 
     # -- one ----------------------------------------------------------------------------------------
 
@@ -243,12 +242,13 @@ class ShortTable(PrefixTable):
 
     def __init__(self, capacity: int) -> None:
         super().__init__(Family.IPV4, capacity)
-        self._index = ExactIndex(self._live, bits=FEW_BITS, large=slot_bits(capacity))
+        most = slot_bits(capacity)
+        self._index = ExactIndex(self._live, lambda: self.count, bits=FEW_BITS, large=most, most=most)
 
     def allow(self, prefixes: int) -> None:
         """The same. Its index then has room for all of them as soon as there are many."""
         super().allow(prefixes)
-        self._index.large = slot_bits(prefixes)
+        self._index.large = self._index.most = slot_bits(prefixes)
 
     def hi(self, rows: Ids) -> Words:
         """Zeros."""

@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from bgpbridge.rib.growing import ID_BITS, ID_MASK, Growing, Ids, Live, Words, place
+
 __all__ = [
     "DEAD",
     "ID_BITS",
@@ -40,16 +42,13 @@ __all__ = [
     "zeros",
 ]
 
-Ids = np.ndarray[tuple[int], np.dtype[np.int64]]
-Words = np.ndarray[tuple[int], np.dtype[np.uint64]]
 Lengths = np.ndarray[tuple[int], np.dtype[np.uint8]]
 
-ID_BITS = 26
-ID_MASK = np.uint64((1 << ID_BITS) - 1)
 DEAD = (1 << ID_BITS) - 1  # the id of a removed entry: probing goes on behind it
 MASK64 = (1 << 64) - 1
 HUGE_PAGE = 1 << 21
 LOAD, OF = 5, 8  # of the slots of an index may hold entries
+FIRST, LATER = 4, 4 / 3  # a larger index is begun when so many times the entries would be too many
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 
@@ -113,43 +112,44 @@ def slot_bits(entries: int) -> int:
 class HashIndex:
     """Hash -> id for ids below 2**26. The caller keeps the keys in columns and says which are the same.
 
-    An entry is the upper 38 bits of the hash and the id; the slot is found by the lower bits. `live` gives
-    (hashes, ids) of all entries, for rebuilding when the index grows or holds too many removed entries.
+    `live` gives (hashes, ids) of entries, `top` the highest id, for rebuilding when the index grows or holds too many
+    removed entries.
     """
 
-    def __init__(self, live: Callable[[], tuple[Words, Ids]], *, bits: int = 12, large: int = 0) -> None:
-        """`large`: once more than 2**bits slots are needed, take 2**large at once, so as to build anew no more."""
-        self._live = live
-        self.large = large
+    def __init__(self, live: Live, top: Callable[[], int], *, bits: int = 12, large: int = 0, most: int = 0) -> None:
+        """`large`: once more than 2**bits slots are needed, take 2**large at once. Up to that, and from there to
+        2**most, the next size is made beside this one before it is needed."""
+        self._live, self._top = live, top
+        self.large, self.most = large, most
         self.count = 0
         self.removed = 0
+        self._next: Growing | None = None
         self._allocate(bits)
 
     def _allocate(self, bits: int) -> None:
-        self.bits = bits
-        self.mask = (1 << bits) - 1
-        self.slots = zeros(1 << bits, np.uint64, huge=True)
-        self.view = self.slots.data
+        self._take_over(zeros(1 << bits, np.uint64, huge=True))
+
+    def _take_over(self, slots: Words) -> None:
+        self.bits, self.mask = len(slots).bit_length() - 1, len(slots) - 1
+        self.slots, self.view = slots, slots.data
+        self.removed, self._next = 0, None
 
     def reserve(self, more: int) -> None:
         """Room for `more` entries; may rebuild."""
-        if (self.count + self.removed + more) * OF <= LOAD << self.bits:
+        entries = (self.count + self.removed + more) * OF
+        if entries <= LOAD << self.bits:
+            if self.bits < self.most and entries * (FIRST if self.bits < self.large else LATER) > LOAD << self.bits:
+                self._grow_a_little(more)
             return
         bits = max(self.bits, slot_bits(self.count + more))
         self._allocate(max(bits, self.large) if bits > self.bits else bits)
-        self.removed = 0
-        hashes, ids = self._live()
-        self._place(hashes, ids)
+        place(self.slots, *self._live(1, self._top() + 1))
 
-    def _place(self, hashes: Words, ids: Ids) -> None:
-        entries = (hashes & ~ID_MASK) | ids.view(np.uint64)
-        at = (hashes & np.uint64(self.mask)).view(np.int64)
-        while len(entries):
-            free = self.slots.take(at) == 0
-            self.slots[at.compress(free)] = entries.compress(free)
-            left = np.flatnonzero(self.slots.take(at) != entries)
-            entries = entries.take(left)
-            at = (at.take(left) + 1) & self.mask
+    def _grow_a_little(self, more: int) -> None:
+        if self._next is None:
+            self._next = Growing(zeros(1 << max(self.bits + 1, self.large), np.uint64, huge=True))
+        if self._next.step(more, self._live, self._top()):
+            self._take_over(self._next.slots)
 
     def find(self, hashes: Words, same: Callable[[Ids, Ids], Any]) -> Ids:
         """Ids of the entries, 0 where there is none. `same(ids, positions)` compares entries with what is
@@ -174,7 +174,10 @@ class HashIndex:
             if len(empty):
                 if create is not None:
                     winners, made = self._claim(at, tags, todo, empty, create)
-                    ids[todo.take(winners)] = made
+                    where = todo.take(winners)
+                    ids[where] = made
+                    if self._next is not None:
+                        self._next.add(hashes.take(where), made)
                     rest = _without(winners, len(todo))
                 else:
                     rest = np.flatnonzero(entries)
@@ -215,17 +218,20 @@ class HashIndex:
         return 0
 
     def add_one(self, key_hash: int, number: int) -> None:
-        """Add an entry that is known not to be there."""
-        self.reserve(1)
+        """Add an entry that is known not to be there, after `reserve(1)`: its columns are filled by now."""
         view, mask = self.view, self.mask
         at = key_hash & mask
         while view[at]:
             at = (at + 1) & mask
         view[at] = (key_hash >> ID_BITS << ID_BITS) | number
         self.count += 1
+        if self._next is not None:
+            self._next.add(np.array([key_hash], np.uint64), np.array([number], np.int64))
 
     def remove(self, hashes: Words, ids: Ids) -> None:
-        """Take out entries that are there. Their slots stay marked until the next rebuild."""
+        """Take out entries that are there. Their slots stay marked until the next rebuild. A larger index that was
+        begun is begun again: it may have them."""
+        self._next = None
         wanted = (hashes & ~ID_MASK) | ids.view(np.uint64)
         at = (hashes & np.uint64(self.mask)).view(np.int64)
         while len(wanted):

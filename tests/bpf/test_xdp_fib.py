@@ -266,8 +266,8 @@ def test_off_and_on_is_one_flag(maps: Maps) -> None:
 # -- audit ------------------------------------------------------------------------------------------
 
 
-def desired_of(*applied: Changes) -> dict[Family, tuple[Keys, U32]]:
-    return {c.family: (Keys(c.family, c.hi, c.lo, c.length), c.new) for c in applied}
+def desired_of(*applied: Changes) -> dict[Family, list[tuple[Keys, U32]]]:
+    return {c.family: [(Keys(c.family, c.hi, c.lo, c.length), c.new)] for c in applied}
 
 
 def test_the_audit_finds_a_flipped_a_lost_and_an_added_entry(maps: Maps) -> None:

@@ -540,8 +540,8 @@ def test_leftovers_that_nobody_adopted_are_no_obstacle(router: tuple[int, int]) 
 # -- audit ------------------------------------------------------------------------------------------
 
 
-def desired_of(*applied: Changes) -> dict[Family, tuple[Keys, U32]]:
-    return {c.family: (Keys(c.family, c.hi, c.lo, c.length), c.new) for c in applied}
+def desired_of(*applied: Changes) -> dict[Family, list[tuple[Keys, U32]]]:
+    return {c.family: [(Keys(c.family, c.hi, c.lo, c.length), c.new)] for c in applied}
 
 
 def test_the_audit_finds_what_is_wrong_in_the_kernel_and_nothing_otherwise(fib: KernelFib) -> None:
@@ -591,7 +591,7 @@ def test_what_waits_while_the_audit_looks_is_pending_and_what_is_refused_has_its
     fib.apply(bulk)
     refused = Keys.of(V4, [Prefix.parse("203.0.113.0/24")])
     keys = Keys.joined(V4, [Keys(V4, bulk.hi, bulk.lo, bulk.length), refused])
-    desired = {V4: (keys, np.append(bulk.new, np.uint32(16))), V6: (Keys.of(V6, []), np.empty(0, np.uint32))}
+    desired: dict[Family, list[tuple[Keys, U32]]] = {V4: [(keys, np.append(bulk.new, np.uint32(16)))], V6: []}
     report = asyncio.run(audit(desired.__getitem__, None, fib))
     assert report.clean
     assert report.refused == 1

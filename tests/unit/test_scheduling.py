@@ -7,10 +7,12 @@ import os
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from bgpbridge.scheduling import SHORT_NS, ask_short_slice, ask_usual_slice, beat
+from bgpbridge import scheduling
+from bgpbridge.scheduling import SHORT_NS, WORKED_S, ask_short_slice, ask_usual_slice, beat, breathe, giving_way
 
 
 def in_a_thread(act: object) -> list[object]:
@@ -77,3 +79,48 @@ def test_a_beat_that_is_only_just_over_is_not_heard_again() -> None:
 
     with asyncio.Runner(loop_factory=AtTheBeat) as runner:
         assert runner.run(took()) > 0.01
+
+
+@pytest.fixture
+def rests(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What `breathe` has slept; the clock goes on by twice WORKED_S at each look, and by what is slept."""
+    clock, slept = [0.0], list[float]()
+
+    def look() -> float:
+        clock[0] += 2 * WORKED_S
+        return clock[0]
+
+    def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] += seconds
+
+    monkeypatch.setattr(scheduling, "time", SimpleNamespace(monotonic=look, sleep=sleep))
+    return slept
+
+
+def test_long_work_rests_while_changes_come_in_and_goes_on_when_they_end(rests: list[float]) -> None:
+    changes = 7
+    with giving_way(lambda: changes):
+        breathe()
+        assert not rests  # nothing has changed yet
+        changes += 1
+        breathe()
+        assert len(rests) == 1
+        assert 0 < rests[0] <= scheduling.LONGEST_S
+        for _ in range(100):
+            breathe()
+        stopped = len(rests)
+        assert stopped < 100
+        breathe()
+    assert len(rests) == stopped
+    changes += 1
+    breathe()  # nobody gives way here
+    assert len(rests) == stopped
+
+
+def test_a_thread_that_does_not_give_way_never_rests(rests: list[float]) -> None:
+    changes = [0]
+    with giving_way(lambda: changes[0]):
+        changes[0] += 1
+        in_a_thread(breathe)
+    assert not rests

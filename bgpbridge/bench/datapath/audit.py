@@ -82,15 +82,14 @@ async def _take_turns(late: list[float]) -> None:
         late[0] = max(late[0], time.monotonic() - due)
 
 
-def _desired(stand: Stand, part: Part, family: Family) -> tuple[Keys, U32]:
+def _desired(stand: Stand, part: Part, family: Family) -> Iterator[tuple[Keys, U32]]:
     """The first routes of the table that stand in a plane, as copies; in XDP the way back to the sender too."""
     plane, table = part[0], stand.table(family)
     count = (stand.planes.in_xdp if plane == "xdp" else stand.planes.in_kernel)[family]
     keys = Keys(family, table.hi[:count].copy(), table.lo[:count].copy(), table.length[:count].copy())
-    if plane != "xdp":
-        return keys, table.group[:count].copy()
-    home = Keys.of(family, [HOMES[family]])
-    return Keys.joined(family, [keys, home]), np.append(table.group[:count], np.uint32(HOME_GROUP))
+    yield keys, table.group[:count].copy()
+    if plane == "xdp":
+        yield Keys.of(family, [HOMES[family]]), np.array([HOME_GROUP], np.uint32)
 
 
 def _reset_peak_mib() -> float:

@@ -6,8 +6,10 @@ import sys
 import numpy as np
 import pytest
 
-from bgpbridge.rib import tables
+from bgpbridge.rib import growing, tables
+from bgpbridge.rib.prefixes import PrefixTable
 from bgpbridge.rib.tables import ID_BITS, ID_MASK, ExactIndex, HashIndex, IdPool, trim_malloc, tune_malloc, zeros
+from bgpbridge.types import Family
 
 
 class Squares:
@@ -18,13 +20,13 @@ class Squares:
         self.alive = np.zeros(100_000, np.bool_)
         self.count = 0
         self.spread = spread
-        self.index = HashIndex(self.live, bits=3)
+        self.index = HashIndex(self.live, lambda: self.count, bits=3)
 
     def hash(self, keys):
         return keys.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15) % np.uint64(self.spread)
 
-    def live(self):
-        ids = np.flatnonzero(self.alive)
+    def live(self, first, last):
+        ids = np.flatnonzero(self.alive[first:last]) + first
         return self.hash(self.keys.take(ids)), ids
 
     def create(self, keys):
@@ -96,6 +98,7 @@ def test_an_index_full_of_removed_entries_is_rebuilt() -> None:
 def test_one_by_one_and_in_bulk_share_one_index() -> None:
     table = Squares()
     for key in range(50):
+        table.index.reserve(1)
         number = int(table.create([key])[0])
         table.index.add_one(int(table.hash(np.array([key], np.uint64))[0]), number)
     assert table.find(range(50)).tolist() == list(range(1, 51))
@@ -165,7 +168,12 @@ def test_an_exact_index_tells_neighbours_in_one_slot_apart() -> None:
     keys = np.arange(300, dtype=np.uint64) << np.uint64(20)
     hashes = keys << np.uint64(ID_BITS) | keys & ID_MASK >> np.uint64(20)
     made: list[int] = []
-    index = ExactIndex(lambda: (hashes.take(np.array(made, np.int64)), np.array(made, np.int64) + 1), bits=4, large=12)
+
+    def live(first: int, last: int) -> tuple[np.ndarray, np.ndarray]:
+        ids = np.array([number + 1 for number in made if first <= number + 1 < last], np.int64)
+        return hashes.take(ids - 1), ids
+
+    index = ExactIndex(live, lambda: max(made, default=-1) + 1, bits=4, large=12)
 
     def create(at: np.ndarray) -> np.ndarray:
         made.extend(at.tolist())
@@ -184,8 +192,58 @@ def test_an_exact_index_tells_neighbours_in_one_slot_apart() -> None:
 
 def test_an_index_that_outgrows_its_first_slots_has_all_of_them_at_once() -> None:
     table = Squares()
-    table.index = HashIndex(table.live, bits=4, large=10)
+    table.index = HashIndex(table.live, lambda: table.count, bits=4, large=10)
     assert table.intern(range(8)).tolist() == list(range(1, 9))
     assert table.index.bits == 4
     assert table.intern([*range(9)]).tolist() == list(range(1, 10))
     assert table.index.bits == 10
+
+
+@pytest.fixture
+def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A larger index takes more than one step even where there is little."""
+    monkeypatch.setattr(growing, "PAGE", 1024)
+    monkeypatch.setattr(growing, "LEAST", 8)
+
+
+@pytest.mark.parametrize("spread", [1 << 62, 50], ids=["spread", "clustered"])
+@pytest.mark.usefixtures("small_steps")
+def test_a_larger_index_is_made_beside_the_first_before_that_is_full(
+    monkeypatch: pytest.MonkeyPatch, spread: int
+) -> None:
+    """Whatever comes by one or by many meanwhile, and whatever goes, is in it once it takes over."""
+    table, chance = Squares(spread), np.random.default_rng(4)
+    table.index = HashIndex(table.live, lambda: table.count, bits=8, large=10, most=13)
+    known: dict[int, int] = {}
+    sizes, rebuilt = {8}, []
+    monkeypatch.setattr(table.index, "_allocate", rebuilt.append)
+    for turn in range(400):
+        keys = np.unique(chance.integers(0, 6000, 5 if spread > 50 else 2)).tolist()
+        known.update(zip(keys, table.intern(keys).tolist(), strict=True))
+        if turn in (3, 11):
+            gone = list(known)[::5]
+            table.remove(gone)
+            for key in gone:
+                del known[key]
+        sizes.add(table.index.bits)
+        assert table.find(list(known)).tolist() == list(known.values())
+        assert table.index.count == len(known)
+    assert not rebuilt
+    assert sizes == ({8, 10, 11, 12} if spread > 50 else {8, 10, 11})
+    held = table.index.slots[table.index.slots != 0]
+    assert len(held) - table.index.removed == len(known) == len(np.unique(held))
+
+
+@pytest.mark.usefixtures("small_steps")
+def test_prefixes_that_come_alone_are_found_while_their_index_grows() -> None:
+    table = PrefixTable(Family.IPV6, 10_000)
+    rows = [table.intern_one(number << 32, 0, 64) for number in range(1, 4000)]
+    assert rows == list(range(1, 4000))
+    assert table.find(np.arange(1, 4000, dtype=np.uint64) << np.uint64(32), *_rest(3999)).tolist() == rows
+    held = table._index.slots[table._index.slots != 0]
+    assert len(held) == len(np.unique(held)) == 3999
+    assert table._index.bits > 12
+
+
+def _rest(count: int) -> tuple[np.ndarray, np.ndarray]:
+    return np.zeros(count, np.uint64), np.full(count, 64, np.uint8)
