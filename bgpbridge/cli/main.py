@@ -65,6 +65,12 @@ SECTIONS = {
 }
 
 
+def _version(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not context.resilient_parsing:
+        click.echo(f"bgpbridge, version {bgpbridge.__version__}")
+        context.exit()
+
+
 @click.group(
     cls=Commands,
     lazy=LAZY,
@@ -82,7 +88,9 @@ SECTIONS = {
     help="The control socket of the daemon to ask.",
 )
 @click.option("--json", "as_json", is_flag=True, help="The same as behind the command.")
-@click.version_option(bgpbridge.__version__, prog_name="bgpbridge")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
+)
 @click.pass_context
 def cli(context: click.Context, socket_path: Path, as_json: bool) -> None:
     """BGP in, XDP and the kernel's routes out."""

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from bgpbridge.datapath.growing import Growing
 from bgpbridge.datapath.syscalls import Command, MapType, bpf, error_of, map_info, try_bpf
 
 if TYPE_CHECKING:
@@ -174,6 +175,10 @@ class BpfMap:
         # the kernel rounds the length up to pages; the mapping lives as long as an array looks at it
         memory = mmap.mmap(self.fd, octets, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         return np.frombuffer(memory, self.value, self.max_entries)
+
+    def growing(self, *, whole: bool) -> Growing:
+        """The same, mapped as far as somebody asks for it, or all (`whole`)."""
+        return Growing(self.fd, self.value, self.max_entries, whole=whole)
 
     def close(self) -> None:
         """Give the fd back; pins and attached programs keep the map alive."""

@@ -24,6 +24,7 @@ import numpy.typing as npt
 from bgpbridge.datapath import abi, pins
 from bgpbridge.datapath.control_word import ControlWord
 from bgpbridge.datapath.elements import BpfMap
+from bgpbridge.datapath.growing import ROOMY, Part, Room
 from bgpbridge.datapath.ingress import Ingress
 from bgpbridge.datapath.specs import MapSpec, Sizes, check_memory, possible, possible_cpus, specs
 from bgpbridge.datapath.syscalls import MapFlag, MapType, map_create, map_info, object_get, object_pin
@@ -72,6 +73,8 @@ class Maps:
     rtt_rings: npt.NDArray[Any] = field(init=False, repr=False)
     group_sources: npt.NDArray[np.uint64] = field(init=False, repr=False)
     kept_sources: npt.NDArray[np.uint64] = field(init=False, repr=False)
+    index4_pages: Room = field(init=False, repr=False)  # of `index4`, pages that are used
+    index6_lines: Room = field(init=False, repr=False)
     control_word: ControlWord = field(init=False, repr=False)
     trace_rings: npt.NDArray[Any] = field(init=False, repr=False)
     _flags_now: memoryview = field(init=False, repr=False)
@@ -93,10 +96,7 @@ class Maps:
         self.control_word = ControlWord(self.control)
         self._flags_now = self.control["flags"].data  # asked for each single route
         self.trace_rings = array("trace_rings")
-        lines, pairs = array("index4"), array("index6_dir")
-        self.index4 = lines.view(np.uint16) if len(lines) == abi.INDEX4_LINES else None
-        self.index6_slots = pairs.view(np.uint32) if len(pairs) * 2 == abi.INDEX6_SLOTS else None
-        self.index6_words = array("index6_lines").view(np.uint32)
+        self._open_indexes(array("index6_dir"), fresh=fresh)
         self.slots = array("group_slots").view(np.uint16).reshape(len(self.groups), -1)
         # so that a store under traffic is one indexing and no more; one of a view is quicker than one of an array
         self._slot_octets, self._group_heads = self.slots.data.cast("B"), self.groups.view(np.uint64).data
@@ -106,6 +106,20 @@ class Maps:
         self.kept_sources = self.group_sources.copy()  # as ControlWord does: what we stored
         self.ingress = Ingress(self.interfaces, self.tx_ports)
         self.strict = bool(int(self.control["flags"][0]) & abi.ControlFlag.STRICT)
+
+    def _open_indexes(self, pairs: npt.NDArray[Any], *, fresh: bool) -> None:
+        """What grows in them is mapped as far as it is used; of maps that are adopted all, until their writers know."""
+        self.index4 = self.index6_slots = None
+        self.index6_words = np.zeros(0, np.uint32)
+        self.index4_pages = self.index6_lines = ROOMY
+        if not self.mapped or self.by_name["index4"].max_entries != abi.INDEX4_LINES:
+            return
+        slots, lines = (self.by_name[name].growing(whole=not fresh) for name in ("index4", "index6_lines"))
+        slots.reach(abi.INDEX4_SLOTS // 4)
+        self.index4, self.index6_words = slots.values.view(np.uint16), lines.values.view(np.uint32)
+        self.index6_slots = pairs.view(np.uint32)
+        self.index4_pages = Part(slots, abi.INDEX4_SLOTS // 4, abi.INDEX4_PAGE // 4)
+        self.index6_lines = Part(lines)
 
     @classmethod
     def create(cls, sizes: Sizes) -> Self:

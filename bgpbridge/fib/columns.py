@@ -1,7 +1,7 @@
 """What a plane knows of each prefix, by the RIB's row: the key, and the group that the Loc-RIB wants.
 
 Each plane (XDP, kernel) owns one of these per family, because each must be able to write a prefix again
-(retry, repair, rebuild, restore) long after the change that named it. Nine octets a row for IPv4, 23 for
+(retry, repair, rebuild, restore) long after the change that named it. Eight octets a row for IPv4, 20 for
 IPv6, in pages that are untouched until a row is used.
 """
 
@@ -16,10 +16,20 @@ from bgpbridge.fib.keys import U8, U32, U64, Keys, KeyTable, Rows
 from bgpbridge.rib.tables import zeros
 from bgpbridge.types import Family, Prefix
 
-__all__ = ["Column", "RouteColumns"]
+__all__ = ["OTHER", "Column", "Groups", "RouteColumns", "group_cells"]
 
 FIRST_ROWS = 1 << 20
+OTHER = 0xFFFF  # in a column of groups: something that is none of them
 SCAN_UP_TO = 16  # a scan of a million rows is 1 ms; sorting them for KeyTable 100 ms
+
+
+Groups = npt.NDArray[np.uint16]
+"""A column of group ids, which have 15 bits (`rib.groups.LIMIT`)."""
+
+
+def group_cells(found: U32) -> Groups:
+    """What was found in a plane, as a column of groups holds it: anything may stand there."""
+    return np.minimum(found, np.uint32(OTHER)).astype(np.uint16)
 
 
 class Column:
@@ -48,10 +58,10 @@ class RouteColumns:
         self._lo = Column(np.uint32 if family is Family.IPV4 else np.uint64)
         self._length = Column(np.uint8)
         self._seen = Column(np.bool_)
-        self._want = Column(np.uint32)
+        self._want = Column(np.uint16)
 
     @property
-    def want(self) -> U32:
+    def want(self) -> Groups:
         """The Loc-RIB's group by row; 0 = no route."""
         return self._want.cells
 

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.datapath.grace import Waiting
+from bgpbridge.datapath.growing import ROOMY, Room
 from bgpbridge.fib import index4_sweep
 from bgpbridge.fib.index4_level import DEEP, Level, Slots
 from bgpbridge.fib.index4_pages import PAGE, Pages
@@ -50,13 +51,14 @@ class _Deep:
 
 
 class Index4:
-    """Writer of one index. `slots` is the live map, or an array like it: abi.INDEX4_SLOTS, then the pages."""
+    """Writer of one index. `slots` is the live map, or an array like it: abi.INDEX4_SLOTS, then the pages, for which
+    there is `room` as far as it was asked for."""
 
     trouble = ""  # it holds whatever there is
 
-    def __init__(self, slots: Slots, grace: Waiting | None = None) -> None:
+    def __init__(self, slots: Slots, grace: Waiting | None = None, room: Room = ROOMY) -> None:
         self.slots = slots
-        self._pages = Pages(slots[SLOTS:], grace)
+        self._pages = Pages(slots[SLOTS:], grace, room)
         self._start()
 
     def _start(self) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.grace import Waiting
+from bgpbridge.datapath.growing import ROOMY, Room
 from bgpbridge.errors import DatapathError
 from bgpbridge.fib.index4_level import Level, Slots
 from bgpbridge.fib.keys import Rows
@@ -29,12 +30,13 @@ class Pages:
     """Pages 1 to `len(slots) // 256 - 1`. `level` paints in them; a slot that no longer route owns has owner 0. Without
     `grace` periods no page is used twice."""
 
-    def __init__(self, slots: Slots, grace: Waiting | None) -> None:
+    def __init__(self, slots: Slots, grace: Waiting | None, room: Room = ROOMY) -> None:
         self.level = Level(slots if len(slots) else zeros(PAGE, np.uint16), 0)
         self.rows = self.level.slots.reshape(-1, PAGE)
         self.owners = self.level.owner.reshape(-1, PAGE)
-        self._grace = grace
+        self._grace, self._room = grace, room
         self._top = len(self.rows) if slots.any() else 1  # no page from here on was ever used; adopted: see `keep`
+        room.fit(self._top)
         self._free: list[int] = []
         self._limbo: list[int] = []
         self._ending: list[int] = []
@@ -47,6 +49,7 @@ class Pages:
         fresh = min(count - len(taken), len(self.rows) - self._top)
         taken += range(self._top, self._top + fresh)
         self._top += fresh
+        self._room.reach(self._top)
         return taken + [0] * (count - len(taken))
 
     def retire(self, page: int) -> None:
@@ -83,6 +86,7 @@ class Pages:
         free[0] = False
         free[pages] = False
         self._top = int(pages.max(initial=0)) + 1
+        self._room.fit(self._top)
         self._free = np.flatnonzero(free[: self._top]).tolist()
 
     def _waited(self) -> bool:

@@ -23,6 +23,7 @@ import numpy as np
 
 from bgpbridge.datapath import abi
 from bgpbridge.datapath.grace import Waiting
+from bgpbridge.datapath.growing import ROOMY, Room
 from bgpbridge.errors import BridgeError, CapacityError
 from bgpbridge.fib import index6_sweep
 from bgpbridge.fib.index6_bulk import Bulk
@@ -69,17 +70,21 @@ class _Writers:
 
 class Index6:
     """Writer of one index. `capacity` routes may stand; `asked` says whether packets ask it, and is
-    turned off when they must not any more."""
+    turned off when they must not any more; of `words` there is `room` for the lines that it was asked for."""
 
-    def __init__(self, slots: U32, words: U32, *, capacity: int, grace: Waiting, asked: Switch) -> None:
+    def __init__(
+        self, slots: U32, words: U32, *, capacity: int, grace: Waiting, asked: Switch, room: Room = ROOMY
+    ) -> None:
         self.nodes = Nodes(slots, words)
-        self.lines = Lines(len(self.nodes.lines), grace)
+        self.lines = Lines(len(self.nodes.lines), grace, room)
         self.trouble = ""
         self._grace, self._asked = grace, asked
         self._routes = Routes(capacity)
         self._write = _Writers(self.nodes, self.lines)
         if slots.any():  # adopted: what is in use is kept until `rebuild` knows the routes
             self.lines.start(*nodes_under(self.nodes, slots))
+        else:
+            room.fit(1)
 
     @property
     def complete(self) -> bool:

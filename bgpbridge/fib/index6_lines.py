@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.datapath.grace import Waiting
+from bgpbridge.datapath.growing import ROOMY, Room
 from bgpbridge.errors import CapacityError
 from bgpbridge.fib.index6_nodes import HEAD, WORDS
 from bgpbridge.fib.keys import Rows
@@ -59,13 +60,14 @@ def lines_of(runs: Rows) -> Rows:
 
 
 class Lines:
-    """Lines 1 to `count` - 1: a node on line 0 could not be told from none."""
+    """Lines 1 to `count` - 1: a node on line 0 could not be told from none. `room` is asked before one is given out
+    that was never used."""
 
-    def __init__(self, count: int, grace: Waiting) -> None:
+    def __init__(self, count: int, grace: Waiting, room: Room = ROOMY) -> None:
         self.count = count
         self.used = 0  # lines that hold nodes
         self.stuck = ""  # why limbo cannot be emptied
-        self._grace = grace
+        self._grace, self._room = grace, room
         self._top = 1  # from here on no line was ever used
         self._free: list[list[int]] = [[] for _ in SIZES]
         self._limbo: list[Block] = []
@@ -110,6 +112,7 @@ class Lines:
         fresh = min(count - again, (self.count - self._top) // width)
         lines[again : again + fresh] = self._top + width * np.arange(fresh)
         self._top += width * fresh
+        self._room.reach(self._top)
         for at in range(again + fresh, count):
             lines[at] = self._cut(size)
         self.used += width * count
@@ -120,6 +123,7 @@ class Lines:
         width = SIZES[size]
         if self._top + width <= self.count:
             self._top += width
+            self._room.reach(self._top)
             return self._top - width
         larger = next((other for other in range(size + 1, len(SIZES)) if self._free[other]), None)
         if larger is None:
@@ -231,6 +235,7 @@ class Lines:
         limbo = np.array([*self._limbo, *self._ending], np.int64).reshape(-1, 2)
         _cross_out(free, limbo[:, 1], LINES_OF[limbo[:, 0]])
         self._top = int(np.flatnonzero(~free)[-1]) + 1
+        self._room.fit(self._top)
         free[self._top :] = False
         self._lay_out(free)
 

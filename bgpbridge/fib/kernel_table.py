@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bgpbridge.fib import kernel_singles
-from bgpbridge.fib.columns import Column, RouteColumns
+from bgpbridge.fib.columns import Column, Groups, RouteColumns, group_cells
 from bgpbridge.fib.kernel_singles import Single
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, REPLACE, Reply, RouteDump
 from bgpbridge.fib.keys import U8, U32, Keys, KeyTable, Rows
@@ -36,7 +36,7 @@ __all__ = ["OURS_UNKNOWN", "KernelTable", "Slice"]
 SLICE = 4096
 SCAN = 16_384  # rows looked at together: they stay in the cache
 OURS_UNKNOWN = 0xFFFFFFFF
-"""In `installed`: a route of ours stands there, by a nexthop that is not one of our groups."""
+"""A route of ours stands there, by a nexthop that is not one of our groups; in `installed` columns.OTHER."""
 NO_ROWS: Rows = np.empty(0, np.int64)
 NO_GROUP = "its group has no usable nexthop in the kernel"
 FOREIGN_HOLDS = "a foreign route holds this prefix and metric"
@@ -73,7 +73,7 @@ class KernelTable:
         self.watched: Noted | None = None  # what changed while an audit looks
         self.in_flight: Slice | None = None
         self.installed_count = 0
-        self._installed = Column(np.uint32)
+        self._installed = Column(np.uint16)
         self._dirty = Column(np.bool_)
         self._express: deque[Rows] = deque()
         self._singles: list[Single] = []  # under way, beside `in_flight`
@@ -83,7 +83,7 @@ class KernelTable:
         self._random = np.random.default_rng()
 
     @property
-    def installed(self) -> U32:
+    def installed(self) -> Groups:
         """The group of each row's route in the kernel; 0 = no route."""
         return self._installed.cells
 
@@ -156,8 +156,9 @@ class KernelTable:
 
     def wanted(self, rows: Rows) -> U32:
         """What the kernel should have: the Loc-RIB's group, 0 where that is none or the kernel's own."""
-        want = self.columns.want[rows]
-        return np.where(want == LOCAL, np.uint32(0), want)
+        want = self.columns.want[rows].astype(np.uint32)
+        want[want == LOCAL] = 0
+        return want
 
     @property
     def behind(self) -> int:
@@ -336,7 +337,7 @@ class KernelTable:
 
     def _set_installed(self, rows: Rows, groups: U32) -> None:
         self.installed_count += int((groups != 0).sum()) - int((self.installed[rows] != 0).sum())
-        self.installed[rows] = groups
+        self.installed[rows] = group_cells(groups)
 
     # -- when the kernel has changed by itself --------------------------------------------------------
 

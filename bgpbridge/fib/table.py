@@ -230,10 +230,13 @@ def _index4(maps: Maps) -> Index4 | None:
     """Elsewhere without pages, which must be full before a slot points at them."""
     if maps.index4 is None:
         return None
-    return Index4(maps.index4, Grace()) if _ordered() else Index4(maps.index4[: abi.INDEX4_SLOTS])
+    if not _ordered():
+        return Index4(maps.index4[: abi.INDEX4_SLOTS])
+    return Index4(maps.index4, Grace(), maps.index4_pages)
 
 
 def _index6(maps: Maps, asked: Asked) -> Index6 | None:
     if maps.index6_slots is None or not _ordered():
         return None
-    return Index6(maps.index6_slots, maps.index6_words, capacity=maps.lpm6.max_entries, grace=Grace(), asked=asked)
+    room, capacity = maps.index6_lines, maps.lpm6.max_entries
+    return Index6(maps.index6_slots, maps.index6_words, capacity=capacity, grace=Grace(), asked=asked, room=room)

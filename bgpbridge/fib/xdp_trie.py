@@ -18,7 +18,7 @@ import numpy as np
 from bgpbridge.datapath import abi
 from bgpbridge.errors import BpfSyscallError
 from bgpbridge.fib import xdp_map
-from bgpbridge.fib.columns import Column, RouteColumns
+from bgpbridge.fib.columns import Column, RouteColumns, group_cells
 from bgpbridge.fib.keys import U32, Keys, KeyTable, Rows
 from bgpbridge.fib.leftovers import Leftovers
 from bgpbridge.fib.noted import Noted
@@ -47,7 +47,7 @@ class Trie:
         self.overlay: dict[Prefix, int] = {}  # punted prefix -> its row, 0 while the RIB has none for it
         self.leftovers: Leftovers | None = None
         self.watched: Noted | None = None  # what changed while an audit looks
-        self._written = Column(np.uint32)
+        self._written = Column(np.uint16)
         self._punted = Column(np.bool_)
         self._lone_refused: dict[Prefix, xdp_map.Refused] = {}
         self._lone_due_s = 0.0
@@ -169,7 +169,7 @@ class Trie:
         return f"{self.table.name} is full: {self.table.max_entries} entries"
 
     def _effective(self, rows: Rows) -> U32:
-        want = self.columns.want[rows]
+        want = self.columns.want[rows].astype(np.uint32)
         if self.overlay:
             want = np.where(self._punted.cells[rows], PUNT, want)
         return want
@@ -178,7 +178,7 @@ class Trie:
         if self.leftovers is None:
             return
         unknown = rows[self._written.cells[rows] == 0]
-        self._written.cells[unknown] = self.leftovers.take(self.columns.keys(unknown))
+        self._written.cells[unknown] = group_cells(self.leftovers.take(self.columns.keys(unknown)))
 
     def _watch(self, *changed: Rows) -> None:
         if self.watched is not None:
@@ -318,7 +318,7 @@ class Trie:
         mine = found > 0
         at, stands = found[mine], have[mine]
         self.entries += int((stands != 0).sum()) - int((self._written.cells[at] != 0).sum())
-        self._written.cells[at] = stands
+        self._written.cells[at] = group_cells(stands)
         self.write(at, now_s)
         others = [keys.prefix(index) for index in np.flatnonzero(~mine).tolist()]
         punted = [prefix for prefix in others if prefix in self.overlay]
@@ -353,7 +353,7 @@ class Trie:
         for first in range(1, self.columns.end, slice_):
             written = self._written.cells[first : min(first + slice_, self.columns.end)]
             rows = np.flatnonzero(written)
-            yield self.columns.keys(rows + first), written[rows]
+            yield self.columns.keys(rows + first), written[rows].astype(np.uint32)
 
     def held(self) -> set[int]:
         """The groups of entries that stand against our will: a change or removal of theirs was refused."""

@@ -127,10 +127,7 @@ def reach(rib: Rib, paths: Paths) -> Iterator[dict[Scope, Reach] | None]:
         by_pin[[number for number in rib.groups.ids() if paths.usable(number).pinned]] = True
         for first, last in tables.chunks(SCAN):
             groups = tables.group[first:last]
-            prefixes = tables.prefixes
-            numbers = table.numbers(
-                prefixes.hi(np.arange(first, last)), prefixes.lo[first:last], prefixes.length[first:last]
-            )
+            numbers = table.numbers(*tables.prefixes.columns(np.arange(first, last)))
             routed += np.bincount(numbers.compress(groups != 0), minlength=len(routed))
             pinned += np.bincount(numbers.compress(by_pin.take(groups)), minlength=len(routed))
             yield None

@@ -49,8 +49,7 @@ class RouteTally:
         """Verdicts that differ."""
         tables = self.rib.families[family]
         count = self._counts.setdefault((found.peer, family), _Count())
-        prefixes, rows = tables.prefixes, found.rows
-        hi, lo, length = prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows)
+        hi, lo, length = tables.prefixes.columns(found.rows)
         term = self.judge.deciding(found.peer, family, found.received, hi, lo, length)
         accepted, rejected = found.before == 0, found.after == 0
         self._add(tables, count, "accepted", found, term, np.flatnonzero(accepted))

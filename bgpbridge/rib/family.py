@@ -68,7 +68,7 @@ class FamilyRib:
         self.attributes, self.next_hops, self.groups = attributes, next_hops, groups
         self.prefixes = prefix_table(family, capacity)
         self.size = capacity + 1
-        self.group = zeros(self.size, np.uint32)
+        self.group = zeros(self.size, np.uint16)  # groups.LIMIT has 15 bits
         self.best = zeros(self.size, np.uint16)
         self.group_view, self.best_view = self.group.data, self.best.data
         self.adj: dict[int, AdjRibIn] = {}
@@ -159,9 +159,8 @@ class FamilyRib:
 
     def changes(self, rows: Ids, old: Ids, new: Ids) -> Changes:
         """Rows with another group, spelled out."""
-        prefixes = self.prefixes
-        lo, length = prefixes.lo.take(rows), prefixes.length.take(rows)
-        return Changes(self.family, rows, prefixes.hi(rows), lo, length, old.astype(np.uint32), new.astype(np.uint32))
+        hi, lo, length = self.prefixes.columns(rows)
+        return Changes(self.family, rows, hi, lo, length, old.astype(np.uint32), new.astype(np.uint32))
 
     # -- settling -----------------------------------------------------------------------------------
 
@@ -206,8 +205,7 @@ class FamilyRib:
         if overrides is None:
             yield np.arange(len(rows)), None
             return
-        prefixes = self.prefixes
-        ids = overrides.intent_ids(prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows))
+        ids = overrides.intent_ids(*self.prefixes.columns(rows))
         for number in np.unique(ids).tolist():
             yield np.flatnonzero(ids == number), overrides.intents[number]
 
@@ -237,9 +235,7 @@ class FamilyRib:
 
     def rows_under(self, scopes: OverrideTable, first: int, last: int) -> Ids:
         """Rows first..last-1 that one of these overrides decides on."""
-        rows = np.arange(first, last)
-        prefixes = self.prefixes
-        found = scopes.numbers(prefixes.hi(rows), prefixes.lo[first:last], prefixes.length[first:last])
+        found = scopes.numbers(*self.prefixes.columns(np.arange(first, last)))
         return np.flatnonzero(found) + first
 
     def rows_by_next_hop(self, hit: Any, first: int, last: int) -> Ids:
@@ -254,13 +250,12 @@ class FamilyRib:
 
     def verdicts(self, judge: Judge, peers: set[int], first: int, last: int) -> Iterator[Verdicts]:
         """What policy says now about what these peers sent, rows first..last-1: nothing is stored."""
-        prefixes = self.prefixes
         for peer in sorted(peers & set(self.adj)):
             for number, plane in enumerate(list(self.adj[peer].planes)):
                 rows = np.flatnonzero(plane.raw[first:last]) + first
                 if len(rows):
                     ids = plane.raw.take(rows).astype(np.int64)
-                    hi, lo, length = prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows)
+                    hi, lo, length = self.prefixes.columns(rows)
                     effective = judge.judge(peer, self.family, ids, hi, lo, length)
                     self.attributes.keep(effective)
                     before = plane.effective.take(rows).astype(np.int64)

@@ -126,9 +126,7 @@ def installed_in_slices(rib: Rib, family: Family) -> Iterator[Installed]:
 
 def _installed(tables: FamilyRib, first: int, last: int) -> Installed:
     rows = np.flatnonzero(tables.group[first:last]) + first
-    prefixes = tables.prefixes
-    group = tables.group.take(rows).astype(np.int64)
-    return Installed(prefixes.hi(rows), prefixes.lo.take(rows), prefixes.length.take(rows), group)
+    return Installed(*tables.prefixes.columns(rows), tables.group.take(rows).astype(np.int64))
 
 
 def next_hops_in_use(rib: Rib, wanted: Iterable[int]) -> set[int]:

@@ -49,10 +49,10 @@ class PrefixTable:
         self.beyond = 0  # what did not fit: how many prefixes there would have been
         self.returned = zeros(capacity + 1, np.bool_)  # rows that stand for no prefix now
         self._returned: Ids = NO_ROWS
-        self.lo = zeros(capacity + 1, np.uint64)
+        self._lo = zeros(capacity + 1, np.uint32 if family is Family.IPV4 else np.uint64)
         self.length = zeros(capacity + 1, np.uint8)
         self._hi = zeros(capacity + 1, np.uint64)
-        self._views = (self._hi.data, self.lo.data, self.length.data)
+        self._views = (self._hi.data, self._lo.data, self.length.data)
         self._lengths = np.zeros(129, np.bool_)
         self._keys = secret_words(4)
         most = slot_bits(capacity)
@@ -88,11 +88,11 @@ class PrefixTable:
 
     def columns(self, rows: Ids) -> tuple[Words, Words, Lengths]:
         """Addresses (upper words, lower words) and lengths of rows."""
-        return self.hi(rows), self.lo.take(rows), self.length.take(rows)
+        return self.hi(rows), self._lo.take(rows).astype(np.uint64, copy=False), self.length.take(rows)
 
     def prefix(self, row: int) -> Prefix:
         """The prefix of a row."""
-        return Prefix(self.family, int(self._hi[row]) << 64 | int(self.lo[row]), int(self.length[row]))
+        return Prefix(self.family, int(self._hi[row]) << 64 | int(self._lo[row]), int(self.length[row]))
 
     def _check(self, more: int, spared: int = 0) -> None:
         if self.used + more > self.capacity - spared:
@@ -117,7 +117,7 @@ class PrefixTable:
 
     def _same(self, hi: Words, lo: Words, length: Lengths) -> Any:
         def same(rows: Ids, at: Ids) -> Any:
-            equal = (self.lo.take(rows) == lo.take(at)) & (self.length.take(rows) == length.take(at))
+            equal = (self._lo.take(rows) == lo.take(at)) & (self.length.take(rows) == length.take(at))
             return equal & (self._hi.take(rows) == hi.take(at))
 
         return same
@@ -135,7 +135,7 @@ class PrefixTable:
         at = place_of(rows)
         if self.family is not Family.IPV4:  # whose upper words stay pages that nobody has touched
             self._hi[at] = hi
-        self.lo[at], self.length[at] = lo, length
+        self._lo[at], self.length[at] = lo, length
         self._lengths[length] = True
         return rows
 
@@ -152,7 +152,7 @@ class PrefixTable:
         if len(self._returned):
             rows = np.flatnonzero(~self.returned[part]) + first
             return self._hash(*self.columns(rows)), rows
-        return self._hash(self._hi[part], self.lo[part], self.length[part]), np.arange(first, last)
+        return self._hash(self._hi[part], self._lo[part], self.length[part]), np.arange(first, last)
 
     # -- one ----------------------------------------------------------------------------------------
 
@@ -225,7 +225,7 @@ class PrefixTable:
     def covered(self, prefix: Prefix, first: int = 1, last: int | None = None) -> Ids:
         """Rows inside a prefix, itself among them, ascending; of rows first..last-1 if those are given."""
         part = slice(first, self.count + 1 if last is None else last)
-        lo, length = self.lo[part], self.length[part]
+        lo, length = self._lo[part], self.length[part]
         inside = length >= prefix.length
         shift = self.family.bits - prefix.length
         if shift < 64:

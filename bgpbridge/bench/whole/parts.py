@@ -37,7 +37,8 @@ Metrics = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`prefixes` says how large a step is, which its time follows; `neighbours` who is configured; `metrics` what a
+    """`prefixes` says how large a step is, which its time follows, `room` how many prefixes that are, where several
+    neighbours announce the same (0: as many); `neighbours` who is configured; `metrics` what a
     turn of a subject is to give, by unit; `prepare` makes the feeds; `text` a configuration of the
     part's own, in a folder. `once`: one run, whatever the others have; `internal`: sessions of one AS."""
 
@@ -50,6 +51,7 @@ class Part:
     family: Family = Family.IPV4
     once: bool = False
     internal: bool = False
+    room: int = 0
     prepare: Callable[[], object] = tuple
     text: Callable[[Who, Sequence[Uplink], Path], str] | None = None
 
@@ -295,4 +297,6 @@ def _from_many(scale: Scale, count: int) -> Part:
 
     numbers = tuple(range(count))
     once = count != 2
-    return Part(name, scale.ipv4 * count, metrics, one, QUICK, numbers, once=once, prepare=tables)
+    return Part(
+        name, scale.ipv4 * count, metrics, one, QUICK, numbers, once=once, prepare=tables, room=scale.ipv4 + count
+    )

@@ -124,7 +124,7 @@ def _turn(place: Rig, part: Part, scale: Scale, who: Who) -> Iterator[Figure]:
     limit_s = scale.step_s(who, part.prefixes)
     text = part.text(who, peers, place.folder) if part.text else ""
     with (
-        contending(place, who, peers, part.prefixes, text) as contender,
+        contending(place, who, peers, part.room or part.prefixes, text) as contender,
         Prober(place, part.family) as prober,
         KernelTable(place, part.family) as kernel,
         contextlib.ExitStack() as stack,
