@@ -3,9 +3,10 @@ Gupta, Lin and McKeown, INFOCOM 1998), and behind it pages of 256 for those /24s
 
     slots[address >> 8]   15 bits group id, or DEEP | page
     pages[page][address & 255]              group id; page 0: there was none left, ask the trie
-    _there[heap number]   groups of the routes up to /23, numbered 1 << length | bits     } user space only
-    _deep[slot]           its page, and the groups of longer prefixes that live there     }
+    _there         groups of the routes up to /23, by heap number: 1 << length | bits     } user space only
+    _deep[slot]    its page, and the groups of longer prefixes that live there            }
 
+    index4_there   what has which heap number
     index4_level   how prefixes paint slots, alike in both levels        index4_pages   which pages are free
     index4_sweep   the whole for an audit                                bpf/lookup.h   the program's side
 
@@ -27,6 +28,7 @@ from bgpbridge.datapath.growing import ROOMY, Room
 from bgpbridge.fib import index4_sweep
 from bgpbridge.fib.index4_level import DEEP, Level, Slots
 from bgpbridge.fib.index4_pages import PAGE, Pages
+from bgpbridge.fib.index4_there import There
 from bgpbridge.fib.keys import U8, U32, U64, Keys, Rows
 from bgpbridge.fib.ranges import Ranges
 from bgpbridge.fib.sweep import Compared, clipped
@@ -63,8 +65,7 @@ class Index4:
 
     def _start(self) -> None:
         self._flat = Level(self.slots[:SLOTS], 8)
-        self._there: Slots = zeros(SLOTS, np.uint16)
-        self._one_there = self._there.data
+        self._there = There()
         self._deep: dict[int, _Deep] = {}
         self._unpaged = 0
         self._shortest = 32  # no route that ever stood here was shorter
@@ -81,15 +82,14 @@ class Index4:
         """Routes, new or with another group. No prefix twice."""
         network, rows, ends = _in_order(keys)
         values = np.minimum(groups, DEEP).astype(np.uint16).take(rows)  # no such group: the trie says so
-        begin = 0
+        begin, shorter = 0, slice(0, ends[SLOT_BITS - 1])
+        self._there.put(_heap(network[shorter], keys.length.take(rows[shorter])), values[shorter])
         with self._rebased_at_the_end():
             for length, end in enumerate(ends[: SLOT_BITS + 1]):
                 part, begin = slice(begin, end), end
                 if part.start == part.stop:
                     continue
                 self._shortest = min(self._shortest, length)
-                if length < SLOT_BITS:
-                    self._there[_heap(network[part], length)] = values[part]
                 slots = _first(network[part])
                 self._flat.paint(slots, self._flat.width(length), values[part], length + 1, length + 1)
         if begin < len(rows):
@@ -101,7 +101,7 @@ class Index4:
         flat = ends[SLOT_BITS]
         lengths = keys.length.take(rows)
         heap = _heap(network[:flat], lengths[:flat])
-        self._there[heap[: ends[SLOT_BITS - 1]]] = 0  # all of them first: none may be another's cover
+        self._there.drop(heap[: ends[SLOT_BITS - 1]])  # all of them first: none may be another's cover
         groups, owners = self._covers(heap)
         begin = 0
         with self._rebased_at_the_end():
@@ -121,13 +121,13 @@ class Index4:
         heap = heap.take(todo)
         while len(todo):
             heap = heap >> 1
-            held = self._there.take(heap)
+            held = self._there.has(heap)
             found = np.flatnonzero(held)
             if len(found):
-                hit = todo.take(found)
-                groups[hit] = held.take(found)
-                owner[hit] = np.frexp(heap.take(found))[1]  # of its length, plus 1
-            left = np.flatnonzero((held == 0) & (heap >= least))
+                hit, cover = todo.take(found), heap.take(found)
+                groups[hit] = self._there.get(cover)
+                owner[hit] = np.frexp(cover)[1]  # of its length, plus 1
+            left = np.flatnonzero(~held & (heap >= least))
             todo, heap = todo.take(left), heap.take(left)
         return groups, owner
 
@@ -141,7 +141,7 @@ class Index4:
             return
         self._shortest = min(self._shortest, length)
         if length < SLOT_BITS:
-            self._one_there[1 << length | lo >> (32 - length)] = group
+            self._there.put_one(1 << length | lo >> (32 - length), group)
         self._flat.paint_one(lo >> 8, 1 << (SLOT_BITS - length), group, length + 1, length + 1)
 
     def remove_one(self, _hi: int, lo: int, length: int) -> None:
@@ -149,16 +149,16 @@ class Index4:
         if length > SLOT_BITS:
             self._remove_deep([(lo, length)])
             return
-        there = self._one_there
+        there = self._there
         heap, shorter = 1 << length | lo >> (32 - length), length
         if length < SLOT_BITS:
-            there[heap] = 0
+            there.drop_one(heap)
         while True:
             heap, shorter = heap >> 1, shorter - 1
-            if not heap or there[heap]:
+            if not heap or there.has_one(heap):
                 break
-        owner = shorter + 1 if heap else 0
-        self._flat.paint_one(lo >> 8, 1 << (SLOT_BITS - length), there[heap], owner, length + 1, gone=True)
+        group, owner = (there.get_one(heap), shorter + 1) if heap else (0, 0)
+        self._flat.paint_one(lo >> 8, 1 << (SLOT_BITS - length), group, owner, length + 1, gone=True)
 
     # -- longer than /24 ----------------------------------------------------------------------------
 
@@ -279,7 +279,7 @@ class Index4:
         self.slots[deep[~right]] = DEEP
         self.slots[wrong] = fresh.slots[wrong]
         self._flat.owned(fresh._flat.owner)
-        self._there, self._one_there, self._shortest = fresh._there, fresh._one_there, fresh._shortest
+        self._there, self._shortest = fresh._there, fresh._shortest
         self._take_pages(deep, right, fresh)
         return len(wrong) + int(np.count_nonzero(~right))
 
