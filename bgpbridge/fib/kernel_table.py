@@ -290,6 +290,8 @@ class KernelTable:
                 return None
             else:
                 rows, self._ready = self._ready[:SLICE], self._ready[SLICE:]
+                if not len(self._ready):
+                    self._ready = NO_ROWS  # and not the end of what was a whole table
             if not len(rows):
                 return None
             self._dirty.cells[rows] = False

@@ -33,6 +33,7 @@ from bgpbridge.types import Family
 __all__ = ["Housekeeping"]
 
 EVERY_S = 1.0
+SOON_S = 0.25  # while the planes follow a table: what that takes goes back when they have
 LOOK_EVERY_S = 5.0
 COLLECT_EVERY_S = 60.0
 COLLECT_SOON_S = 5.0
@@ -66,7 +67,7 @@ class Housekeeping:
         """For ever. Raises NetlinkError when the kernel plane's thread has died."""
         collected = looked = time.monotonic()
         while True:
-            await beat(EVERY_S)
+            await beat(EVERY_S if self._trimmed_at[1] else SOON_S)
             now = time.monotonic()
             if now - looked >= LOOK_EVERY_S:
                 looked = now
