@@ -23,6 +23,7 @@ ID_MASK = np.uint64((1 << ID_BITS) - 1)
 PAGE = 1 << 18  # slots to a page of 2 MiB, a millisecond to make
 ADDED_A_PAGE = 4096  # entries that come while one is made
 MOVED, LEAST = 4, 256  # entries that are moved, for each that comes; and when one comes
+MOVED_LATE = 12  # the same where it is begun late, so that what a table leaves half empty is not made
 
 
 def place(slots: Words, hashes: Words, ids: Ids) -> None:
@@ -41,8 +42,9 @@ def place(slots: Words, hashes: Words, ids: Ids) -> None:
 class Growing:
     """The larger one. Entries with ids below `reached` are in it."""
 
-    def __init__(self, slots: Words) -> None:
+    def __init__(self, slots: Words, *, late: bool = False) -> None:
         self.slots = slots
+        self._moved = MOVED_LATE if late else MOVED
         self._reached = 1
         self._touched = 0
 
@@ -53,7 +55,7 @@ class Growing:
             self.slots[self._touched : self._touched + pages * PAGE : PAGE] = 0
             self._touched += pages * PAGE
             return False
-        last = min(self._reached + max(LEAST, MOVED * more), top + 1)
+        last = min(self._reached + max(LEAST, self._moved * more), top + 1)
         place(self.slots, *live(self._reached, last))
         self._reached = last
         return last > top

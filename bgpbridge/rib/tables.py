@@ -48,7 +48,7 @@ DEAD = (1 << ID_BITS) - 1  # the id of a removed entry: probing goes on behind i
 MASK64 = (1 << 64) - 1
 HUGE_PAGE = 1 << 21
 LOAD, OF = 5, 8  # of the slots of an index may hold entries
-FIRST, LATER = 4, 4 / 3  # a larger index is begun when so many times the entries would be too many
+FIRST, LATER = 4, 9 / 8  # a larger index is begun when so many times the entries would be too many
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 
@@ -147,7 +147,8 @@ class HashIndex:
 
     def _grow_a_little(self, more: int) -> None:
         if self._next is None:
-            self._next = Growing(zeros(1 << max(self.bits + 1, self.large), np.uint64, huge=True))
+            larger = zeros(1 << max(self.bits + 1, self.large), np.uint64, huge=True)
+            self._next = Growing(larger, late=self.bits >= self.large)
         if self._next.step(more, self._live, self._top()):
             self._take_over(self._next.slots)
 
