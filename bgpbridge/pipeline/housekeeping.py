@@ -57,6 +57,7 @@ class Housekeeping:
     garbage: Garbage
     cut_short: bool = False  # a job met a full table: to be made good after the next collection
     _undecided: int = 0
+    _thinned: bool = False
     _bulk: int = 0  # work done at the last look
     _trimmed_at: tuple[int, bool] = (0, True)  # and whether the planes had followed
     _remembered: tuple[int, int] = (0, 0)
@@ -139,13 +140,20 @@ class Housekeeping:
         return free
 
     def _decide_again(self, *, freed: bool) -> None:
-        """Rows that kept their group for want of a free id get another chance when some are free."""
+        """Rows that kept their group for want of a free id get another chance when some are free, those whose group has
+        no backups for that when there is room for many."""
+        groups = self.rib.groups
         waiting, before = self.rib.undecided, self._undecided
         self._undecided = waiting
+        if groups.thinned and not self._thinned:
+            text = "backups are left out of next-hop groups until there is room: all ids are in use"
+            self.events.add("out-of-resources", "groups", text, Severity.WARNING)
+        self._thinned = groups.thinned > 0
         if waiting > before:
             text = f"{waiting} routes kept the next-hop group that they had: all ids are in use"
             self.events.add("out-of-resources", "groups", text, Severity.ERROR)
-        if waiting and freed and not len(self.work):
+        roomy = self._thinned and groups.room() > groups.limit // 8
+        if ((waiting and freed) or roomy) and not len(self.work):
             self.work.add(Cause(CauseKind.REPAIR, detail="room for groups again"), self.rib.redecide())
 
     def _crowded(self) -> bool:

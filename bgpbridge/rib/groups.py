@@ -6,8 +6,8 @@ traffic now is asked at the moment of a loss (`without`), without a new decision
 
 Ids 1 and 2 are the datapath's own (local, blackhole), the first one given out is 16, 32,767 the last.
 References are counted by rows. A group that no row uses keeps its id until `free`: the planes below may
-still hold it. When the table is nearly full, backups are left out of new groups (`thinned` counts them):
-fewer combinations, the same best paths.
+still hold it. When the table is nearly full, backups are left out of new groups (`thinned` counts how
+often, since `Rib.redecide` last brought them back): fewer combinations, the same best paths.
 """
 
 from __future__ import annotations

@@ -460,6 +460,7 @@ class Rib:
 
     def redecide(self) -> Iterator[Changes]:
         """Decide everything again: other options, another weight of a peer, room for more groups."""
+        self.groups.thinned = 0
         for tables in self.families.values():
             tables.undecided = 0
             for first, last in tables.chunks(SLICE):

@@ -266,9 +266,8 @@ class Teller:
     def enough(self) -> None:
         """As many as there mostly are: what had to be left undone is done."""
         self._ids.limit = LIMIT
-        rib = self.world.bridge.rib
-        if rib.undecided:
-            self.world.bridge.work.add(Cause(CauseKind.REPAIR, detail="room for groups again"), rib.redecide())
+        with self.world.running():
+            self.world.bridge.housekeeping._decide_again(freed=True)
         self.world.finish()
 
     def roster(self, name: str, present: bool) -> None:

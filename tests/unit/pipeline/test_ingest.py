@@ -10,7 +10,7 @@ from bgpbridge.feed.control import Teardown
 from bgpbridge.feed.frames import DownReason
 from bgpbridge.pipeline.peers import Phase
 from bgpbridge.rib.pieces import Pieces, Size
-from bgpbridge.types import Family, Verdict
+from bgpbridge.types import Family, Prefix, Verdict
 from bgpbridge.wire.attributes import encode_attribute
 from bgpbridge.wire.message import build_update
 
@@ -184,7 +184,34 @@ def test_without_a_free_group_rows_keep_what_they_have_and_are_made_good_later(f
     assert up.ways()["192.88.0.0/24"] == {"10.0.1.3"}
     assert up.bridge.rib.undecided == 0
     up.assert_in_step()
-    assert len(up.events("out-of-resources")) == 1
+    told = sorted(text.partition(" ")[0] for text in up.events("out-of-resources"))
+    assert told == ["1", "backups"]
+
+
+@pytest.mark.parametrize("bulk", [False, True])
+def test_backups_that_were_left_out_come_back_when_there_is_room(few_groups, bulk):
+    up = few_groups
+    up.says("a", up.route("a", NET), bulk=bulk)
+    up.says("b", up.route("b", "192.0.2.0/24"), bulk=bulk)
+    up.says("b", up.route("b", NET, longer=1), bulk=bulk)
+    rib = up.bridge.rib
+
+    def backups():
+        row = rib.families[Family.IPV4].prefixes.find_one(0, Prefix.parse(NET).value, 24)
+        return [member.peer for member in rib.groups[int(rib.families[Family.IPV4].group[row])].backup]
+
+    up.house()
+    up.finish()
+    assert backups() == []
+    rib.groups._free.limit = rib.groups.limit
+    for _ in range(2):
+        up.house()
+        up.finish()
+        assert backups() == [up.peer("b").index]
+        assert rib.groups.thinned == 0
+    assert up.events("out-of-resources") == [
+        "backups are left out of next-hop groups until there is room: all ids are in use"
+    ]
 
 
 def test_a_lost_peers_routes_go_even_when_no_group_is_free(few_groups):
