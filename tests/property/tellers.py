@@ -136,7 +136,7 @@ class Teller:
         self.policy, self.overrides, self.decision = 0, 0, 0
         self.interrupted: set[str] = set()  # whose runs may have ended early: what was left of them is not counted
         self.uncounted = False  # paths that an ADD-PATH limit refused
-        self.patient = False  # jobs are never left half done
+        self.patient = False  # jobs are never left half done; what is decided depends on what was best before
         self.folder = folder
         self._write()
         self.world: World = (PumpedWorld if cut else World)(folder, self.peers, policies="[p.yaml]")
@@ -360,7 +360,8 @@ class Teller:
         self.world.finish()
         self.enough()
         self.world.assert_in_step()
-        self.settled()
+        if not self.patient:
+            self.settled()
         bridge = self.world.bridge
         found: dict[str, Any] = {}
         for tables in bridge.rib.families.values():
