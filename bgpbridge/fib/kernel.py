@@ -202,7 +202,7 @@ class KernelFib:
             if not row or not table.wanted(np.array([row]))[0]:
                 return False
             if overwritten and foreign and not table.installed[row]:
-                self._worker.rebuild_due |= table.is_in_flight(row)  # it may have been there for a moment
+                self._worker.rebuild_due |= bool(table.is_in_flight(row))  # it may have been there for a moment
                 return False
             table.touched(row, overwritten=overwritten, queued=times <= REPAIRS)
             if times > REPAIRS:

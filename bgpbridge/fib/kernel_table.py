@@ -365,7 +365,7 @@ class KernelTable:
 
     def is_in_flight(self, row: int) -> bool:
         """True while nobody knows yet whether the kernel has taken what was written for a row."""
-        return self.in_flight is not None and row in self.in_flight.rows
+        return row in self._under_way_rows()
 
     def snapshot(self) -> tuple[Rows, Keys]:
         """All rows with their prefixes, for `locate` and `believe`."""
