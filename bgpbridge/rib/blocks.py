@@ -127,7 +127,10 @@ class BlockStore:
             fresh = matrix if len(rows) == len(matrix) else matrix[rows]
             self._arena[self._fill : self._fill + need] = fresh.ravel().compress((places < wide[:, None]).ravel())
             self._offset[ids] = self._fill + ends - wide
-            self.length[ids], self.tag[ids], self._hash[ids] = length.take(rows), tags.take(rows), hashes.take(rows)
+            self.length[ids], self._hash[ids] = length.take(rows), hashes.take(rows)
+            kind = tags.take(rows)
+            if kind.any() or self.tag.take(ids).any():  # of most sessions it is 0: pages that nobody touches
+                self.tag[ids] = kind
             self.present[ids] = True
             self._fill += need
             new.append(at.take(rows))
