@@ -59,7 +59,7 @@ class Housekeeping:
     _undecided: int = 0
     _thinned: bool = False
     _bulk: int = 0  # work done at the last look
-    _trimmed_at: tuple[int, bool] = (0, True)  # and whether the planes had followed
+    _trimmed_at: tuple[int, bool] = (-MUCH_WORK, True)  # and whether the planes had followed; a start is much work
     _remembered: tuple[int, int] = (0, 0)
     _index_trouble: dict[Family, str] = field(default_factory=dict)
     _told_of: set[Family] = field(default_factory=set)

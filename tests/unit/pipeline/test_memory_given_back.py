@@ -1,4 +1,4 @@
-"""Memory goes back when much work is done, and once more when the kernel has followed; never while there is work."""
+"""Memory goes back after a start, when much work is done, and once more when the kernel has followed; never while there is work."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def test_memory_goes_back_once_for_each_piece_of_work_when_it_is_at_rest(make_wo
         world.bridge.housekeeping.give_memory_back()
         return len(trims) - before
 
+    assert [looks(0), looks(0)] == [1, 0], "a start takes much"
     assert [looks(0), looks(1), looks(0), looks(0)] == [0, 0, 0, 0], "a little is nothing"
     assert [looks(50), looks(50), looks(0), looks(0)] == [0, 0, 1, 0]
     assert [looks(50, behind=9), looks(0, behind=9), looks(0, behind=9)] == [0, 1, 0]
