@@ -1,4 +1,5 @@
-"""Memory goes back after a start, when much work is done, and once more when the kernel has followed; never while there is work."""
+"""Memory goes back after a start, when much work is done, and once more when the kernel has followed; never while there
+is work."""
 
 from __future__ import annotations
 
