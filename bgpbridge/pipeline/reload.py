@@ -7,7 +7,7 @@ raises. What only a restart can change is named in the report, and the old value
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from bgpbridge.commits import Cause, CauseKind
@@ -18,6 +18,7 @@ from bgpbridge.feed.control import Reload
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.peers import number_peers
 from bgpbridge.pipeline.rib_settings import decision_options
+from bgpbridge.rib.changes import Changes
 
 __all__ = ["ReloadReport", "ready", "reload"]
 
@@ -130,8 +131,15 @@ def _rejudged(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str
     if not peers:
         return []
     cause = Cause(CauseKind.POLICY, detail="reload")
-    bridge.work.add(cause, bridge.rib.rejudge(peers), lambda: bridge.limits.look_at(peers))
+    bridge.work.add(cause, _judge_again(bridge, peers), lambda: bridge.limits.look_at(peers))
     return [f"routes of {', '.join(sorted(change.rejudge))} judged again"]
+
+
+def _judge_again(bridge: Bridge, peers: list[int]) -> Iterator[Changes]:
+    """Only where the verdict may be another one, if that can be told."""
+    again = bridge.judge.again(peers)
+    yield from bridge.rib.rejudge(peers, again.differing)
+    again.done()
 
 
 def _decision(bridge: Bridge, new: Config, change: ConfigDiff, numbers: dict[str, int]) -> list[str]:

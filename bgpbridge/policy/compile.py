@@ -108,6 +108,18 @@ class CompiledPolicy:
         """For each clause what it asks of attributes: equal for equal questions, in whatever policy they stand."""
         return [tuple(map(_key, clause.attributes)) for clause in self.clauses]
 
+    def asks_others(self, before: CompiledPolicy) -> bool:
+        """Whether this policy differs from the one that it was compiled with only in what its clauses ask of
+        attributes: where the same clauses hold, both come to the same."""
+        rpki = self.asks_rpki or before.asks_rpki
+        return self._tables is before._tables and not rpki and self._outcomes() == before._outcomes()
+
+    def _outcomes(self) -> list[tuple[Hashable, ...]]:
+        """Of each clause for which peers it is, and what comes of it."""
+        terms = [self.policy.terms[clause.term] for clause in self.clauses]
+        peers = [tuple(map(_key, clause.peer)) for clause in self.clauses]
+        return [(peer, t.name, t.action, t.edits) for peer, t in zip(peers, terms, strict=True)]
+
     @property
     def attribute_free(self) -> int:
         """The clauses that hold whatever the attributes are."""

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 import numpy as np
 import numpy.typing as npt
 
+from bgpbridge.policy.again import Again, Grounds, Standing
 from bgpbridge.policy.columns import AttributeView, Ids, Truth
 from bgpbridge.policy.compile import WORD, CompiledPolicy, compile_policy, split
 from bgpbridge.policy.edits import Edits
@@ -41,6 +42,7 @@ class PolicyJudge:
         self._courts: dict[str, _Court] = {}
         self._trials: list[PolicyJudge] = []
         self._leaks = LeakCache()
+        self._standing = Standing(self._grounds, self._differing)
         self.vrps = VrpTable()
         """What RPKI says now. Who sets another one has the RIB judge again what `VrpTable.changed_since` names."""
 
@@ -58,7 +60,25 @@ class PolicyJudge:
             name: court.renewed(compile_policy(policies.policies[name], court.compiled)) for name, court in kept.items()
         }
         self.policies = policies
+        self._standing.changed()
         self._open.clear()
+
+    def again(self, peers: Iterable[int]) -> Again:
+        """What these peers sent is judged again from now on."""
+        return Again.begin(self._standing, peers)
+
+    def _grounds(self, peer: int) -> Grounds | None:
+        """By what the routes of a peer are judged, None where it is not a written policy alone."""
+        context = self._peers.get(peer)
+        policy = None if context is None else self.policies.policies.get(context.policy or "")
+        if context is None or policy is None or policy.asks_rpki:
+            return None
+        return Grounds(context, policy.digest)
+
+    def _differing(self, before: Grounds, ids: Ids) -> Truth | None:
+        """On which ids a peer's policy may come to another verdict than it did on these grounds; None: on any."""
+        court = self._court(before.context)
+        return None if court is None else court.differing(ids, before.digest)
 
     @contextmanager
     def trial(self, policies: PolicySet, peers: Mapping[int, PeerContext]) -> Iterator[PolicyJudge]:
@@ -93,12 +113,17 @@ class PolicyJudge:
 
     def set_peer(self, index: int, peer: PeerContext) -> None:
         """A peer, new or changed."""
+        new = index not in self._peers
         self._peers[index] = peer
         self._open.pop(index, None)
+        self._standing.changed()
+        if new:
+            self._standing.stand([index])
 
     def remove_peer(self, index: int) -> None:
         """A peer that is gone."""
         self._peers.pop(index, None)
+        self._standing.take(index)
         self._open.pop(index, None)
 
     def judge(self, peer: int, family: Family, attribute_ids: Ids, hi: Words, lo: Words, length: Lengths) -> Ids:
@@ -228,6 +253,9 @@ class _Court:
         self.compiled = compiled
         self.view = view
         self.cache: MaskCache = MaskCache(compiled, view, None if before is None else before.cache)
+        self._before = ""  # the digest of a policy with which this one can be compared
+        if before is not None and compiled.asks_others(before.compiled):
+            self._before = before.compiled.policy.digest
         self._by_edits: dict[tuple[Edits, ...], DerivedIds] = {} if before is None else before.in_use()
         self._actions: dict[tuple[int, int], DerivedIds | None] = {}
         self._rpki = np.array([split(mask, compiled.words) for mask in compiled.rpki_masks], np.uint64)
@@ -245,6 +273,10 @@ class _Court:
     def in_use(self) -> dict[tuple[Edits, ...], DerivedIds]:
         """What is known of the rows of edits that were asked for."""
         return {action.edits: action for action in self._actions.values() if action is not None}
+
+    def differing(self, ids: Ids, digest: str) -> Truth | None:
+        """On which ids the verdict may be another one than by the policy of that digest; None: on any."""
+        return self.cache.differing(ids) if self._before == digest else None
 
     def forget(self, ids: Ids) -> None:
         self.cache.forget(ids)

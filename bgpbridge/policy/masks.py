@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from bgpbridge.policy.columns import AttributeBatch, AttributeView, Ids
+from bgpbridge.policy.columns import AttributeBatch, AttributeView, Ids, Truth
 from bgpbridge.policy.compile import WORD, CompiledPolicy, join, split
 from bgpbridge.policy.edits import Edits, resolve
 from bgpbridge.policy.lists import with_community
@@ -71,17 +71,27 @@ class MaskCache:
             self._shared = Shared.of(before.compiled, compiled)
         self._masks = np.zeros((1024, compiled.words), np.uint64)
         self._known = np.zeros(1024, np.bool_)
+        self._same = np.zeros(1024, np.bool_)  # of ids that are known: `before` has this mask too
         self._integers: dict[int, int] = {}  # of ids that were asked for one by one
 
     def masks(self, ids: Ids) -> Words:
         """The masks of many ids; new ones are worked out together."""
+        self._learn(ids)
+        found: Words = self._masks.take(ids, axis=0)
+        return found
+
+    def differing(self, ids: Ids) -> Truth:
+        """Which of the ids have another mask than `before` them, or were not known to it."""
+        self._learn(ids)
+        return ~self._same.take(ids)
+
+    def _learn(self, ids: Ids) -> None:
         top = int(ids.max(initial=0)) + 1
-        self._masks, self._known = _grown(self._masks, top), _grown(self._known, top)
+        if top > len(self._known):
+            self._masks, self._known, self._same = (_grown(c, top) for c in (self._masks, self._known, self._same))
         unknown = ids.compress(~self._known.take(ids))
         if len(unknown):
             self._fill(_distinct(unknown, top))
-        found: Words = self._masks.take(ids, axis=0)
-        return found
 
     def mask(self, number: int) -> int:
         """The mask of one id as an integer."""
@@ -94,10 +104,14 @@ class MaskCache:
 
     def _fill(self, ids: Ids) -> None:
         self._known[ids] = True
+        self._same[ids] = False
         if self._before is not None:
             known = self._before._knows(ids)
             carried = ids.compress(known)
-            self._masks[carried] = self._carried(carried, self._before)
+            old = self._before._masks.take(carried, axis=0)
+            rows = self._masks[carried] = self._carried(carried, old)
+            if old.shape == rows.shape:
+                self._same[carried] = (rows == old).all(axis=1)
             ids = ids.compress(~known)
         if not len(ids):
             return
@@ -112,9 +126,9 @@ class MaskCache:
     def _knows(self, ids: Ids) -> Any:
         return self._known.take(ids, mode="clip") & (ids < len(self._known))
 
-    def _carried(self, ids: Ids, before: MaskCache) -> Words:
-        """The rows of ids that `before` knows."""
-        shared, old, batch = self._shared, before._masks.take(ids, axis=0), AttributeBatch(self.view, ids)
+    def _carried(self, ids: Ids, old: Words) -> Words:
+        """The rows of ids that have `old` ones by the policy before."""
+        shared, batch = self._shared, AttributeBatch(self.view, ids)
         rows: Words = np.zeros((len(ids), self.compiled.words), np.uint64)
         words = min(old.shape[1], rows.shape[1])
         rows[:, :words] = old[:, :words] & np.array(split(shared.in_place, words), np.uint64)

@@ -111,7 +111,7 @@ def collect(files: Sequence[tuple[Document, PolicyFile]]) -> tuple[Sets, list[Do
                 ranges, wrong = _prefix_set(items, ("sets", "prefixes", name), Path(document.file).parent, problems)
                 sets.prefixes[name] = ranges
                 errors += wrong
-                sets.digests[f"prefixes {name}"] = _digest(sorted(ranges))
+                sets.digests[f"prefixes {name}"] = _digest(_in_order(ranges))
         empty = Sets()
         for name, texts in model.sets.asns.items():
             if _claim(sets, document, "asns", name, problems):
@@ -177,6 +177,14 @@ def _prefix_set(
         except ValueError as error:
             problems.append(Problem((*path, index), str(error), EXPECTED_PREFIX))
     return tuple(ranges), errors
+
+
+def _in_order(ranges: Sequence[PrefixRange]) -> list[int]:
+    """Ranges as numbers, in an order of their own: sorted at a hundred times the speed of what they stand for."""
+    return sorted(
+        one.prefix.family << 152 | one.prefix.value << 24 | one.prefix.length << 16 | one.low << 8 | one.high
+        for one in ranges
+    )
 
 
 def _digest(content: Any) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 
 from bgpbridge.rib.tables import Ids, cells, place_of, zeros
 
-__all__ = ["DOOMED", "FRESH", "STALE", "UNLIMITED", "AdjRibIn", "Ceiling", "Plane"]
+__all__ = ["DOOMED", "FRESH", "STALE", "UNLIMITED", "AdjRibIn", "Ceiling", "Mask", "Plane"]
 
 FRESH = 0
 STALE = 1  # kept over a restart of the peer (RFC 4724), or not yet sent again after BoRR (RFC 7313)

@@ -21,7 +21,7 @@ from bgpbridge.rib.decision_bulk import decide_rows
 from bgpbridge.rib.groups import BLACKHOLE, PINNED, GroupTable, member_word
 from bgpbridge.rib.next_hops import NextHopTable
 from bgpbridge.rib.overrides import OVERRIDE_PEER, Intent, OverrideTable, overridden
-from bgpbridge.rib.peers import Judge, PeerState
+from bgpbridge.rib.peers import Differing, Judge, PeerState
 from bgpbridge.rib.prefixes import prefix_table
 from bgpbridge.rib.sources import PathSource
 from bgpbridge.rib.tables import Ids, cells, place_of, zeros
@@ -268,6 +268,18 @@ class FamilyRib:
             changed = self.adj[found.peer].judged(found.plane, found.rows, found.after)
             touched[found.rows.compress(changed) - first] = True
         return np.flatnonzero(touched) + first
+
+    def differing(self, differing: Differing, peers: set[int], first: int, last: int) -> Ids | None:
+        """Rows first..last-1 with a route of these peers on which the verdict may be another one; None: any."""
+        hit = np.zeros(last - first, np.bool_)
+        for peer in peers & set(self.adj):
+            for plane in self.adj[peer].planes:
+                rows = np.flatnonzero(plane.raw[first:last])
+                found = differing(peer, plane.raw[first:last].take(rows).astype(np.int64))
+                if found is None:
+                    return None
+                hit[rows.compress(found)] = True
+        return np.flatnonzero(hit) + first
 
     def rejudge_rows(self, judge: Judge, peers: set[int], chosen: Ids) -> Ids:
         """The same for certain rows, none of them twice."""

@@ -28,7 +28,7 @@ from bgpbridge.rib.groups import GroupTable
 from bgpbridge.rib.intake import Intake, Paths, Said, said_of
 from bgpbridge.rib.next_hops import NextHop, NextHopTable, Resolution
 from bgpbridge.rib.overrides import Entry, OverrideTable
-from bgpbridge.rib.peers import Judge, PeerCounts, PeerInfo, PeerState
+from bgpbridge.rib.peers import Differing, Judge, PeerCounts, PeerInfo, PeerState
 from bgpbridge.rib.pieces import Pieces, Size
 from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, Session, Verdict
@@ -43,6 +43,8 @@ Covers = Callable[[Words, Words, Lengths], npt.NDArray[np.bool_]]
 
 SLICE = 16_384  # rows between two points
 REDECIDED = 8192  # the same where each row may move, which a trie takes some 1.5 us of CPU for
+ASKED = 32_768  # the same where policy says of attributes only whether its verdicts on them may be others
+REJUDGED = 6144  # the same where policy, which is asked first, may have changed its mind
 ROWS = (2048, 6144, 8192)  # of what a peer sends, between two points (see pieces.Size): more saves nothing, and what
 # hangs on every piece, however small, takes as long as the least
 BLOCKS = (1024, 4096, 4096)  # attribute blocks interned between two points
@@ -422,14 +424,28 @@ class Rib:
                 for at in range(0, len(rows), SLICE):
                     yield tables.settle(rows[at : at + SLICE], self.options)
 
-    def rejudge(self, peers: Iterable[int] | None = None) -> Iterator[Changes]:
+    def rejudge(self, peers: Iterable[int] | None = None, differing: Differing | None = None) -> Iterator[Changes]:
         """Ask policy again about what these peers (None: all) sent; decide where its verdict changed. A
-        new judge is set on `judge` before."""
+        new judge is set on `judge` before. With `differing` only routes are looked at that it names, many together."""
         chosen = set(self._peers if peers is None else peers)
         for tables in self.families.values():
-            for first, last in tables.chunks(SLICE):
-                rows = tables.rejudge(self.judge, chosen, first, last)
-                yield tables.settle(rows, self.options)
+            left: Ids = np.empty(0, np.int64)
+            for first, last in tables.chunks(SLICE if differing is None else ASKED):
+                rows = None if differing is None else tables.differing(differing, chosen, first, last)
+                if rows is None:
+                    for at in range(first, last, SLICE):
+                        rows = tables.rejudge(self.judge, chosen, at, min(at + SLICE, last))
+                        yield tables.settle(rows, self.options)
+                    continue
+                yield Changes.none(tables.family)
+                left = np.concatenate([left, rows])
+                while len(left) >= REJUDGED:
+                    yield self._rejudged(tables, chosen, left[:REJUDGED])
+                    left = left[REJUDGED:]
+            yield self._rejudged(tables, chosen, left)
+
+    def _rejudged(self, tables: FamilyRib, peers: set[int], rows: Ids) -> Changes:
+        return tables.settle(tables.rejudge_rows(self.judge, peers, rows), self.options)
 
     def rejudge_covered(self, peers: Iterable[int], covers: Mapping[Family, Covers]) -> Iterator[Changes]:
         """The same for those prefixes alone that `covers` says yes to, by (hi, lo, length)."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
-from bgpbridge.rib.adj_rib_in import Ceiling
+from bgpbridge.rib.adj_rib_in import Ceiling, Mask
 from bgpbridge.rib.tables import Ids, Lengths, Words
 from bgpbridge.types import Family, IPAddress, Session
 from bgpbridge.wire.raw_update import maximum_message
 from bgpbridge.wire.verdicts import Finding, SessionKind
 
-__all__ = ["AcceptAll", "Judge", "PeerCounts", "PeerInfo", "PeerState", "RefuseAll"]
+__all__ = ["AcceptAll", "Differing", "Judge", "PeerCounts", "PeerInfo", "PeerState", "RefuseAll"]
 
 MOST_FINDINGS = 256
 MOST_KNOWN = 1024
@@ -29,6 +29,10 @@ class Judge(Protocol):
     def judge_one(self, peer: int, family: Family, attribute_id: int, hi: int, lo: int, length: int) -> int:
         """The verdict on one route."""
         ...
+
+
+Differing = Callable[[int, Ids], Mask | None]
+"""Of a peer's attribute ids those on which policy may have come to another verdict; None: any."""
 
 
 class AcceptAll:

@@ -86,6 +86,8 @@ def _blocks_with(rows: AttributeRows, code: int) -> I64:
 def _one_each(rows: AttributeRows, code: int, odd: Mask) -> I64:
     """The rows of an attribute; blocks that have it twice are odd."""
     which = nonzero(rows.kind >> 2 == code)
+    if not len(which):
+        return which
     twice = np.bincount(rows.block.take(which), minlength=len(odd)) > 1
     odd |= twice
     return which.compress(~twice.take(rows.block.take(which)))
@@ -116,6 +118,8 @@ def _paths(octets: Octets, rows: AttributeRows, asn4: Mask, odd: Mask) -> tuple[
 def _values(rows: AttributeRows, code: int, size: int, odd: Mask) -> tuple[I64, I64]:
     """(block, position) of every value of a list of values of `size` octets."""
     which = _one_each(rows, code, odd)
+    if not len(which):
+        return which, which
     block, length = rows.block.take(which), rows.length.take(which)
     odd[block.compress(length % size != 0)] = True
     count = length // size
