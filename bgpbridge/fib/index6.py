@@ -1,7 +1,8 @@
 """The IPv6 index: a trie of nodes in cache lines behind a direct first level, in two arrays that the program reads.
 
     index6_nodes   how it lies in memory        index6_lines    which lines are free, and when they may be
-    index6_first   routes that end in a slot    index6_bulk     many that end in nodes (index6_runs: nodes of a level)
+    index6_first   routes that end in a slot    index6_bulk     many that end in nodes (index6_runs: nodes of a level,
+                                                                index6_lone: nodes with one change)
     index6_routes  what stands, for its cover   index6_single   one of them
     index6_reader  lookups, comparison          bpf/lookup6.h   the program's side
 

@@ -7,6 +7,7 @@ within a change: what is given up there may be pointed at until its end.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import Future
 
 import numpy as np
@@ -27,8 +28,8 @@ CLASS_ONE = CLASS.tolist()
 ENOUGH = 1024  # lines in limbo that are worth a grace period
 LOW = 256  # free lines under which a change waits for one: more than a single route can want
 
-Block = tuple[int, int]
-"""Number of a size, first line."""
+Blocks = list[list[int]]
+"""First lines, by the number of a size."""
 
 
 class Unread:
@@ -69,9 +70,9 @@ class Lines:
         self.stuck = ""  # why limbo cannot be emptied
         self._grace, self._room = grace, room
         self._top = 1  # from here on no line was ever used
-        self._free: list[list[int]] = [[] for _ in SIZES]
-        self._limbo: list[Block] = []
-        self._ending: list[Block] = []  # in limbo since before the period that runs
+        self._free = _none()
+        self._limbo = _none()
+        self._ending = _none()  # in limbo since before the period that runs
         self._parked = 0  # lines in the two lists
         self._period: Future[None] | None = None
 
@@ -97,8 +98,7 @@ class Lines:
     def take(self, runs: Rows) -> Rows:
         """Blocks for nodes. Raises CapacityError."""
         sizes, lines = classes_of(runs), np.empty(len(runs), np.int64)
-        for size in np.unique(sizes).tolist():
-            which = np.flatnonzero(sizes == size)
+        for size, which in _by_size(sizes):
             lines[which] = self._take(size, len(which))
         return lines
 
@@ -171,13 +171,14 @@ class Lines:
     def retire_one(self, line: int, runs: int) -> None:
         """A node has left its block."""
         size = class_of(runs)
-        self._limbo.append((size, line))
+        self._limbo[size].append(line)
         self._move(SIZES[size])
 
     def retire(self, lines: Rows, runs: Rows) -> None:
         """Nodes have left their blocks."""
         sizes = classes_of(runs)
-        self._limbo += zip(sizes.tolist(), lines.tolist(), strict=True)
+        for size, which in _by_size(sizes):
+            self._limbo[size] += lines[which].tolist()
         self._move(int(LINES_OF.take(sizes).sum()))
 
     def _move(self, lines: int) -> None:
@@ -189,7 +190,7 @@ class Lines:
         free and limbo has some."""
         if self._period is not None and self._period.done():
             self._end()
-        if self._period is None and len(self._limbo) >= ENOUGH:
+        if self._period is None and sum(map(len, self._limbo)) >= ENOUGH:
             self._begin()
         wanted = min(wanted, self.count // 4)
         while self.room < wanted and self._parked and not self.stuck:
@@ -199,7 +200,7 @@ class Lines:
 
     def _begin(self) -> None:
         if not self.stuck:
-            self._ending, self._limbo = self._limbo, []
+            self._ending, self._limbo = self._limbo, _none()
             self._period = self._grace.begin()
 
     def _end(self) -> None:
@@ -207,14 +208,15 @@ class Lines:
         assert self._period is not None
         error = self._period.exception()
         self._period = None
+        for size, lines in enumerate(self._ending):
+            if error is not None:
+                self._limbo[size] += lines
+            else:
+                self._free[size] += lines
+                self._parked -= SIZES[size] * len(lines)
+        self._ending = _none()
         if error is not None:
             self.stuck = str(error)
-            self._limbo += self._ending
-        else:
-            for size, line in self._ending:
-                self._free[size].append(line)
-                self._parked -= SIZES[size]
-        self._ending = []
 
     # -- the whole ----------------------------------------------------------------------------------
 
@@ -222,7 +224,7 @@ class Lines:
         """Only these nodes are there, and nobody reads anything else: call it after a grace period."""
         if self._period is not None:
             self._end()
-        self._limbo, self._ending, self._parked = [], [], 0
+        self._limbo, self._ending, self._parked = _none(), _none(), 0
         self.recount(lines, runs)
 
     def recount(self, lines: Rows, runs: Rows) -> None:
@@ -232,12 +234,23 @@ class Lines:
         free[0] = False
         _cross_out(free, lines, lines_of(runs))
         self.used = self.count - 1 - int(np.count_nonzero(free))
-        limbo = np.array([*self._limbo, *self._ending], np.int64).reshape(-1, 2)
-        _cross_out(free, limbo[:, 1], LINES_OF[limbo[:, 0]])
+        for blocks in (self._limbo, self._ending):
+            for size, held in enumerate(blocks):
+                _cross_out(free, np.array(held, np.int64), np.full(len(held), SIZES[size]))
         self._top = int(np.flatnonzero(~free)[-1]) + 1
         self._room.fit(self._top)
         free[self._top :] = False
         self._lay_out(free)
+
+
+def _none() -> Blocks:
+    return [[] for _ in SIZES]
+
+
+def _by_size(sizes: Rows) -> Iterator[tuple[int, Rows]]:
+    """The sizes that occur, and where."""
+    for size in np.flatnonzero(np.bincount(sizes)).tolist():
+        yield size, np.flatnonzero(sizes == size)
 
 
 def _cross_out(free: npt.NDArray[np.bool_], lines: Rows, sizes: Rows) -> None:

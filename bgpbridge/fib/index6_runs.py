@@ -61,7 +61,7 @@ class Runs:
 
     def paint(self, first: Rows, length: Rows, entry: U32, *, gone: bool) -> None:
         """Write prefixes into their slots; of nested ones the longer wins."""
-        for one in np.unique(length).tolist():
+        for one in np.flatnonzero(np.bincount(length)).tolist():
             which = np.flatnonzero(length == one)
             begin = self._number[first[which]].astype(np.int64)
             end = self._number[first[which] + (1 << (8 - one))]

@@ -8,11 +8,13 @@ from concurrent.futures import Future
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from bgpbridge.datapath import abi
 from bgpbridge.fib.index6 import Index6
+from bgpbridge.fib.index6_lines import lines_of
 from bgpbridge.fib.index6_reader import differing, look_up, nodes_under
 from bgpbridge.fib.keys import Keys
 from bgpbridge.fib.ranges import DEFER, Ranges
@@ -169,6 +171,26 @@ def test_a_table_in_bulk_in_chunks_and_one_by_one_has_one_form_and_leaves_nothin
         story.remove(list(story.routes), bulk=at_once)
         assert not story.index.nodes.slots.any()
         assert story.index.lines.used == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_nodes_that_fill_up_a_little_at_a_time_have_one_form(seed: int) -> None:
+    """Lone changes: runs are cut, stored over, joined; routes meet nodes below them; no line is lost."""
+    random = np.random.default_rng(seed)
+    lengths = random.choice([25, 28, 29, 31, 32, 32, 33, 36, 40, 40, 44, 48], 400).tolist()
+    values = (0x20010D << 104 | random.integers(0, 1 << 24, 400).astype(object) << 80) & -1 << 84
+    found = [Prefix(Family.IPV6, v >> 128 - n << 128 - n, n) for v, n in zip(values.tolist(), lengths, strict=True)]
+    routes = list(zip(found, random.integers(1, 3, 400).tolist(), strict=True))
+    story, at = Story(), 0
+    while at < len(routes):
+        some = dict(routes[at : (at := at + int(random.integers(1, 12)))])
+        story.store(some, bulk=True)
+        if at % 5 == 0:
+            story.remove(list(story.routes)[:: int(random.integers(5, 40))], bulk=bool(at % 2))
+    story.check(list(story.routes))
+    story.check_form()
+    _, runs = nodes_under(story.index.nodes, story.index.nodes.slots)
+    assert story.index.lines.used == int(lines_of(runs).sum())
 
 
 # -- for an audit ---------------------------------------------------------------------------------------
