@@ -181,8 +181,9 @@ class Consumer(Protocol):
     def few(self, lane: int, data: bytes) -> None:
         """The same of UPDATEs, without a record around them."""
 
-    def rehearse(self) -> None:
-        """Go the way of `few` once more, and change nothing."""
+    def rehearse(self) -> Iterator[object]:
+        """Go the way of `few` once more, and change nothing. Every yield is a point at which `few` and `one` may be
+        called."""
 
     def run(self, lane: int, data: bytes) -> Iterator[object]:
         """A bulk run. Every yield is a point at which `one` may be called for another lane."""
@@ -247,10 +248,11 @@ class Pump:
             self._long.set()
 
     def rehearse(self) -> None:
-        """Go the way of a few UPDATEs once more, so that it stays in the caches. What has come meanwhile is served."""
+        """Go the way of a few UPDATEs once more, so that it stays in the caches. What comes meanwhile is served."""
         self._rung()
         self._last.lone()
-        self._consumer.rehearse()
+        for _ in self._consumer.rehearse():
+            self._rung()
 
     async def _drain(self) -> None:
         while True:

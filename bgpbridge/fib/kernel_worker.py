@@ -31,7 +31,7 @@ from bgpbridge.fib.kernel_table import OURS_UNKNOWN, KernelTable, Slice
 from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, pack_routes, read_routes, route_filter
 from bgpbridge.fib.keys import KeyTable
 from bgpbridge.fib.own_dump import OwnDump
-from bgpbridge.fib.pace import GATHER_MORE_S, GATHER_S, Pace
+from bgpbridge.fib.pace import GATHER_MORE_S, GATHER_S, LATELY_S, Pace
 from bgpbridge.rib.groups import LIMIT
 from bgpbridge.scheduling import ask_usual_slice
 from bgpbridge.types import Family
@@ -115,6 +115,7 @@ class KernelWorker:
         self._still_used: set[int] = set()
         self._compat_before: str | None = None
         self._way_retry_s = 0.0
+        self._turned_s = 0.0
 
     # -- the thread ---------------------------------------------------------------------------------
 
@@ -146,7 +147,8 @@ class KernelWorker:
                 if not self._has_work():
                     self._idle_locked()
                     self.lock.wait_for(lambda: self._has_work() or self.settled, self._patience())
-                    self._gather_locked(GATHER_S)
+                    lately = time.monotonic() - self._turned_s < LATELY_S
+                    self._gather_locked(GATHER_MORE_S if lately else GATHER_S)
                 elif (held := self.pace.held_s(time.monotonic())) > 0:
                     self.lock.wait_for(self._urgent, held)
                 elif self._only_singles():
@@ -155,6 +157,7 @@ class KernelWorker:
                     return
             try:
                 self._turn()
+                self._turned_s = time.monotonic()
             except (OSError, BridgeError) as error:
                 self._stumble(error)
 

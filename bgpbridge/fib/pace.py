@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["GATHER_MORE_S", "GATHER_S", "SINGLES", "Pace"]
+__all__ = ["GATHER_MORE_S", "GATHER_S", "LATELY_S", "SINGLES", "Pace"]
 
 SINGLES = 64  # so many rows of a commit at most are no part of a table: they go ahead of those that are
 GATHER_S = 0.003  # single routes wait this long for others
-GATHER_MORE_S = 0.01  # where others have come while the ones before them were written
+GATHER_MORE_S = 0.01  # where others have come while the ones before them were written, or so soon after them:
+LATELY_S = 0.02
 REST_S = 0.05  # after a commit of many routes: a run of a million's UPDATEs is looked at for so long before its first
 LONGEST_S = 2.0  # from the first of them on: a million routes to XDP
 RESTS = 3  # times as long as a piece took

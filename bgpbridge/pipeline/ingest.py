@@ -120,12 +120,13 @@ class Ingest:
         self.limits.look(peer)
         return True
 
-    def rehearse(self) -> None:
+    def rehearse(self) -> Iterator[object]:
         """Go the way of the last single UPDATE once more. Nothing changes: what is stored stands there already."""
         if self._last is None:
             return
         peer, message = self._last
         move = self.rib.rehearse(peer.index, message)
+        yield None
         if move is not None:
             self.committer.rehearse(FewChanges(Family.IPV4, [move]))
 

@@ -113,8 +113,6 @@ class _Watched(selectors.DefaultSelector):
         self._lag.busy(self._since, asked)
         found = self._warmly(asked, -1 if timeout is None else max(0.0, timeout))
         now = clock()
-        if timeout != 0 and now - asked > NAP_S:
-            self._lag.woken_s = now
         self._since = now if timeout is None else min(now, asked + max(0.0, timeout))
         others = False
         for fd, _ in found:
@@ -127,17 +125,25 @@ class _Watched(selectors.DefaultSelector):
     def _warmly(self, asked: float, wait_s: float) -> list[tuple[int, int]]:
         """Poll for so long (-1: for ever). While UPDATEs come now and then the wait is made of short ones, between
         which the way of an UPDATE is gone once more."""
-        lag, poll = self._lag, self._all.poll
+        lag = self._lag
         while lag.rehearse is not None and asked < lag.warm_until_s and (wait_s < 0 or wait_s > WARM_EVERY_S):
-            found = poll(WARM_EVERY_S, 2)
+            found = self._wait(WARM_EVERY_S, asked)
             if found:
                 return found
-            lag.woken_s = lag.clock()  # what comes from now on has not waited before
             lag.rehearse_once()
             now = lag.clock()
             wait_s = wait_s if wait_s < 0 else max(0.0, wait_s - (now - asked))
             asked = now
-        return poll(wait_s, 2)
+        return self._wait(wait_s, asked)
+
+    def _wait(self, wait_s: float, asked: float) -> list[tuple[int, int]]:
+        """What is found where it slept has not waited for us before; what was there at once may have come during what
+        was done until then."""
+        found = self._all.poll(wait_s, 2)
+        now = self._lag.clock()
+        if wait_s and now - asked > NAP_S:
+            self._lag.woken_s = now
+        return found
 
 
 def _nothing() -> None:

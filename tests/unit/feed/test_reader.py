@@ -167,8 +167,9 @@ class Recorder:
     def few(self, lane: int, data: bytes) -> None:
         self.one(lane, Updates(data))
 
-    def rehearse(self) -> None:
+    def rehearse(self) -> Iterator[object]:
         self.rehearsed = True
+        yield None
 
     def run(self, lane: int, data: bytes) -> Iterator[None]:
         self.note("run", lane, len(data))
@@ -298,6 +299,22 @@ def test_a_rehearsal_serves_what_has_come_and_takes_nothing_else(feed: Feed) -> 
     pump.rehearse()
     pump.rehearse()
     assert recorder.log == [("one", 1, 0), ("one", 2, 30)]
+
+
+def test_what_comes_during_a_rehearsal_is_served_at_its_next_point(feed: Feed) -> None:
+    served: list[int] = []
+
+    class Slow(Recorder):
+        def rehearse(self) -> Iterator[object]:
+            feed.put(2, Updates(b"u" * 30))
+            yield None
+            served.append(len(self.log))
+
+    recorder = Slow(feed)
+    feed.put(2, UP)
+    pump = Pump(feed.reader(from_tail=True), recorder)
+    pump.rehearse()
+    assert served == [2]
 
 
 def test_a_bell_that_others_hear_for_the_pump_is_not_the_loops(feed: Feed) -> None:
