@@ -29,7 +29,7 @@ def control(bridge: Bridge) -> Iterator[Metric]:
     yield checks
     lag = HistogramMetricFamily(
         "bgpbridge_loop_lag_seconds",
-        "How late the event loop ran what was due, ten times a second",
+        "How late the event loop ran what was due, a hundred times a second",
     )
     lag.add_metric([], bridge.loop_lag.late.buckets(), bridge.loop_lag.late.sum_s)
     yield lag

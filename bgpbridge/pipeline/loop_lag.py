@@ -1,4 +1,4 @@
-"""How late the event loop runs what is due: ten moments a second, as a cumulative histogram.
+"""How late the event loop runs what is due: a hundred moments a second, as a cumulative histogram.
 
 Everything in the bridge shares one loop, so what blocks it delays UPDATEs, probes and answers alike. No timer asks: the
 loop's selector notes from when to when the loop was busy, and what is due at a moment in between has to wait until the
@@ -21,7 +21,7 @@ from bgpbridge.pipeline.histogram import Histogram
 
 __all__ = ["BOUNDS_S", "LoopLag"]
 
-EVERY_S = 0.1
+EVERY_S = 0.01
 WARM_EVERY_S = 0.002  # what is used as often as this stays in the caches of a processor that others use too
 WARM_S = 0.1  # after the last UPDATE; whoever sends them goes on
 NAP_S = 20e-6  # a select that takes longer has slept; one that finds something at once takes a few microseconds

@@ -39,6 +39,8 @@ GOALS = (
     Goal("storm_p99", times=10),
     Goal("storm_p99_load", under=5),
     Goal("storm_p99_load", times=10),
+    Goal("loop_lag_p99_load", under=10),
+    Goal("status_p99_load", under=100),
     Goal("memory_1m_x2", times=1 / 1.5, peer="bird"),
     *(Goal(f"{what}_loss_last_{size}", under=0.01) for what in ("peer", "link") for size in ("1k", "100k", "1m")),
     Goal("withdraw_all_1m", times=1),

@@ -1,4 +1,5 @@
-"""The bridge's own histogram of single UPDATEs, as Prometheus would read it: what came between two looks."""
+"""A histogram of the bridge's own, as Prometheus would read it (mostly that of single UPDATEs): what came between two
+looks."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ NAME: Final = "bgpbridge_update_store_seconds"
 Buckets = list[tuple[float, float]]  # upper bound in seconds, how many were not above it
 
 
-def read(place: Rig) -> Buckets:
+def read(place: Rig, name: str = NAME) -> Buckets:
     """What stands in /metrics of the bridge on the edge now. Raises LabError."""
 
     def ask() -> str:
@@ -25,15 +26,15 @@ def read(place: Rig) -> Buckets:
         asked.request("GET", "/metrics")
         return asked.getresponse().read().decode()
 
-    found = buckets(namespaces.inside(place.inside("edge"), ask))
+    found = buckets(namespaces.inside(place.inside("edge"), ask), name)
     if not found:
-        raise LabError(f"/metrics has no {NAME}")
+        raise LabError(f"/metrics has no {name}")
     return found
 
 
-def buckets(text: str) -> Buckets:
+def buckets(text: str, name: str = NAME) -> Buckets:
     """The histogram in an exposition."""
-    lines = re.findall(rf'^{NAME}_bucket\{{le="([^"]+)"\}} (\S+)$', text, re.MULTILINE)
+    lines = re.findall(rf'^{name}_bucket\{{le="([^"]+)"\}} (\S+)$', text, re.MULTILINE)
     return [(float(bound), float(count)) for bound, count in lines]
 
 

@@ -22,6 +22,7 @@ from bgpbridge.bench.results import Figure, Results
 from bgpbridge.bench.rig import ASN, Rig, rig
 from bgpbridge.bench.terminal import TESTER
 from bgpbridge.bench.whole import operations, parts
+from bgpbridge.bench.whole.awake import awake
 from bgpbridge.bench.whole.contenders import Who, contending
 from bgpbridge.bench.whole.kernel import KernelTable
 from bgpbridge.bench.whole.parts import Part
@@ -34,7 +35,7 @@ from bgpbridge.types import Family
 
 __all__ = ["NAMES", "Found", "chosen", "measure"]
 
-NAMES = (*parts.STEPS, "v6", "real", "small-losses", "policy", "restart", "peers", "sizes")
+NAMES = (*parts.STEPS, "v6", "real", "small-losses", "policy", "restart", "awake", "peers", "sizes")
 
 
 @dataclass(slots=True)
@@ -62,6 +63,7 @@ def chosen(scale: Scale, names: Sequence[str]) -> list[Part]:
     found += parts.small_losses(scale) * ("small-losses" in wanted)
     found += [operations.policy(scale)] * ("policy" in wanted)
     found += [operations.restart(scale)] * ("restart" in wanted)
+    found += [awake(scale)] * ("awake" in wanted)
     found += parts.many(scale) * ("peers" in wanted)
     found += parts.sizes(scale) * ("sizes" in wanted)
     more = [part for part in found if part is not None]

@@ -165,7 +165,7 @@ def test_all_metrics_of_the_issue_are_given_or_said_to_be_missing() -> None:
     wanted = "load_v4_1m_xdp load_v4_1m load_v6_220k_xdp load_v6_220k update_p50 update_p99 update_p50_1000 storm_p99 "
     wanted += "memory_1m memory_1m_x2 peer_loss_last_1k peer_loss_last_100k peer_loss_last_1m link_loss_last_1m "
     wanted += "withdraw_all_1m policy_reload_1m restart_1m restart_1m_lost bridge_p50 bridge_p99 peers_2x1m "
-    wanted += "peers_8x1m audit_divergent"
+    wanted += "peers_8x1m audit_divergent loop_lag_p99_load status_p99_load"
     assert set(wanted.split()) <= names
 
 

@@ -14,7 +14,7 @@ from bgpbridge.pipeline.loop_lag import BOUNDS_S, WARM_S, LoopLag
 class Clock:
     """Stands still until it is told."""
 
-    now = 1000.05
+    now = 1000.005
 
     def __call__(self) -> float:
         return self.now
@@ -32,16 +32,16 @@ def test_samples_fall_into_their_buckets():
 
 def test_moments_of_rest_are_in_time_and_those_of_a_block_wait_for_its_end():
     lag = LoopLag(Clock())
-    lag.busy(1002.05, 1002.38)  # 20 moments of rest, then those at .1, .2 and .3 are late by 280, 180 and 80 ms
+    lag.busy(1000.205, 1000.238)  # 20 moments of rest, then those at .21, .22 and .23 are late by 28, 18 and 8 ms
     found = dict(lag.late.buckets())
-    assert (found["0.001"], found["0.05"], found["0.1"], found["0.25"], found["0.5"]) == (20, 20, 21, 22, 23)
-    assert round(lag.late.sum_s, 3) == 0.54
+    assert (found["0.001"], found["0.005"], found["0.01"], found["0.025"], found["0.05"]) == (20, 20, 21, 22, 23)
+    assert round(lag.late.sum_s, 4) == 0.054
 
 
 def test_short_turns_between_two_moments_count_for_nothing():
     lag = LoopLag(Clock())
-    lag.busy(1000.06, 1000.07)
-    lag.busy(1000.08, 1000.09)
+    lag.busy(1000.006, 1000.007)
+    lag.busy(1000.008, 1000.009)
     assert dict(lag.late.buckets())["+Inf"] == 0
 
 
