@@ -127,7 +127,8 @@ class Supervisor:
         reading, writing = os.pipe2(os.O_CLOEXEC)
         hearing, asking = pair()
         environment = {**os.environ, **handles.environment(), "PYTHONPATH": resources.search_path()}
-        words = ("-m", BRIDGE, "--config", str(self.path.absolute()), "--ready", str(writing))
+        words = ["-m", BRIDGE, "--config", str(self.path.absolute()), "--ready", str(writing)]
+        words += [] if self.needs.pin_path is None else ["--pins", str(self.needs.pin_path)]
         try:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,

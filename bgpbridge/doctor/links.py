@@ -11,8 +11,6 @@ import socket
 import struct
 from collections.abc import Iterator, Sequence
 
-from pyroute2 import IPRoute
-
 from bgpbridge.datapath.forbid import Feature, forbidden
 from bgpbridge.doctor.finding import Finding, Level
 
@@ -85,6 +83,8 @@ def feature(name: str, command: int) -> int | None:
 
 def check_links(interfaces: Sequence[str]) -> Iterator[Finding]:
     """Every interface of the configuration that is here, and those that are not."""
+    from pyroute2 import IPRoute  # noqa: PLC0415 - a third of a second, and the bridge knows this module as well
+
     with IPRoute() as netlink:
         links = {link.get_attr("IFLA_IFNAME"): link for link in netlink.get_links()}
     names = {link["index"]: name for name, link in links.items()}

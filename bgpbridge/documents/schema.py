@@ -13,13 +13,17 @@ import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, Union
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, Union
 
-from pydantic import BaseModel, ConfigDict, ValidationError
-from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, PydanticCustomError
 
+from bgpbridge.documents.meanings import meanings
 from bgpbridge.documents.tree import Document, Step
 from bgpbridge.errors import DocumentError, DocumentErrors
+
+if TYPE_CHECKING:
+    from pydantic.json_schema import JsonSchemaValue
 
 __all__ = [
     "Problem",
@@ -46,10 +50,18 @@ class Strict(BaseModel):
     `synonyms` maps words of other routers to ours, for did-you-mean.
     """
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, populate_by_name=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, hide_input_in_errors=True)
     synonyms: ClassVar[dict[str, str]] = {}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """With what each key means."""
+        found = handler(core_schema)
+        shown = handler.resolve_ref_schema(found).get("properties", {})
+        for name, text in meanings(cls).items():
+            if (key := cls.model_fields[name].alias or name) in shown:
+                shown[key].setdefault("description", text)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +224,7 @@ def _missing(path: tuple[Step, ...], model: type[BaseModel]) -> Problem:
     for owner in _models_at(model, parent):
         for name, info in owner.model_fields.items():
             if word in (name, info.alias):
-                meaning = (info.description or "").split("\n")[0].rstrip(".")
+                meaning = (info.description or meanings(owner).get(name, "")).split("\n")[0].rstrip(".")
                 example = str(info.examples[0]) if info.examples else example
     return Problem(parent, f"the key `{word}` is missing{where}", meaning, f"add `{word}: {example}`", at_key=True)
 

@@ -14,8 +14,16 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import numpy as np
-from pyroute2.netlink import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR
-from pyroute2.netlink.rtnl import (
+
+from bgpbridge.errors import NetlinkError
+from bgpbridge.fib import rtnetlink
+from bgpbridge.fib.kernel_state import Snapshot
+from bgpbridge.fib.observed import TABLE_LOCAL, TABLE_MAIN, ForeignRoute
+from bgpbridge.fib.own_dump import OwnDump
+from bgpbridge.fib.pyroute import (
+    NLM_F_DUMP_INTR,
+    NLMSG_DONE,
+    NLMSG_ERROR,
     RTM_GETADDR,
     RTM_GETLINK,
     RTM_GETNEIGH,
@@ -27,12 +35,6 @@ from pyroute2.netlink.rtnl import (
     RTM_NEWROUTE,
     RTM_NEWRULE,
 )
-
-from bgpbridge.errors import NetlinkError
-from bgpbridge.fib import rtnetlink
-from bgpbridge.fib.kernel_state import Snapshot
-from bgpbridge.fib.observed import TABLE_LOCAL, TABLE_MAIN, ForeignRoute
-from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.fib.rtnetlink import AF_INET, AF_INET6, HEADER, IFADDR, IFINFO, NDMSG, NHMSG, RTMSG
 from bgpbridge.types import Family
 

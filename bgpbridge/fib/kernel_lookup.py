@@ -12,11 +12,9 @@ import socket
 import struct
 from dataclasses import dataclass
 
-from pyroute2.netlink import NLM_F_REQUEST, NLMSG_ERROR
-from pyroute2.netlink.rtnl import RTM_GETROUTE
-
 from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.observed import ForeignRoute
+from bgpbridge.fib.pyroute import NLM_F_REQUEST, NLMSG_ERROR, RTM_GETROUTE
 from bgpbridge.fib.rtnetlink import (
     ATTRIBUTE,
     HEADER,

@@ -17,13 +17,13 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_REPLACE
 
 from bgpbridge.errors import CapacityError
 from bgpbridge.fib import kernel_wire as wire
 from bgpbridge.fib.kernel_socket import RouteSocket
 from bgpbridge.fib.kernel_wire import Reply
 from bgpbridge.fib.plan import kernel_weights
+from bgpbridge.fib.pyroute import NLM_F_CREATE, NLM_F_REPLACE
 from bgpbridge.fib.rtnetlink import NHMSG, RTM_DELNEXTHOP, RTM_GETNEXTHOP, RTM_NEWNEXTHOP, decode_nexthop, messages
 from bgpbridge.rib.groups import LIMIT
 from bgpbridge.rib.next_hops import Hop

@@ -11,8 +11,6 @@ from collections.abc import Iterable, Sequence
 from typing import Final, NamedTuple
 
 import numpy as np
-from pyroute2.netlink import NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_DELROUTE, RTM_NEWROUTE
 
 from bgpbridge.fib.kernel_wire import (
     DELETE,
@@ -26,6 +24,15 @@ from bgpbridge.fib.kernel_wire import (
     Owner,
 )
 from bgpbridge.fib.keys import U8, U32, Keys, Rows
+from bgpbridge.fib.pyroute import (
+    NLM_F_ACK,
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    NLM_F_REQUEST,
+    RTM_DELROUTE,
+    RTM_NEWROUTE,
+)
 from bgpbridge.types import Family
 
 __all__ = ["MOST", "Single", "columns", "pack_singles"]

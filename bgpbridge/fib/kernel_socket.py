@@ -17,12 +17,19 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from pyroute2.netlink import NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE, NLMSG_ERROR
-from pyroute2.netlink.nlsocket import NetlinkSocket
-from pyroute2.netlink.rtnl import RTM_NEWROUTE
 
 from bgpbridge.errors import NetlinkError
 from bgpbridge.fib.kernel_wire import Reply, parse_replies
+from bgpbridge.fib.pyroute import (
+    NLM_F_ACK,
+    NLM_F_DUMP,
+    NLM_F_DUMP_INTR,
+    NLM_F_REQUEST,
+    NLMSG_DONE,
+    NLMSG_ERROR,
+    RTM_NEWROUTE,
+    NetlinkSocket,
+)
 from bgpbridge.fib.rtnetlink import HEADER
 from bgpbridge.scheduling import breathe
 

@@ -16,10 +16,17 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NLMSG_ERROR
-from pyroute2.netlink.rtnl import RTM_DELROUTE, RTM_NEWROUTE
 
 from bgpbridge.fib.keys import U8, U32, Keys
+from bgpbridge.fib.pyroute import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    NLM_F_REQUEST,
+    NLMSG_ERROR,
+    RTM_DELROUTE,
+    RTM_NEWROUTE,
+)
 from bgpbridge.fib.rtnetlink import ATTRIBUTE, NEXTHOP_GROUP, NHMSG, RTMSG, Message, attributes, messages
 from bgpbridge.types import Family, IPAddress
 

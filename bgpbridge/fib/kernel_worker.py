@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pyroute2.netlink.rtnl import RTM_GETROUTE
 
 from bgpbridge.errors import BridgeError
 from bgpbridge.fib.kernel_objects import OBJECTS, Members, NexthopObjects
@@ -32,6 +31,7 @@ from bgpbridge.fib.kernel_wire import DELETE, INSERT, Owner, Reply, RouteDump, p
 from bgpbridge.fib.keys import KeyTable
 from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.fib.pace import GATHER_MORE_S, GATHER_S, LATELY_S, Pace
+from bgpbridge.fib.pyroute import RTM_GETROUTE
 from bgpbridge.rib.groups import LIMIT
 from bgpbridge.scheduling import ask_usual_slice
 from bgpbridge.types import Family

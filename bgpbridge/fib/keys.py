@@ -25,6 +25,9 @@ U64 = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 
 IN_ORDER_FROM = 256
+TOKEN_AT = np.uint64(24)  # in a word, of an IPv4 prefix's token; below it stands the row
+ROWS = 1 << 24
+ROW = np.uint64(ROWS - 1)
 _SECRET = tuple(np.uint64(secrets.randbits(64) | 1) for _ in range(3))
 
 
@@ -120,9 +123,7 @@ class KeyTable:
 
     def __init__(self, keys: Keys) -> None:
         self.keys = keys
-        tokens = keys.tokens()
-        self._order = np.argsort(tokens, kind="stable")
-        self._sorted = tokens[self._order]
+        self._order, self._sorted = _in_order(keys.family, keys.tokens())
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -133,7 +134,7 @@ class KeyTable:
         if not len(self._sorted) or not len(wanted):
             return found
         tokens = wanted.tokens()
-        at = self._first_at(tokens)
+        at = self._first_at(wanted.family, tokens)
         open_rows = np.arange(len(wanted))
         while len(open_rows):
             here = at[open_rows]
@@ -148,17 +149,34 @@ class KeyTable:
             at[open_rows] += 1
         return found
 
-    def _first_at(self, tokens: U64) -> Rows:
+    def _first_at(self, family: Family, tokens: U64) -> Rows:
         """`searchsorted`; many are looked for in their order, which spares three cache misses in four."""
         if len(tokens) < IN_ORDER_FROM:
             return np.searchsorted(self._sorted, tokens)
-        order, at = np.argsort(tokens), np.empty(len(tokens), np.int64)
-        at[order] = np.searchsorted(self._sorted, tokens[order])
+        order, ascending = _in_order(family, tokens)
+        at = np.empty(len(tokens), np.int64)
+        at[order] = np.searchsorted(self._sorted, ascending)
         return at
 
     def _equal(self, index: Rows, wanted: Keys, rows: Rows) -> npt.NDArray[np.bool_]:
+        """Of prefixes whose tokens are equal those that are."""
         mine = self.keys
+        if mine.family is Family.IPV4:
+            return np.ones(len(index), np.bool_)
         same: npt.NDArray[np.bool_] = (mine.lo[index] == wanted.lo[rows]) & (mine.length[index] == wanted.length[rows])
-        if mine.family is Family.IPV6:
-            same &= mine.hi[index] == wanted.hi[rows]
+        same &= mine.hi[index] == wanted.hi[rows]
         return same
+
+
+def _in_order(family: Family, tokens: U64) -> tuple[Rows, U64]:
+    """The rows of tokens by size, those of one size ascending, and the tokens so. An IPv4 token and its row fit into
+    one word, and words are sorted at ten times the speed of anything else."""
+    if family is Family.IPV6 or len(tokens) > ROWS:
+        order: Rows = np.argsort(tokens, kind="stable")
+        return order, tokens[order]
+    words = tokens << TOKEN_AT
+    words |= np.arange(len(words), dtype=np.uint64)
+    words.sort()
+    order = (words & ROW).view(np.int64)
+    words >>= TOKEN_AT
+    return order, words

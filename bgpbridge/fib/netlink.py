@@ -23,9 +23,6 @@ import socket
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from pyroute2.netlink import NLM_F_APPEND, NLM_F_REPLACE, rtnl
-from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
-
 from bgpbridge.errors import NetlinkError
 from bgpbridge.fib import own_filter, rtnetlink
 from bgpbridge.fib.dump import take_snapshot
@@ -46,6 +43,7 @@ from bgpbridge.fib.observed import (
     Rule,
 )
 from bgpbridge.fib.own_dump import OwnDump
+from bgpbridge.fib.pyroute import NLM_F_APPEND, NLM_F_REPLACE, AsyncNetlinkSocket, rtnl
 from bgpbridge.fib.rtnetlink import RTM_DELNEXTHOP, RTM_NEWNEXTHOP, Message
 from bgpbridge.types import Family
 

@@ -14,10 +14,8 @@ import struct
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
-from pyroute2.netlink import NLMSG_ERROR
-from pyroute2.netlink.nlsocket import AsyncNetlinkSocket
-
 from bgpbridge.fib import rtnetlink
+from bgpbridge.fib.pyroute import NLMSG_ERROR, AsyncNetlinkSocket
 from bgpbridge.types import IPAddress
 
 __all__ = ["NeighbourProber"]

@@ -16,11 +16,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from pyroute2.netlink import NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST
-from pyroute2.netlink.rtnl import RTM_NEWNEIGH
-
 from bgpbridge.datapath.abi import TagFlag
 from bgpbridge.fib.observed import Address, ForeignRoute, Link, Neighbour, NeighbourState, Nexthop, RouteType, Rule
+from bgpbridge.fib.pyroute import NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, RTM_NEWNEIGH
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, IPAddress, Prefix
 

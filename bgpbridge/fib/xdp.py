@@ -27,6 +27,7 @@ from bgpbridge.fib.keys import U32, Keys, Rows
 from bgpbridge.fib.plan import alone
 from bgpbridge.fib.refusals import RouteState
 from bgpbridge.fib.table import Table, tables
+from bgpbridge.fib.trie_dump import TrieDump
 from bgpbridge.fib.xdp_groups import FLAGS, GroupStore
 from bgpbridge.fib.xdp_trie import Trie
 from bgpbridge.rib.changes import Changes, FewChanges
@@ -258,11 +259,12 @@ class XdpFib:
 
     # -- adoption, removal --------------------------------------------------------------------------
 
-    def adopt(self) -> Adopted:
-        """Take over what stands in the tries (a million entries: 0.7 s). Call it before the first `apply`."""
+    def adopt(self, read: TrieDump | None = None) -> Adopted:
+        """Take over what stands in the tries (a million entries: 0.7 s, 0.3 of them where they have been `read`). Call
+        it before the first `apply`."""
         used: set[int] = set()
         for trie in self.tries.values():
-            used |= trie.adopt()
+            used |= trie.adopt(read.take(trie.table.trie) if read is not None else None)
         for family in self.tries:
             self._choose(family)
         entries = {family: trie.entries for family, trie in self.tries.items()}

@@ -374,10 +374,10 @@ class Trie:
         lone = Keys.of(self.family, self._lone_refused)
         return changed, Keys.joined(self.family, [self.columns.keys(self.refusals.rows()), lone])
 
-    def adopt(self) -> set[int]:
-        """Take over what stands in the map; returns the values in use. Of an empty map nothing is left over: nobody
-        would sweep it, and single changes would take the long way for ever."""
-        keys, values = self.table.dump()
+    def adopt(self, read: tuple[Keys, U32] | None = None) -> set[int]:
+        """Take over what stands in the map, or has been `read` of it; returns the values in use. Of an empty map
+        nothing is left over: nobody would sweep it, and single changes would take the long way for ever."""
+        keys, values = self.table.dump() if read is None else read
         self.entries = len(keys)
         if self.table.index is not None:
             self.table.index.rebuild(keys, values)

@@ -24,7 +24,6 @@ from bgpbridge.enrich.schedule import Budget
 from bgpbridge.enrich.targets import Exit, How, Method, Outcome, Target
 from bgpbridge.errors import BridgeError
 from bgpbridge.health.commands import Command, CommandResult, Commands
-from bgpbridge.health.http_check import HttpQuestion, ask_http
 from bgpbridge.health.results import CheckResult, Said
 from bgpbridge.types import IPAddress
 
@@ -203,6 +202,8 @@ def _target(seat: Seat, address: IPAddress) -> Target:
 
 
 async def _http(seat: Seat) -> CheckResult:
+    from bgpbridge.health.http_check import HttpQuestion, ask_http  # noqa: PLC0415 - not before the doors have (0.1 s)
+
     check = seat.check
     return await ask_http(
         HttpQuestion(

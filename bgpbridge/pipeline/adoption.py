@@ -22,6 +22,7 @@ from bgpbridge.commits import Cause, CauseKind
 from bgpbridge.events import EventLog, Severity
 from bgpbridge.fib.adjacency import AdjacencyTable
 from bgpbridge.fib.own_dump import OwnDump
+from bgpbridge.fib.trie_dump import TrieDump
 from bgpbridge.pipeline.peers import OVERRIDE_NAME, PeerTable
 from bgpbridge.pipeline.planes import Committer
 from bgpbridge.pipeline.remembered import read_groups
@@ -56,11 +57,12 @@ class Adoption:
     _found: frozenset[int] | None = None
     _kernel_routes: Future[frozenset[int]] | None = None
 
-    async def read(self) -> None:
-        """What stands in both planes, which are open. Nobody else may touch the tries meanwhile."""
+    async def read(self, tries: TrieDump | None = None) -> None:
+        """What stands in both planes, which are open. Nobody else may touch the tries meanwhile; `tries` have been read
+        already."""
         planes, found = self.committer.planes, frozenset[int]()
         if planes.xdp is not None:
-            found |= (await asyncio.to_thread(planes.xdp.adopt)).groups
+            found |= (await asyncio.to_thread(planes.xdp.adopt, tries)).groups
         if planes.kernel is not None:
             kept: frozenset[int] = await asyncio.wrap_future(planes.kernel.groups_there())
             found |= kept

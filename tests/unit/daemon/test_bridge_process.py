@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bgpbridge.daemon.bridge import _first_of, _log_events, _say_ready
 from bgpbridge.daemon.children import Child
+from bgpbridge.daemon.serving import _first_of, _log_events, _say_ready
 from bgpbridge.errors import BridgeError, LaneError, NetlinkError
 from bgpbridge.events import EventLog, Severity
 
