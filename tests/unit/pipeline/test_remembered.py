@@ -148,7 +148,7 @@ async def restarted(make_world: Any, earlier: Any) -> Any:
         plane.groups.update(before.groups)
         plane.left = frozenset(before.routes.values())
         plane.swept = Swept(plane)
-    world.xdp.adopt = lambda: type("Adopted", (), {"groups": world.xdp.left})
+    world.xdp.adopt = lambda read=None: type("Adopted", (), {"groups": world.xdp.left})
     world.xdp.sweep = world.xdp.swept.sweep
     world.bridge.watcher.ignore_ports = lambda _: None
     world.bridge._open_kernel()
@@ -238,7 +238,7 @@ def test_a_bridge_that_finds_nothing_has_nothing_to_wait_for(make_world):
     async def scenario() -> None:
         world = make_world(loop=asyncio.get_running_loop())
         world.bridge.watcher.ignore_ports = lambda _: None
-        world.xdp.adopt = lambda: type("Adopted", (), {"groups": frozenset()})
+        world.xdp.adopt = lambda read=None: type("Adopted", (), {"groups": frozenset()})
         world.bridge._open_kernel()
         await world.bridge.adoption.take_over()
         assert not world.bridge.adopting
