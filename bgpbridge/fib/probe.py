@@ -35,6 +35,7 @@ class NeighbourProber:
         self._thread = ThreadPoolExecutor(1, "neighbours")
         self._gathered: dict[tuple[IPAddress, int], bool] = {}
         self._sequence = 0
+        self._closed = False
 
     def resolve(self, address: IPAddress, ifindex: int) -> None:
         """Find the MAC of a neighbour that is not known."""
@@ -45,12 +46,15 @@ class NeighbourProber:
         self._gather(address, ifindex, probe=True)
 
     def close(self) -> None:
-        """Wait for the request under way, forget the others."""
+        """Wait for the request under way, forget the others, and whatever is asked from now on."""
+        self._closed = True
         self._gathered.clear()
         self._thread.shutdown(wait=True, cancel_futures=True)
         self._opened.close()
 
     def _gather(self, address: IPAddress, ifindex: int, *, probe: bool) -> None:
+        if self._closed:
+            return
         if not self._gathered:
             self._loop.call_soon(self._flush)
         self._gathered[address, ifindex] = probe
