@@ -59,7 +59,7 @@ class Single(NamedTuple):
 def columns(family: Family, few: Sequence[Single]) -> tuple[Rows, Keys, U32, U8]:
     """Rows, prefixes, groups, what to do."""
     rows, hi, lo, length, group, what = zip(*few, strict=True)
-    keys = Keys(family, np.array(hi, np.uint64), np.array(lo, np.uint64), np.array(length, np.uint8))
+    keys = Keys.listed(family, hi, lo, length)
     return np.array(rows, np.int64), keys, np.array(group, np.uint32), np.array(what, np.uint8)
 
 

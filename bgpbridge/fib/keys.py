@@ -46,19 +46,14 @@ class Keys:
     @classmethod
     def of(cls, family: Family, prefixes: Iterable[Prefix]) -> Keys:
         """From values; every prefix must be of `family`."""
-        listed = list(prefixes)
-        mask = (1 << 64) - 1
-        return cls(
-            family,
-            np.array([p.value >> 64 for p in listed], np.uint64),
-            np.array([p.value & mask for p in listed], np.uint64),
-            np.array([p.length for p in listed], np.uint8),
-        )
+        listed, mask = list(prefixes), (1 << 64) - 1
+        words = [p.value >> 64 for p in listed], [p.value & mask for p in listed]
+        return cls.listed(family, *words, [p.length for p in listed])
 
     @classmethod
-    def one(cls, family: Family, hi: int, lo: int, length: int) -> Keys:
-        """A single prefix, quickly."""
-        return cls(family, np.array([hi], np.uint64), np.array([lo], np.uint64), np.array([length], np.uint8))
+    def listed(cls, family: Family, hi: Sequence[int], lo: Sequence[int], length: Sequence[int]) -> Keys:
+        """From integers, a few."""
+        return cls(family, np.array(hi, np.uint64), np.array(lo, np.uint64), np.array(length, np.uint8))
 
     @classmethod
     def from_octets(cls, family: Family, octets: U8, length: U8) -> Keys:

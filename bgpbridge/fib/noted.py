@@ -3,8 +3,6 @@ serves them must not make columns of each."""
 
 from __future__ import annotations
 
-import numpy as np
-
 from bgpbridge.fib.keys import Keys
 from bgpbridge.types import Family
 
@@ -32,7 +30,5 @@ class Noted:
         """All of them."""
         parts = list(self._many)
         if self._singles:
-            hi, lo, length = zip(*self._singles, strict=True)
-            columns = np.array(hi, np.uint64), np.array(lo, np.uint64), np.array(length, np.uint8)
-            parts.append(Keys(self._family, *columns))
+            parts.append(Keys.listed(self._family, *zip(*self._singles, strict=True)))
         return Keys.joined(self._family, parts)
