@@ -1,9 +1,10 @@
 """One family of the kernel FIB: which group each row's route has in the kernel, and which rows must be written.
 
-The event loop says what is wanted (`apply`), the worker takes slices (`take`), sends them, and says what became
-of them (`finish`). A row that is waiting is not queued twice: when its turn comes it is written as it is wanted
-then, so the last change wins and a flapping prefix costs one message. A few rows at a time (one UPDATE) go ahead
-of a storm. IPv4 storms are shuffled (sorted, the kernel's trie is resized all the time), IPv6 ones sorted.
+The event loop says what is wanted (`apply`), the worker takes slices (`take_few`, `take_piece`), sends them, and says
+what became of them (`finish`). A row that is waiting is not queued twice: when its turn comes it is written as it is
+wanted then, so the last change wins, a flapping prefix costs one message, and however slow the kernel is, no more waits
+than there are rows. A few rows at a time (one UPDATE) go ahead of a storm. IPv4 storms are shuffled (sorted, the
+kernel's trie is resized all the time), IPv6 ones sorted.
 
 Whoever calls holds the lock of `KernelFib`, but for `order`, which belongs to the worker alone.
 """
@@ -233,7 +234,7 @@ class KernelTable:
         return bool(self._storm or len(self._ready))
 
     def take_singles(self, present: npt.NDArray[np.bool_]) -> list[Single]:
-        """The same of a few single routes when nothing about them is odd, else none: `take` them."""
+        """The same of a few single routes when nothing about them is odd, else none: `take_few`."""
         if self._express or len(self._lone) > kernel_singles.MOST or self.leftovers is not None:
             return []
         cut = [self._single(row) for row in self._lone]
@@ -277,30 +278,37 @@ class KernelTable:
         self.in_flight, self._singles = None, []
         self.queue(rows)
 
-    def take(self, present: npt.NDArray[np.bool_], now_s: float, *, storms: bool = True) -> Slice | None:
-        """The next routes to write: single ones first, else (with `storms`) a slice of the storm. Rows that stand
-        right are done by being looked at. None when nothing is left to send."""
-        while self.waiting:
-            if self._express or self._lone:
-                lone = np.array(self._lone, np.int64)
-                rows = np.concatenate([lone, *self._express])  # none twice: `_dirty` says who is in already
-                self._express.clear()
-                self._lone.clear()
-            elif not storms:
-                return None
-            else:
-                rows, self._ready = self._ready[:SLICE], self._ready[SLICE:]
-                if not len(self._ready):
-                    self._ready = NO_ROWS  # and not the end of what was a whole table
-            if not len(rows):
-                return None
-            self._dirty.cells[rows] = False
-            self.waiting -= len(rows)
-            cut = self._cut(rows, present, now_s)
-            if len(cut):
-                self.in_flight = cut
+    def take_few(self, present: npt.NDArray[np.bool_], now_s: float) -> Slice | None:
+        """The next single routes to write. Rows that stand right are done by being looked at. None when nothing of
+        them is left to send."""
+        while self._express or self._lone:
+            lone, self._lone = self._lone[:SLICE], self._lone[SLICE:]
+            parts, count = [np.array(lone, np.int64)], len(lone)
+            while self._express and count < SLICE:
+                parts.append(self._express.popleft())
+                count += len(parts[-1])
+            cut = self._next(np.concatenate(parts), present, now_s)  # none twice: `_dirty` says who is in already
+            if cut is not None:
                 return cut
         return None
+
+    def take_piece(self, present: npt.NDArray[np.bool_], now_s: float) -> Slice | None:
+        """The same of what has been put in order of a storm."""
+        while len(self._ready):
+            rows, self._ready = self._ready[:SLICE], self._ready[SLICE:]
+            if not len(self._ready):
+                self._ready = NO_ROWS  # and not the end of what was a whole table
+            cut = self._next(rows, present, now_s)
+            if cut is not None:
+                return cut
+        return None
+
+    def _next(self, rows: Rows, present: npt.NDArray[np.bool_], now_s: float) -> Slice | None:
+        self._dirty.cells[rows] = False
+        self.waiting -= len(rows)
+        cut = self._cut(rows, present, now_s)
+        self.in_flight = cut if len(cut) else None
+        return self.in_flight
 
     def _cut(self, rows: Rows, present: npt.NDArray[np.bool_], now_s: float) -> Slice:
         want = self.wanted(rows)

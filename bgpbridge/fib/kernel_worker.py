@@ -276,18 +276,24 @@ class KernelWorker:
         self._settle(table, cut, dict(outcome.errors))
 
     def _do_slice(self, table: KernelTable) -> None:
-        now = time.monotonic()
-        storms = self.stopping or self.pace.held_s(now) <= 0
+        """Single routes, and a piece of the storm even where more of those have come whenever we come by: the kernel
+        may be slow."""
         with self.lock:
-            storm = table.take_storm() if storms else []
+            few = table.take_few(self.objects.present, time.monotonic())
+        if few is not None:
+            self._send(table, few)
+        now = time.monotonic()
+        if not self.stopping and self.pace.held_s(now) > 0:
+            return
+        with self.lock:
+            storm = table.take_storm()
         if storm:
             table.order(storm)
         with self.lock:
-            cut = table.take(self.objects.present, now, storms=storms)
+            cut = table.take_piece(self.objects.present, now)
         if cut is not None:
             self._send(table, cut)
-            if storms:
-                self.pace.worked(now, time.monotonic())
+            self.pace.worked(now, time.monotonic())
 
     def _do_retries(self) -> None:
         now = time.monotonic()

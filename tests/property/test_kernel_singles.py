@@ -54,7 +54,7 @@ def drained(table: KernelTable, present: np.ndarray, refused: set[int], *, singl
                 table.finish(table.singles_as_slice(), wrong, 0.0)
             else:
                 table.finish_singles()
-        elif (cut := table.take(present, 0.0)) is not None:
+        elif (cut := table.take_few(present, 0.0)) is not None:
             wrong = [(at, Reply(at, 17)) for at, row in enumerate(cut.rows.tolist()) if row in refused]
             table.finish(cut, wrong, 0.0)
 

@@ -80,8 +80,9 @@ class Way(Both):
             while table.waiting:
                 if storm := table.take_storm():
                     table.order(storm)
-                if (cut := table.take(EVERY_GROUP, 0.0)) is not None:
-                    table.finish(cut, (), 0.0)
+                for take in (table.take_few, table.take_piece):
+                    if (cut := take(EVERY_GROUP, 0.0)) is not None:
+                        table.finish(cut, (), 0.0)
             rows, keys = table.snapshot()
             groups = table.installed[rows].tolist()
             found |= {keys.prefix(at): self.group(group) for at, group in enumerate(groups) if group}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from bgpbridge.fib.keys import Keys
@@ -25,4 +26,20 @@ def test_single_ones_and_columns_are_given_back_together(family: Family) -> None
     noted.one(second.value >> 64, second.value & (1 << 64) - 1, second.length)
     found = noted.keys()
     told = sorted(str(found.prefix(index)) for index in range(len(found)))
-    assert told == sorted(map(str, [first, second, second, third]))
+    assert told == sorted(map(str, [first, second, third]))
+
+
+@pytest.mark.parametrize("family", list(Family), ids=lambda family: family.label)
+def test_what_changes_for_ever_takes_no_more_than_the_prefixes_there_are(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bgpbridge.fib.noted.ROOM", 200)
+    prefixes = [Prefix.parse(text) for text in TEXTS[family]]
+    keys, noted = Keys.of(family, prefixes), Noted(family)
+    for turn in range(1000):
+        noted.add(keys.take(np.roll(np.arange(len(prefixes)), turn)[:2]))
+        one = prefixes[turn % 3]
+        noted.one(one.value >> 64, one.value & (1 << 64) - 1, one.length)
+        assert len(noted.keys()) <= 20
+    found = noted.keys()
+    assert {found.prefix(index) for index in range(len(found))} == set(prefixes)
