@@ -14,6 +14,7 @@ import socket
 import struct
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -104,6 +105,7 @@ class Tester:
         self.refreshes = 0
         self.ended: list[str] = []  # why each session or attempt ended
         self.received = 0  # octets of UPDATEs that came in
+        self.alive: deque[float] = deque(maxlen=1000)  # when KEEPALIVEs came (time.monotonic())
         self._namespace, self.again, self.mute = namespace, again, False
         self._socket: socket.socket | None = None
         self._sending = threading.Lock()
@@ -232,7 +234,9 @@ class Tester:
         kind = message[18]
         if kind == MessageType.NOTIFICATION:
             raise LabError(f"NOTIFICATION {parse_notification(message)}")
-        if kind == MessageType.UPDATE:
+        if kind == MessageType.KEEPALIVE:
+            self.alive.append(time.monotonic())
+        elif kind == MessageType.UPDATE:
             self.received += len(message)
         elif kind == MessageType.ROUTE_REFRESH:
             self._refresh(message)

@@ -23,7 +23,7 @@ from bgpbridge.types import Family, IPAddress, Prefix
 from bgpbridge.wire.message import build_update
 from bgpbridge.wire.nlri import encode_nlri
 
-__all__ = ["RECORDED", "Table", "from_another", "neighbour", "recorded", "table"]
+__all__ = ["RECORDED", "Table", "from_another", "mark", "neighbour", "recorded", "table"]
 
 RECORDED: Final = Path("../shared/data/mrt/full-table-2015.mrt.gz")
 HEADER: Final = 19 + 2 + 2 + 4  # octets before the AS_PATH of an UPDATE that `feeds.update` has made
@@ -84,9 +84,14 @@ def table(count: int, number: int, samples: int, family: Family = Family.IPV4, l
 
 
 def _marked(feed: Feed, number: int, samples: tuple[IPAddress, ...], *, internal: bool = False) -> Table:
-    own, up = _mark(number, feed.family), neighbour(number, feed.family)
-    last = update(feed.family, encode_nlri([(own, 0)]), Origin(0 if internal else up.asn, up.theirs))
-    return Table(feed, feed.octets + last, (*samples, own.address + 1), len(feed) + 1)
+    last = mark(number, feed.family, internal=internal)
+    return Table(feed, feed.octets + last, (*samples, _mark(number, feed.family).address + 1), len(feed) + 1)
+
+
+def mark(number: int, family: Family = Family.IPV4, *, internal: bool = False) -> bytes:
+    """The UPDATE that announces a neighbour's mark alone."""
+    up = neighbour(number, family)
+    return update(family, encode_nlri([(_mark(number, family), 0)]), Origin(0 if internal else up.asn, up.theirs))
 
 
 def from_another(feed: Feed, origin: Origin) -> Feed:

@@ -19,6 +19,7 @@ from bgpbridge.bench.whole.exabgp_ip import Table as IpTable
 from bgpbridge.bench.whole.kernel import counted_ipv4, counted_ipv6, question
 from bgpbridge.bench.whole.movers import movers
 from bgpbridge.bench.whole.note import note
+from bgpbridge.bench.whole.on_time import late_s, longest_s
 from bgpbridge.bench.whole.scale import Scale, words
 from bgpbridge.config import load_config
 from bgpbridge.errors import UsageError
@@ -165,8 +166,22 @@ def test_all_metrics_of_the_issue_are_given_or_said_to_be_missing() -> None:
     wanted = "load_v4_1m_xdp load_v4_1m load_v6_220k_xdp load_v6_220k update_p50 update_p99 update_p50_1000 storm_p99 "
     wanted += "memory_1m memory_1m_x2 peer_loss_last_1k peer_loss_last_100k peer_loss_last_1m link_loss_last_1m "
     wanted += "withdraw_all_1m policy_reload_1m restart_1m restart_1m_lost bridge_p50 bridge_p99 peers_2x1m "
-    wanted += "peers_8x1m audit_divergent loop_lag_p99_load status_p99_load"
+    wanted += "peers_8x1m audit_divergent loop_lag_p99_load status_p99_load "
+    wanted += "probe_late_p99_load keepalive_gap_load"
     assert set(wanted.split()) <= names
+
+
+def test_a_probe_is_as_late_as_the_pause_before_it_was_too_long() -> None:
+    arrivals = [10.0, 10.05, 10.12, 10.14, 10.19]  # 20 ms late, then early
+    assert late_s(arrivals, 1.0) == pytest.approx(0.02)
+    assert late_s(arrivals, 0.5) == pytest.approx(0.0)
+
+
+def test_the_longest_pause_reaches_from_before_the_beginning_to_after_the_end() -> None:
+    assert longest_s([1.0, 5.0, 6.0, 7.0], began_s=5.5, ended_s=6.5) == pytest.approx(1.0)
+    assert longest_s([1.0, 5.0, 6.0], began_s=4.0, ended_s=6.5) == pytest.approx(4.0)
+    assert longest_s([5.0, 6.0], began_s=5.5, ended_s=9.0) == pytest.approx(3.0)
+    assert longest_s([], began_s=5.5, ended_s=9.0) == pytest.approx(3.5)
 
 
 def test_only_ours_has_rows_for_xdp_and_the_audit() -> None:
