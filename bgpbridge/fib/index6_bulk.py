@@ -98,7 +98,7 @@ class Bulk:
     def write(self, keys: Keys, entry: U32, *, gone: bool) -> None:
         """Prefixes, none twice; the entry that each leaves in its slots, with its owner. `gone`: where exactly the
         prefix owns a slot, otherwise where nothing longer does. Raises CapacityError."""
-        order = np.lexsort((keys.lo, keys.hi)) if keys.lo.any() else np.argsort(keys.hi, kind="stable")
+        order = np.lexsort((keys.lo, keys.hi)) if keys.lo.any() else np.argsort(keys.hi)
         for start in range(0, len(keys), AT_ONCE):
             part = order[start : start + AT_ONCE]
             self._lines.settle(LINES_EACH * len(part))
@@ -157,9 +157,9 @@ class Bulk:
         for at in range(int(last.max(initial=-1)), -1, -1):
             here = np.flatnonzero((depth <= at) & (last >= at))
             mine, ends = which[here], last[here] == at
-            width = np.where(ends, np.int64(1) << np.maximum(8 * (at + 1) - batch.below[mine], 0), 1)
+            spare = np.maximum(8 * (at + 1) - batch.below[mine], 0)
             entry = np.where(ends, batch.entry[mine], line[here] | POINTER).astype(np.uint32)
-            line[here] = self._lone.new(batch.octet(mine, at), width, entry)
+            line[here] = self._lone.new(batch.octet(mine, at), spare, entry)
         return np.split(line, np.cumsum(count)[:-1])
 
     # -- up -----------------------------------------------------------------------------------------

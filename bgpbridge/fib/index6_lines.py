@@ -24,7 +24,8 @@ __all__ = ["Lines", "Unread", "lines_of"]
 SIZES = (1, 2, 3, 4, 6, 8, 12, 17)  # of blocks, in lines; 17 hold the 256 runs that there may be
 LINES_OF = np.array(SIZES)
 CLASS = np.array([next(number for number, size in enumerate(SIZES) if size >= lines) for lines in range(SIZES[-1] + 1)])
-CLASS_ONE = CLASS.tolist()
+CLASS_OF = CLASS[(np.arange(257) + HEAD + WORDS - 1) // WORDS]  # by a node's runs
+CLASS_ONE = CLASS_OF.tolist()
 ENOUGH = 1024  # lines in limbo that are worth a grace period
 LOW = 256  # free lines under which a change waits for one: more than a single route can want
 
@@ -47,12 +48,12 @@ class Unread:
 
 def class_of(runs: int) -> int:
     """The size of a node's block by its number."""
-    return int(CLASS_ONE[(runs + HEAD + WORDS - 1) // WORDS])
+    return int(CLASS_ONE[runs])
 
 
 def classes_of(runs: Rows) -> Rows:
     """The same for many."""
-    return CLASS.take((runs + HEAD + WORDS - 1) // WORDS)
+    return CLASS_OF.take(runs)
 
 
 def lines_of(runs: Rows) -> Rows:
@@ -101,6 +102,10 @@ class Lines:
         for size, which in _by_size(sizes):
             lines[which] = self._take(size, len(which))
         return lines
+
+    def take_alike(self, runs: int, count: int) -> Rows:
+        """Blocks for so many nodes of as many runs each. Raises CapacityError."""
+        return self._take(class_of(runs), count)
 
     def _take(self, size: int, count: int) -> Rows:
         free, width = self._free[size], SIZES[size]

@@ -26,6 +26,7 @@ __all__ = [
     "OWNER",
     "POINTER",
     "SHORT_BITS",
+    "WIDTH",
     "WORDS",
     "Nodes",
     "place",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 WORDS, HEAD = abi.INDEX6_WORDS, abi.INDEX6_HEAD
+WIDTH = WORDS.bit_length() - 1
 POINTER, LINE, GROUP = abi.INDEX6_POINTER, abi.INDEX6_POINTER - 1, abi.INDEX6_GROUP
 OWNER = 24  # bits below it
 INHERITED, BEFORE = 8, 9  # words of a head
@@ -60,7 +62,7 @@ class Nodes:
 
     def runs(self, line: Rows) -> Rows:
         """How many runs nodes have."""
-        count: Rows = np.bitwise_count(self.starts[line, :4]).sum(axis=1, dtype=np.int64)
+        count: Rows = self.octets[line, BEFORE_OCTET + 3] + np.bitwise_count(self.starts[line, 3]).astype(np.int64)
         return count
 
     def entry_at(self, line: Rows, octet: Rows) -> Rows:
