@@ -145,8 +145,8 @@ class KeyTable:
         return found
 
     def _first_at(self, family: Family, tokens: U64) -> Rows:
-        """`searchsorted`; many are looked for in their order, which spares three cache misses in four."""
-        if len(tokens) < IN_ORDER_FROM:
+        """`searchsorted`; many are looked for among many in their order, which spares three cache misses in four."""
+        if min(len(tokens), len(self._sorted)) < IN_ORDER_FROM:
             return np.searchsorted(self._sorted, tokens)
         order, ascending = _in_order(family, tokens)
         at = np.empty(len(tokens), np.int64)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bgpbridge.types import Family, Session
 from bgpbridge.wire.attributes import DESCRIPTORS, EXTENDED_LENGTH, OPTIONAL, Code
 from bgpbridge.wire.bulk_attributes import AttributeRows, walk_attributes
-from bgpbridge.wire.bulk_frame import I64, Octets, nonzero, padded_size, ranges
+from bgpbridge.wire.bulk_frame import I64, Octets, nonzero, padded_size
 from bgpbridge.wire.raw_update import next_hop_lengths
 
 __all__ = ["Blocks", "Messages", "MpPart", "join_blocks", "split_messages"]
@@ -204,7 +204,7 @@ def _cut_mp(run: Octets, messages: Messages, which: I64) -> tuple[npt.NDArray[np
     lengths = np.column_stack([header - begin, kept + 4, messages.nlri.take(message) - starts[:, 2]])
     length = lengths.sum(axis=1)
     start = np.cumsum(length) - length
-    side = run.data.take(ranges(starts.ravel(), lengths.ravel()))
+    side = run.pieces(starts.ravel(), lengths.ravel())
     at = start + lengths[:, 0]
     for offset, octet in enumerate((OPTIONAL | EXTENDED_LENGTH, Code.MP_REACH, 0)):
         side[at + offset] = octet
