@@ -76,6 +76,14 @@ class Index4:
         """Whether it answers for every address by itself."""
         return not self._unpaged
 
+    @property
+    def waiting(self) -> int:
+        """None: nothing is left for later."""
+        return 0
+
+    def learn(self, most: int) -> None:
+        """Nothing to do."""
+
     # -- many ---------------------------------------------------------------------------------------
 
     def store(self, keys: Keys, groups: U32) -> None:

@@ -153,6 +153,17 @@ class Index6:
         except (CapacityError, IndexError) as error:
             self._fail(error)
 
+    # -- a moment of rest ---------------------------------------------------------------------------
+
+    @property
+    def waiting(self) -> int:
+        """How many routes `learn` would help the next change of a single one with."""
+        return self._routes.waiting
+
+    def learn(self, most: int) -> None:
+        """Do of that work what so many routes take: a thousand take a third of a millisecond."""
+        self._routes.learn(most)
+
     # -- what does not fit --------------------------------------------------------------------------
 
     def _check(self, group: int) -> None:

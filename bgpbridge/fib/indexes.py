@@ -25,6 +25,14 @@ class Index(Protocol):
     def complete(self) -> bool:
         """Whether it answers for every address by itself."""
 
+    @property
+    def waiting(self) -> int:
+        """Routes of which something is left to do, in `learn`, that the next change of a single one would have to do
+        else. Packets are told of them."""
+
+    def learn(self, most: int) -> None:
+        """That work for so many of them, in a moment of rest."""
+
     def store(self, keys: Keys, groups: U32) -> None:
         """Routes, new or with another group."""
 

@@ -207,6 +207,19 @@ class XdpFib:
         del self._building[family]
         self._choose(family)
 
+    @property
+    def waiting(self) -> int:
+        """Routes of which an index has something left to do (`learn`). Packets are told of them."""
+        return sum(trie.table.index.waiting for trie in self.tries.values() if trie.table.index is not None)
+
+    def learn(self) -> Iterator[int]:
+        """Do it, in slices."""
+        while waiting := self.waiting:
+            for trie in self.tries.values():
+                if trie.table.index is not None:
+                    trie.table.index.learn(SLICE)
+            yield waiting
+
     def _choose(self, family: Family) -> None:
         """Let the index answer, or the trie alone. Both stand complete, so this is one store and no packet notices."""
         trie, now = self.tries[family], self.maps.uses_index(family)

@@ -113,11 +113,13 @@ class Housekeeping:
 
     def give_memory_back(self) -> None:
         """Once a table has come, gone or changed: what that took for a moment is as much again as what is kept. Once
-        more when the planes' threads have followed."""
+        more when the planes' threads have followed. What an index has left for then is done as well."""
         done = self.rib.runs + self.work.committed
         at_rest = done == self._bulk and not len(self.work)
         self._bulk = done
         before, followed = self._trimmed_at
+        if at_rest and self.planes.xdp is not None and self.planes.xdp.waiting:
+            self.work.add(Cause(CauseKind.REPAIR, detail="index"), self.planes.xdp.learn())
         if not at_rest or (done - before < MUCH_WORK and followed):
             return
         behind = any(plane is not None and plane.behind for plane in (self.planes.kernel, self.planes.xdp))

@@ -137,6 +137,7 @@ class Plane:
 class XdpPlane(Plane):
     next_retry = None
     behind = 0
+    waiting = 0
 
     def __init__(self) -> None:
         super().__init__()
@@ -154,6 +155,11 @@ class XdpPlane(Plane):
 
     def foresee(self) -> None:
         pass
+
+    def learn(self) -> Iterator[int]:
+        while self.waiting:
+            self.waiting -= 1
+            yield self.waiting
 
     def rehearse(self, few: FewChanges) -> None:
         for _, hi, lo, length, old, new in few.moves:

@@ -1,5 +1,5 @@
 """Memory goes back after a start, when much work is done, and once more when the kernel has followed; never while there
-is work."""
+is work. What an index has left for then is done at rest as well."""
 
 from __future__ import annotations
 
@@ -36,3 +36,17 @@ def test_nothing_goes_back_while_a_job_runs(make_world, monkeypatch, jobs: int) 
     world.bridge.housekeeping.give_memory_back()
     world.bridge.housekeeping.give_memory_back()
     assert len(trims) == 1 - jobs
+
+
+def test_what_an_index_has_left_for_later_is_done_at_rest(make_world, monkeypatch) -> None:
+    world = make_world({})
+    xdp, housekeeping_ = world.bridge.planes.xdp, world.bridge.housekeeping
+    monkeypatch.setattr(xdp, "waiting", 5)
+    world.bridge.rib.runs += 1
+    housekeeping_.give_memory_back()
+    assert not len(world.bridge.work), "a run has just come"
+    housekeeping_.give_memory_back()
+    housekeeping_.give_memory_back()
+    assert len(world.bridge.work) == 1
+    list(world.bridge.work.drain())
+    assert xdp.waiting == 0
