@@ -38,6 +38,8 @@ __all__ = ["Index4"]
 
 SLOT_BITS = 24
 SLOTS = 1 << SLOT_BITS
+WIDE = 17  # of what is shorter a piece has too few, or slots enough for a pass of their own
+MIXED = 1 << 15  # slots of several lengths that are painted together
 LENGTH_AT, ROW_BITS = np.uint64(58), np.uint64(26)
 ROW, ADDRESS = np.uint64((1 << 26) - 1), np.uint64((1 << 32) - 1)
 
@@ -90,36 +92,42 @@ class Index4:
         """Routes, new or with another group. No prefix twice."""
         network, rows, ends = _in_order(keys)
         values = np.minimum(groups, DEEP).astype(np.uint16).take(rows)  # no such group: the trie says so
-        begin, shorter = 0, slice(0, ends[SLOT_BITS - 1])
-        self._there.put(_heap(network[shorter], keys.length.take(rows[shorter])), values[shorter])
-        with self._rebased_at_the_end():
-            for length, end in enumerate(ends[: SLOT_BITS + 1]):
-                part, begin = slice(begin, end), end
-                if part.start == part.stop:
-                    continue
-                self._shortest = min(self._shortest, length)
-                slots = _first(network[part])
-                self._flat.paint(slots, self._flat.width(length), values[part], length + 1, length + 1)
-        if begin < len(rows):
-            self._store_deep(network[begin:], keys.length.take(rows[begin:]), values[begin:])
+        lengths, shorter, end = keys.length.take(rows), slice(0, ends[SLOT_BITS - 1]), ends[SLOT_BITS]
+        self._there.put(_heap(network[shorter], lengths[shorter]), values[shorter])
+        if end:
+            self._shortest = min(self._shortest, int(lengths[0]))
+        self._paint(network, lengths, ends, values)
+        if end < len(rows):
+            self._store_deep(network[end:], lengths[end:], values[end:])
 
     def remove(self, keys: Keys) -> None:
         """Routes that leave. No prefix twice."""
         network, rows, ends = _in_order(keys)
-        flat = ends[SLOT_BITS]
+        end = ends[SLOT_BITS]
         lengths = keys.length.take(rows)
-        heap = _heap(network[:flat], lengths[:flat])
+        heap = _heap(network[:end], lengths[:end])
         self._there.drop(heap[: ends[SLOT_BITS - 1]])  # all of them first: none may be another's cover
         groups, owners = self._covers(heap)
-        begin = 0
+        self._paint(network, lengths, ends, groups, owners)
+        if end < len(rows):
+            self._remove_deep(zip(network[end:].tolist(), lengths[end:].tolist(), strict=True))
+
+    def _paint(self, network: U64, lengths: U8, ends: list[int], groups: Slots, owners: U8 | None = None) -> None:
+        """The flat level, by length; those of middling length together where they are few. With `owners`: routes that
+        leave, and whose the slots are then."""
+        begin, mixed = 0, slice(ends[WIDE - 1], ends[SLOT_BITS - 1])
+        together = int((1 << (SLOT_BITS - lengths[mixed].astype(np.int64))).sum()) <= MIXED
+        gone = owners is not None
         with self._rebased_at_the_end():
             for length, end in enumerate(ends[: SLOT_BITS + 1]):
                 part, begin = slice(begin, end), end
-                if part.start < part.stop:
-                    width = self._flat.width(length)
-                    self._flat.paint(_first(network[part]), width, groups[part], owners[part], length + 1, gone=True)
-        if begin < len(rows):
-            self._remove_deep(zip(network[begin:].tolist(), lengths[begin:].tolist(), strict=True))
+                if together and length == SLOT_BITS:
+                    its = None if owners is None else owners[mixed]
+                    self._flat.paint_mixed(_first(network[mixed]), lengths[mixed], groups[mixed], its, gone=gone)
+                if part.start < part.stop and not (together and WIDE <= length < SLOT_BITS):
+                    first, mark = _first(network[part]), length + 1
+                    owner = mark if owners is None else owners[part]
+                    self._flat.paint(first, self._flat.width(length), groups[part], owner, mark, gone=gone)
 
     def _covers(self, heap: Rows) -> tuple[Slots, U8]:
         """Groups and owners of the longest routes above prefixes; 0 and 0 where there is none."""
@@ -177,10 +185,9 @@ class Index4:
         page = np.fromiter((self._deep[slot].page for slot in slots.tolist()), np.int64, len(slots))
         paged = page > 0
         first = page * PAGE + (network & np.uint64(PAGE - 1)).astype(np.int64)
-        for length in np.unique(lengths).tolist():
-            which = np.flatnonzero(paged & (lengths == length))
-            level = self._pages.level
-            level.paint(first[which], level.width(length), groups[which], length + 1, length + 1)
+        if not paged.all():
+            first, lengths, groups = first.compress(paged), lengths.compress(paged), groups.compress(paged)
+        self._pages.level.paint_mixed(first, lengths, groups)
         pages = np.fromiter((self._deep[slot].page for slot in found), np.uint16, len(found))
         self.slots[np.array(found, np.int64)] = pages | np.uint16(DEEP)
 

@@ -30,6 +30,7 @@ DEEP = abi.INDEX4_DEEP
 OWNERS = {2: np.uint16, 4: np.uint32, 8: np.uint64}  # so many owners to a word
 GROUPS = {2: np.uint32, 4: np.uint64}  # so many slots to a word
 ROWS_BELOW = 2048  # up to here prefixes are rows of words; wider ones are slices
+FEW = 4  # prefixes that are slices all the same
 SINGLY = 8  # slots that one route's change writes by themselves; more are quicker under a mask
 AT_ONCE = 1 << 17  # slots of a pass of a bulk change: they stay in the cache
 SLICE = 1 << 20  # slots of a pass of one route's change
@@ -65,7 +66,7 @@ class Level:
         where exactly `mark` does. `owner` is who does then, length + 1, one for all or one each."""
         if width == 1:
             self._singles(first, groups, owner, mark, gone)
-        elif width <= ROWS_BELOW:
+        elif width <= ROWS_BELOW and len(first) > FEW:
             step = max(1, AT_ONCE // width)
             for start in range(0, len(first), step):
                 part = slice(start, start + step)
@@ -76,13 +77,23 @@ class Level:
             for start, group, its in zip(first.tolist(), groups.tolist(), owners.tolist(), strict=True):
                 self.paint_one(start, width, group, its, mark, gone=gone)
 
-    def _singles(self, slots: Rows, groups: Slots, owner: int | U8, mark: int, gone: bool) -> None:
-        """A slot each. Nothing is longer, so whoever comes is the owner."""
-        if gone:
-            mine = self.owner.take(slots) == mark
-            if not mine.all():
-                slots, groups = slots.compress(mine), groups.compress(mine)
-                owner = owner if isinstance(owner, int) else owner.compress(mine)
+    def paint_mixed(
+        self, first: Rows, lengths: U8, groups: Slots, owner: U8 | None = None, *, gone: bool = False
+    ) -> None:
+        """`paint` for prefixes of several lengths, ascending, each marked with its length + 1, who is its owner as well
+        where no `owner` is given. Slot by slot: for few that is quicker than a pass for each length."""
+        marks = lengths + np.uint8(1)
+        widths = np.int64(1) << (np.int64(32 - self.low) - lengths)
+        ends = np.cumsum(widths)
+        at = np.repeat(first - ends + widths, widths)
+        at += np.arange(len(at))
+        held, mark = self.owner.take(at), np.repeat(marks, widths)
+        mine = np.flatnonzero(held == mark if gone else held <= mark)
+        its = mark if owner is None else np.repeat(owner, widths)
+        self._write(at.take(mine), np.repeat(groups, widths).take(mine), its.take(mine))
+
+    def _write(self, slots: Rows, groups: Slots, owner: int | U8) -> None:
+        """Of several for one slot the last stays."""
         self.owner[slots] = owner
         if self._deeper is not None:
             deep = self.slots.take(slots) >= DEEP
@@ -90,6 +101,15 @@ class Level:
                 self._deeper(slots.compress(deep), groups.compress(deep))
                 slots, groups = slots.compress(~deep), groups.compress(~deep)
         self.slots[slots] = groups
+
+    def _singles(self, slots: Rows, groups: Slots, owner: int | U8, mark: int, gone: bool) -> None:
+        """A slot each. Nothing is longer, so whoever comes is the owner."""
+        if gone:
+            mine = self.owner.take(slots) == mark
+            if not mine.all():
+                slots, groups = slots.compress(mine), groups.compress(mine)
+                owner = owner if isinstance(owner, int) else owner.compress(mine)
+        self._write(slots, groups, owner)
 
     def _rows(self, first: Rows, width: int, groups: Slots, owner: int | U8, mark: int, gone: bool) -> None:
         """Word by word: read, changed where it is to be, written."""

@@ -19,6 +19,7 @@ from bgpbridge.rib.tables import LOAD, MASK64, OF, secret_words, slot_bits, zero
 __all__ = ["There"]
 
 NUMBERS = 1 << 24
+AHEAD = np.arange(1, 9)  # places that a number looks at together
 FIRST_BITS, STEP_BITS = 12, 2  # of the table: it grows fourfold, for moving all takes time
 
 
@@ -74,7 +75,7 @@ class There:
         at = self._first(numbers)
         todo = np.flatnonzero(self._keys.take(at) != numbers)
         while len(todo):
-            at[todo] = (at.take(todo) + 1) & self._mask
+            at[todo] = self._onward(at.take(todo), numbers.take(todo))
             todo = todo.compress(self._keys.take(at.take(todo)) != numbers.take(todo))
         return at
 
@@ -93,7 +94,18 @@ class There:
             rest = np.flatnonzero(~mine)
             if not len(rest):
                 return
-            numbers, groups, at = numbers.take(rest), groups.take(rest), (at.take(rest) + 1) & self._mask
+            numbers, groups = numbers.take(rest), groups.take(rest)
+            at = self._onward(at.take(rest), numbers)
+
+    def _onward(self, at: Rows, numbers: Rows) -> Rows:
+        """The next places that are free or the number's own; the last of those looked at where none is."""
+        ahead = (at[:, None] + AHEAD) & self._mask
+        held = self._keys.take(ahead)
+        worth = held == numbers[:, None]
+        worth |= held == 0
+        worth[:, -1] = True
+        onward: Rows = ahead[np.arange(len(at)), worth.argmax(axis=1)]
+        return onward
 
     def _reserve(self, more: int) -> None:
         if (self._count + more) * OF <= LOAD << self._bits:

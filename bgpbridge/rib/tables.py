@@ -50,6 +50,8 @@ HUGE_PAGE = 1 << 21
 LOAD, OF = 5, 8  # of the slots of an index may hold entries
 FIRST, LATER = 4, 9 / 8  # a larger index is begun when so many times the entries would be too many
 
+AHEAD = np.arange(1, 9)  # slots that a key looks at together: a cache line or two
+
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_ARENA_MAX = -1, -3, -8  # malloc.h
 
 
@@ -191,8 +193,19 @@ class HashIndex:
             sure = maybe.compress(same(found.take(maybe), todo.take(maybe))) if len(maybe) else maybe
             ids[todo.take(sure)] = found.take(sure)
             rest = _without(sure, len(todo))
-            todo, tags, at = todo.take(rest), tags.take(rest), (at.take(rest) + 1) & self.mask
+            todo, tags = todo.take(rest), tags.take(rest)
+            at = self._onward(at.take(rest), tags)
         return ids
+
+    def _onward(self, at: Ids, tags: Words) -> Ids:
+        """The next slots that are empty or may hold what is looked for; the last of those looked at where none is."""
+        ahead = (at[:, None] + AHEAD) & self.mask
+        entries = self.slots.take(ahead)
+        worth = (entries ^ tags[:, None]) <= ID_MASK
+        worth |= entries == 0
+        worth[:, -1] = True
+        onward: Ids = ahead[np.arange(len(at)), worth.argmax(axis=1)]
+        return onward
 
     def _claim(self, at: Ids, tags: Words, todo: Ids, empty: Ids, create: Callable[[Ids], Ids]) -> tuple[Ids, Ids]:
         """Give empty slots to the keys that want them; of several for one slot the last one wins. Returns
