@@ -16,10 +16,11 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-__all__ = ["ask_short_slice", "ask_usual_slice", "beat", "breathe", "giving_way"]
+__all__ = ["ask_short_slice", "ask_usual_slice", "beat", "breathe", "giving_way", "stand_behind"]
 
+BEHIND = 5  # nice: forwarding goes before what only stands ready
 SHORT_NS = 100_000  # the least that the kernel grants
 NR_SCHED_SETATTR = {"x86_64": 314, "aarch64": 274}.get(platform.machine())
 WORKED_S = 0.001  # a breath after less is none
@@ -46,6 +47,14 @@ async def beat(every_s: float) -> None:
     with the others, and an idle processor is woken once for all of them."""
     left = every_s - asyncio.get_running_loop().time() % every_s
     await asyncio.sleep(left if left > every_s / 100 else left + every_s)
+
+
+def stand_behind() -> None:
+    """For the calling thread, which writes what no packet waits for: whoever else has something to do goes first, and
+    in longer slices. It holds the interpreter for short times only, else others would wait for it all the same."""
+    ask_usual_slice()
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), BEHIND)
 
 
 @contextmanager

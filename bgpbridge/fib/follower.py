@@ -11,8 +11,6 @@ late: `failure` says why.
 
 from __future__ import annotations
 
-import contextlib
-import os
 import threading
 import time
 from collections import deque
@@ -27,7 +25,7 @@ from bgpbridge.fib.keys import U32, Keys
 from bgpbridge.fib.order import in_order
 from bgpbridge.fib.pace import SINGLES, Pace
 from bgpbridge.fib.xdp_map import Refused
-from bgpbridge.scheduling import ask_usual_slice
+from bgpbridge.scheduling import stand_behind
 from bgpbridge.types import Family
 
 __all__ = ["Follower", "Late"]
@@ -35,7 +33,6 @@ __all__ = ["Follower", "Late"]
 AT_ONCE = 1 << 17  # rows to one run, a sixth of a second
 MOST = 1 << 21  # rows that wait for a table to end, 45 MB
 LONGEST_S, REST_S = 30.0, 0.5  # no packet asks for what waits here
-NICE = 5  # forwarding goes before what only stands ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +48,7 @@ class Follower:
 
     def __init__(self, trie: BpfMap, family: Family) -> None:
         self._trie, self._family = trie, family
-        self._pool = ThreadPoolExecutor(1, f"bgpbridge-{trie.name}", initializer=ask_usual_slice)
+        self._pool = ThreadPoolExecutor(1, f"bgpbridge-{trie.name}", initializer=stand_behind)
         self._changed = threading.Condition()
         self._waiting: deque[tuple[Keys, U32]] = deque()
         self._late: list[Late] = []
@@ -118,8 +115,6 @@ class Follower:
     # -- the thread ---------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        with contextlib.suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
         try:
             while parts := self._next():
                 began_s = time.monotonic()

@@ -33,7 +33,7 @@ from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.fib.pace import GATHER_MORE_S, GATHER_S, LATELY_S, Pace
 from bgpbridge.fib.pyroute import RTM_GETROUTE
 from bgpbridge.rib.groups import LIMIT
-from bgpbridge.scheduling import ask_usual_slice
+from bgpbridge.scheduling import stand_behind
 from bgpbridge.types import Family
 
 __all__ = ["Counts", "KernelOptions", "KernelWorker", "dump_routes"]
@@ -122,7 +122,7 @@ class KernelWorker:
     def run(self, started: Future[int]) -> None:
         """The thread's body. `started` gets the socket's port id, or what went wrong."""
         try:
-            ask_usual_slice()
+            stand_behind()
             with RouteSocket() as sock:
                 self._sock = sock
                 self.objects = NexthopObjects(sock, self.options.nexthop_id_base, self.options.protocol)
