@@ -46,7 +46,7 @@ class Level:
         self.one = slots.data
         self._groups = {count: slots.view(word) for count, word in GROUPS.items()}
         self._deeper: Callable[[Rows, Slots], None] | None = None
-        self.owned(zeros(len(slots), np.uint8))
+        self.owned(zeros(len(slots), np.uint8, huge=True))
 
     def watch(self, deeper: Callable[[Rows, Slots], None]) -> None:
         """There are DEEP slots."""
