@@ -32,7 +32,7 @@ from bgpbridge.wire.verdicts import Finding
 __all__ = ["STORE_BOUNDS_S", "Ingest"]
 
 US = 1e-6
-STEP_S, HURRIED_STEP_S = 0.007, 0.002  # of CPU between two points of a bulk run
+STEP_S, HURRIED_STEP_S = 0.005, 0.002  # of CPU between two points of a bulk run
 STORE_BOUNDS_S = (
     *(round(us * US, 6) for us in (20, 30, 50, 75, 100, 150, 200, 300, 500, 750)),
     *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5),

@@ -45,9 +45,9 @@ SLICE = 16_384  # rows between two points
 REDECIDED = 8192  # the same where each row may move, which a trie takes some 1.5 us of CPU for
 ASKED = 32_768  # the same where policy says of attributes only whether its verdicts on them may be others
 REJUDGED = 6144  # the same where policy, which is asked first, may have changed its mind
-ROWS = (2048, 6144, 6144)  # of what a peer sends, between two points (see pieces.Size): more saves nothing, and what
+ROWS = (2048, 4096, 6144)  # of what a peer sends, between two points (see pieces.Size): more saves nothing, and what
 # hangs on every piece, however small, takes as long as the least
-BLOCKS = (1024, 3072, 3072)  # attribute blocks interned between two points
+BLOCKS = (1024, 2048, 3072)  # attribute blocks interned between two points
 MANY_BLOCKS = 1024  # fewer take less than a millisecond, and need no point
 SCAN = 65_536  # rows looked through between two points when few of them matter
 
