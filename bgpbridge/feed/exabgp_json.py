@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bgpbridge.errors import WireError
-from bgpbridge.feed.exabgp_update import FAMILIES, end_of_rib, families_with_path_ids, updates
+from bgpbridge.feed.exabgp_update import FAMILIES, end_of_rib, families_with_path_ids, updates, written
 from bgpbridge.feed.frames import DownReason, Record, Refresh, SessionDown, SessionUp, Updates
 from bgpbridge.types import Family, IPAddress, Session
 from bgpbridge.wire.message import MARKER, MessageType
@@ -200,9 +200,9 @@ def _short(word: str) -> str:
 def _neighbour(content: Json) -> Neighbour:
     address, asn = content["address"], content["asn"]
     return Neighbour(
-        ipaddress.ip_address(address["peer"]),
+        ipaddress.ip_address(written(address["peer"])),
         _number(asn["peer"], 32),
-        ipaddress.ip_address(address["local"]),
+        ipaddress.ip_address(written(address["local"])),
         _number(asn["local"], 32),
     )
 
@@ -242,7 +242,7 @@ def _opened(known: _Known, content: Json) -> None:
     """The peer's OPEN: of all that it says, `negotiated` lacks its BGP Identifier."""
     said = content.get("open", {})
     if "router_id" in said:
-        router_id = ipaddress.IPv4Address(said["router_id"])
+        router_id = ipaddress.IPv4Address(written(said["router_id"]))
         known.session = dataclasses.replace(known.session, router_id=router_id)
 
 

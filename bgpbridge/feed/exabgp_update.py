@@ -17,7 +17,7 @@ from bgpbridge.wire.attributes import EXTENDED_LENGTH, Code, encode_attribute
 from bgpbridge.wire.message import build_update
 from bgpbridge.wire.segments import SegmentKind
 
-__all__ = ["FAMILIES", "end_of_rib", "families_with_path_ids", "updates"]
+__all__ = ["FAMILIES", "end_of_rib", "families_with_path_ids", "updates", "written"]
 
 Json = Mapping[str, Any]
 FAMILIES = {"ipv4 unicast": Family.IPV4, "ipv6 unicast": Family.IPV6}
@@ -84,9 +84,17 @@ def _parts(nlris: Sequence[Any], path_ids: bool) -> Iterator[bytes]:
 def _nlri(nlri: Any, path_ids: bool) -> bytes:
     """`{"nlri": "10.0.0.0/24", "path-information": "0.0.0.1"}`, or the prefix alone where the encoder is compact."""
     given = {"nlri": nlri} if isinstance(nlri, str) else nlri
-    prefix = Prefix.parse(given["nlri"])
+    prefix = Prefix.parse(written(given["nlri"]))
     path_id = ipaddress.IPv4Address(given.get("path-information", 0)).packed if path_ids else b""
     return path_id + bytes([prefix.length]) + prefix.octets[: prefix.length + 7 >> 3]
+
+
+def written(said: Any) -> str:
+    """An address or prefix as text: `ipaddress` would take a number for one, and JSON's true for 0.0.0.1. Raises
+    TypeError."""
+    if not isinstance(said, str):
+        raise TypeError(f"{said!r:.40} is no address")
+    return said
 
 
 def _withdrawal(family: Family, nlri: bytes) -> bytes:
@@ -165,7 +173,7 @@ def _numbers(width: int) -> Callable[[Sequence[Sequence[int]]], bytes]:
 
 
 def _addresses(value: Sequence[str]) -> bytes:
-    return b"".join(ipaddress.IPv4Address(address).packed for address in value)
+    return b"".join(ipaddress.IPv4Address(written(address)).packed for address in value)
 
 
 KNOWN: dict[str, tuple[int, Callable[[Any], bytes]]] = {
@@ -175,7 +183,7 @@ KNOWN: dict[str, tuple[int, Callable[[Any], bytes]]] = {
     "atomic-aggregate": (Code.ATOMIC_AGGREGATE, lambda _: b""),
     "aggregator": (Code.AGGREGATOR, _aggregator),
     "community": (Code.COMMUNITIES, _numbers(2)),
-    "originator-id": (Code.ORIGINATOR_ID, lambda value: ipaddress.IPv4Address(value).packed),
+    "originator-id": (Code.ORIGINATOR_ID, lambda value: ipaddress.IPv4Address(written(value)).packed),
     "cluster-list": (Code.CLUSTER_LIST, _addresses),
     "extended-community": (Code.EXTENDED, _extended),
     "large-community": (Code.LARGE, _numbers(4)),

@@ -171,6 +171,12 @@ WRONG = {
     "an update without message": line("update"),
     "an origin of its own": line("update", message={"update": {**ANNOUNCE, "attribute": {"origin": "guess"}}}),
     "a prefix with host bits": line("update", message={"update": {"withdraw": {"ipv4 unicast": ["10.0.0.1/24"]}}}),
+    "true for a prefix": line("update", message={"update": {"withdraw": {"ipv4 unicast": [{"nlri": True}]}}}),
+    "a number for a prefix": line("update", message={"update": {"withdraw": {"ipv4 unicast": [{"nlri": 167772160}]}}}),
+    "a number for an address": line("state", state="up").replace('"127.0.0.1"', "7"),
+    "a number for an originator": line(
+        "update", message={"update": {**ANNOUNCE, "attribute": {"originator-id": 1, "cluster-list": ["192.0.2.1"]}}}
+    ),
     "an AS number that is none": line("update", message={"update": {**ANNOUNCE, "attribute": {"as-path": [1 << 33]}}}),
     "octets that are no UPDATE": line("update", message={"header": "0xFF", "body": "0x00"}),
     "octets that are no hex": line("update", message={"header": "0xFF", "body": "0xzz"}),
