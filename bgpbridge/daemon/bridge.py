@@ -1,6 +1,7 @@
 """The bridge process: `python -m bgpbridge.daemon.bridge`, started by the supervisor with the lanes' handles.
 
-This is only its beginning: what takes time without us is begun before the rest is imported, which takes a second.
+This is only its beginning: what takes time without us (the kernel's routes, then the tries) is begun before the rest is
+imported, which takes a second.
 """
 
 from __future__ import annotations
@@ -9,10 +10,12 @@ import argparse
 import gc
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from bgpbridge.daemon.children import follow_parent
-from bgpbridge.datapath.pins import layout_folder
-from bgpbridge.fib.trie_dump import TrieDump
+from bgpbridge.fib.early_dump import EarlyDump
+
+if TYPE_CHECKING:
+    from bgpbridge.fib.trie_dump import TrieDump
 
 __all__ = ["main"]
 
@@ -29,14 +32,24 @@ def main() -> int:
     parser.add_argument("--asks", type=int)
     parser.add_argument("--pins", type=Path)
     arguments = parser.parse_args()
-    follow_parent()
     sys.setswitchinterval(SWITCH_S)
-    tries = TrieDump(layout_folder(arguments.pins)) if arguments.pins is not None else None
     gc.disable()  # nothing that is imported is garbage
-    from bgpbridge.daemon.serving import run  # noqa: PLC0415 - a second, in which the tries are read
+    early = EarlyDump()
+    tries = _begin(arguments.pins)
+    from bgpbridge.daemon.serving import run  # noqa: PLC0415 - a second, in which both are read
 
     gc.enable()
-    return run(arguments.config, arguments.ready, arguments.asks, tries)
+    return run(arguments.config, arguments.ready, arguments.asks, tries, early)
+
+
+def _begin(pins: Path | None) -> TrieDump | None:
+    """Follow the supervisor, and read the tries."""
+    from bgpbridge.daemon.children import follow_parent  # noqa: PLC0415 - these import asyncio and numpy
+    from bgpbridge.datapath.pins import layout_folder  # noqa: PLC0415
+    from bgpbridge.fib.trie_dump import TrieDump  # noqa: PLC0415
+
+    follow_parent()
+    return TrieDump(layout_folder(pins)) if pins is not None else None
 
 
 if __name__ == "__main__":

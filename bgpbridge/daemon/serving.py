@@ -26,6 +26,7 @@ from bgpbridge.daemon.runtime import RuntimeFolder
 from bgpbridge.doctor.checks import forward_rules
 from bgpbridge.errors import BridgeError, DatapathError, SpeakerError
 from bgpbridge.events import Event, EventLog, Severity
+from bgpbridge.fib.early_dump import EarlyDump
 from bgpbridge.fib.trie_dump import TrieDump
 from bgpbridge.pipeline.bridge import Bridge
 from bgpbridge.pipeline.files import Files
@@ -57,10 +58,16 @@ def refuse_netfilter(config: Config) -> None:
 
 
 async def serve(
-    config: Config, handles: Handles, ready: int, asks: int | None, lag: LoopLag, tries: TrieDump | None
+    config: Config,
+    handles: Handles,
+    ready: int,
+    asks: int | None,
+    lag: LoopLag,
+    tries: TrieDump | None,
+    early: EarlyDump | None,
 ) -> None:
     """Run a bridge until SIGTERM. `ready`, `asks`: descriptors of the supervisor's, where it is told and asked; `lag`
-    is of the loop that runs this; `tries` are what an earlier run left."""
+    is of the loop that runs this; `tries` are what an earlier run left, `early` is what the kernel had to say."""
     folder = RuntimeFolder(config.runtime.directory)
     bridge = Bridge(config, handles, Files(folder.state, folder.speaker_config))
     bridge.loop_lag = lag
@@ -74,7 +81,7 @@ async def serve(
     loop.add_signal_handler(signal.SIGHUP, reloading.soon)
     telling = asyncio.create_task(_log_events(bridge.events))
     try:
-        await bridge.start(tries)
+        await bridge.start(tries, early)
         doors = (await importing).Doors(bridge, folder.control_socket, reloading)
         await doors.start()
         drop()
@@ -133,7 +140,7 @@ def _first_of(error: BaseException | None) -> BaseException:
     return error or BridgeError("the bridge ended without being told to")
 
 
-def run(path: Path, ready: int, asks: int | None, tries: TrieDump | None) -> int:
+def run(path: Path, ready: int, asks: int | None, tries: TrieDump | None, early: EarlyDump | None) -> int:
     """All of it, by the configuration file; the exit code."""
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", stream=sys.stderr, level=logging.INFO)
     tune_malloc()
@@ -147,7 +154,7 @@ def run(path: Path, ready: int, asks: int | None, tries: TrieDump | None) -> int
         refuse_netfilter(config)
         lag = LoopLag()
         with asyncio.Runner(loop_factory=lag.loop) as runner:
-            runner.run(serve(config, handles, ready, asks, lag, tries))
+            runner.run(serve(config, handles, ready, asks, lag, tries, early))
     except BridgeError as error:
         sys.stderr.write(f"bgpbridge: {error}\n")
         return error.exit_code

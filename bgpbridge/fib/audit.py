@@ -14,20 +14,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Iterable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TypeVar, cast
 
 import numpy as np
 
 from bgpbridge.datapath import abi
 from bgpbridge.errors import DatapathError
-from bgpbridge.fib.audit_look import Look, look_at_kernel, look_at_xdp
+from bgpbridge.fib.audit_look import Look, look_at_index, look_at_kernel, look_at_trie, look_at_xdp
 from bgpbridge.fib.audit_prefixes import Differences, nothing, with_overlay, without_nothing
 from bgpbridge.fib.audit_stores import Stores
 from bgpbridge.fib.audit_tally import GROUP, AuditReport, Divergence, Tally
 from bgpbridge.fib.index6 import Index6
 from bgpbridge.fib.kernel import KernelFib
 from bgpbridge.fib.keys import U32, Keys, KeyTable
+from bgpbridge.fib.order import Entries, in_order
 from bgpbridge.fib.sweep import excuses
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.rib.groups import BLACKHOLE
@@ -59,6 +60,7 @@ Part = tuple[str, Family]
 """What is compared at a time: plane (`xdp`, `kernel`) and family."""
 
 T = TypeVar("T")
+U = TypeVar("U")
 LATE = 50_000  # prefixes that changed since the verdict: a table is loading, the next sweep will find what stays wrong
 
 
@@ -103,10 +105,7 @@ async def audit(
         _audit_plane(xdp, None, desired, tally, mend, changes),
         _audit_plane(None, kernel, desired, beside, mend, changes),
     )
-    ends = await asyncio.gather(*looks, return_exceptions=True)  # side by side: the kernel is asked most of the time
-    for error in ends:
-        if error is not None:
-            raise error
+    await _both(*looks)  # the kernel is asked most of the time
     tally.join(beside)
     return AuditReport(
         checked=tally.checked,
@@ -177,11 +176,16 @@ async def _audit_xdp(
     try:
         snapped, punted = await _snapped(desired, family), xdp.punted(family)
 
-        def first() -> tuple[tuple[Keys, U32], list[int], Look]:
+        def first() -> tuple[Entries, list[int], Entries]:
             wanted = snapped()
-            return wanted, _used(wanted[1]), look_at_xdp(family, xdp, without_nothing(with_overlay(wanted, punted)))
+            return wanted, _used(wanted[1]), in_order(without_nothing(with_overlay(wanted, punted)))
 
-        wanted, used, look = await aside(first, changes)
+        wanted, used, want = await aside(first, changes)
+        trie, index = await _both(
+            aside(lambda: look_at_trie(family, xdp, want), changes),  # the kernel does most of this
+            aside(lambda: look_at_index(family, xdp, want), changes),
+        )
+        look = await aside(lambda: look_at_xdp(family, xdp, want, trie, index), changes)
         moving, refused = xdp.watch(family, on=True)
         judged, look = await aside(lambda: look.judged(moving, refused), changes)
         tally.checked["xdp", family.label] = int(np.count_nonzero(wanted[1]))
@@ -196,6 +200,16 @@ async def _audit_xdp(
             await _mend_xdp(family, xdp, judged.wrong, look, changes)
     finally:
         xdp.watch(family, on=False)
+
+
+async def _both(one: Awaitable[T], other: Awaitable[U]) -> tuple[T, U]:
+    """Side by side, each to its end whatever becomes of the other: threads read on, and nobody may take away what they
+    read."""
+    ends = await asyncio.gather(one, other, return_exceptions=True)
+    for end in ends:
+        if isinstance(end, BaseException):
+            raise end
+    return cast("tuple[T, U]", tuple(ends))
 
 
 async def _mend_xdp(family: Family, xdp: XdpFib, wrong: Differences, look: Look, changes: Changing) -> None:

@@ -17,15 +17,15 @@ import numpy as np
 from bgpbridge.fib.audit_prefixes import Differences, Judged, differences, judge
 from bgpbridge.fib.indexes import Index
 from bgpbridge.fib.kernel import KernelFib
-from bgpbridge.fib.keys import U32, Keys
-from bgpbridge.fib.order import in_order
+from bgpbridge.fib.keys import Keys
+from bgpbridge.fib.order import Entries, in_order
 from bgpbridge.fib.ranges import DEFER, Ranges, ranges_of, together
 from bgpbridge.fib.sweep import Compared, excuses
 from bgpbridge.fib.xdp import XdpFib
 from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family
 
-__all__ = ["Look", "look_at_kernel", "look_at_xdp"]
+__all__ = ["Look", "look_at_index", "look_at_kernel", "look_at_trie", "look_at_xdp"]
 
 PREFIXES, PIECES = 4096, 20_000  # that are mended between two turns of the loop
 
@@ -34,7 +34,7 @@ PREFIXES, PIECES = 4096, 20_000  # that are mended between two turns of the loop
 class Look:
     """One family in one plane, read and compared. `index` says how `engine` stands; None where there is none."""
 
-    want: tuple[Keys, U32]
+    want: Entries
     prefixes: Differences
     addresses: Compared
     index: Compared | None = None
@@ -68,15 +68,24 @@ class Look:
             )
 
 
-def look_at_xdp(family: Family, xdp: XdpFib, want: tuple[Keys, U32]) -> Look:
-    """What the maps hold, and what packets are told."""
-    want = in_order(want)
-    breathe()
+def look_at_trie(family: Family, xdp: XdpFib, want: Entries) -> tuple[Entries, Differences]:
+    """What the trie holds, and where that differs; `want`, which is in order, where it does not: one is enough."""
     table = xdp.table(family)
-    if not len(prefixes := differences(table, want)):
-        table = want  # the same: one of them is enough
-    index, asked = xdp.index(family), xdp.asks_index(family)
-    compared = index.compared(*want) if index is not None else None
+    prefixes = differences(table, want)
+    return table if len(prefixes) else want, prefixes
+
+
+def look_at_index(family: Family, xdp: XdpFib, want: Entries) -> Compared | None:
+    """What the index says of all addresses; `want` is in order. It may be looked at beside the trie."""
+    index = xdp.index(family)
+    return index.compared(*want) if index is not None else None
+
+
+def look_at_xdp(
+    family: Family, xdp: XdpFib, want: Entries, trie: tuple[Entries, Differences], compared: Compared | None
+) -> Look:
+    """Both together: what the maps hold, and what packets are told."""
+    (table, prefixes), index, asked = trie, xdp.index(family), xdp.asks_index(family)
     addresses = Compared.same(family)
     if len(prefixes) or (asked and compared is not None and len(compared.wrong())):
         told = ranges_of(*table)
@@ -92,7 +101,7 @@ def _answers(index: Ranges, trie: Ranges) -> Ranges:
     return pieces.valued(np.where(first & DEFER, second, first)).joined()
 
 
-def look_at_kernel(family: Family, kernel: KernelFib, want: tuple[Keys, U32]) -> Look:
+def look_at_kernel(family: Family, kernel: KernelFib, want: Entries) -> Look:
     """Our own routes: those of others in the same table are theirs to answer."""
     want = in_order(want)
     breathe()

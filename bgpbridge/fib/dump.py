@@ -10,32 +10,20 @@ from __future__ import annotations
 import os
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TypeVar
 
 import numpy as np
 
 from bgpbridge.errors import NetlinkError
-from bgpbridge.fib import rtnetlink
+from bgpbridge.fib import dump_requests, rtnetlink
+from bgpbridge.fib.dump_requests import Ask
+from bgpbridge.fib.early_dump import SEQUENCE, EarlyDump
 from bgpbridge.fib.kernel_state import Snapshot
-from bgpbridge.fib.observed import TABLE_LOCAL, TABLE_MAIN, ForeignRoute
+from bgpbridge.fib.observed import ForeignRoute
 from bgpbridge.fib.own_dump import OwnDump
-from bgpbridge.fib.pyroute import (
-    NLM_F_DUMP_INTR,
-    NLMSG_DONE,
-    NLMSG_ERROR,
-    RTM_GETADDR,
-    RTM_GETLINK,
-    RTM_GETNEIGH,
-    RTM_GETROUTE,
-    RTM_GETRULE,
-    RTM_NEWADDR,
-    RTM_NEWLINK,
-    RTM_NEWNEIGH,
-    RTM_NEWROUTE,
-    RTM_NEWRULE,
-)
-from bgpbridge.fib.rtnetlink import AF_INET, AF_INET6, HEADER, IFADDR, IFINFO, NDMSG, NHMSG, RTMSG
+from bgpbridge.fib.pyroute import NLM_F_DUMP_INTR, NLMSG_DONE, NLMSG_ERROR, RTM_NEWROUTE
+from bgpbridge.fib.rtnetlink import HEADER
 from bgpbridge.types import Family
 
 __all__ = ["take_snapshot"]
@@ -45,99 +33,103 @@ Decode = Callable[[rtnetlink.Message], T | None]
 GULP = 1 << 18
 ATTEMPTS = 3
 SILENCE_S = 10.0
+FIRST_SEQUENCE = 1 << 24
 PROTOCOL = 5  # octet of struct rtmsg
 NOTHING_THERE = {2, 93, 95}  # ENOENT, EPROTONOSUPPORT, EOPNOTSUPP: no such table, or no such thing in this kernel
 
 
-def take_snapshot(sock: socket.socket, own_protocol: int, ours: OwnDump | None = None) -> Snapshot:
-    """Everything, over a socket of its own that asks strictly (NETLINK_GET_STRICT_CHK). Closes nothing. `ours` gets our
-    own routes of its table. Raises NetlinkError when the kernel refuses or falls silent."""
+def take_snapshot(
+    sock: socket.socket, own_protocol: int, ours: OwnDump | None = None, early: EarlyDump | None = None
+) -> Snapshot:
+    """Everything, over a socket of its own that asks strictly (NETLINK_GET_STRICT_CHK), or from what has been read
+    `early`. Closes nothing. `ours` gets our own routes of its table. Raises NetlinkError when the kernel refuses or
+    falls silent."""
     sock.settimeout(SILENCE_S)
-    reader = _Reader(sock, own_protocol, ours)
+    reader = _Reader(sock, own_protocol, ours, early)
     out = Snapshot(
-        links=reader.dump("links", RTM_GETLINK, RTM_NEWLINK, IFINFO.pack(0, 0, 0, 0, 0), rtnetlink.decode_link),
-        addresses=reader.dump(
-            "addresses", RTM_GETADDR, RTM_NEWADDR, IFADDR.pack(0, 0, 0, 0, 0), rtnetlink.decode_address
-        ),
-        neighbours=reader.dump(
-            "neighbours", RTM_GETNEIGH, RTM_NEWNEIGH, NDMSG.pack(0, 0, 0, 0, 0), rtnetlink.decode_neighbour
-        ),
-        nexthops=reader.dump(
-            "nexthops",
-            rtnetlink.RTM_GETNEXTHOP,
-            rtnetlink.RTM_NEWNEXTHOP,
-            NHMSG.pack(0, 0, 0, 0, 0),
-            rtnetlink.decode_nexthop,
-        ),
-        rules=reader.dump(
-            "rules", RTM_GETRULE, RTM_NEWRULE, RTMSG.pack(0, 0, 0, 0, 0, 0, 0, 0, 0), rtnetlink.decode_rule
-        ),
+        links=reader.dump(dump_requests.LINKS, rtnetlink.decode_link),
+        addresses=reader.dump(dump_requests.ADDRESSES, rtnetlink.decode_address),
+        neighbours=reader.dump(dump_requests.NEIGHBOURS, rtnetlink.decode_neighbour),
+        nexthops=reader.dump(dump_requests.NEXTHOPS, rtnetlink.decode_nexthop),
+        rules=reader.dump(dump_requests.RULES, rtnetlink.decode_rule),
     )
     out.nexthops = [nexthop for nexthop in out.nexthops if nexthop.protocol != own_protocol]
-    for family in (AF_INET, AF_INET6):
-        for table in (TABLE_LOCAL, TABLE_MAIN):
-            for route in reader.routes(family, table):
-                key = (route.prefix, route.table)
-                out.routes[key] = (*out.routes.get(key, ()), route)  # in the kernel's order
+    for ask in dump_requests.ROUTES:
+        for route in reader.routes(ask):
+            key = (route.prefix, route.table)
+            out.routes[key] = (*out.routes.get(key, ()), route)  # in the kernel's order
     out.interrupted = reader.interrupted
     return out
 
 
 class _Reader:
-    def __init__(self, sock: socket.socket, own_protocol: int, ours: OwnDump | None) -> None:
-        self._sock, self._own, self._ours = sock, own_protocol, ours
+    def __init__(
+        self, sock: socket.socket, own_protocol: int, ours: OwnDump | None, early: EarlyDump | None = None
+    ) -> None:
+        self._sock, self._own, self._ours, self._early = sock, own_protocol, ours, early
         self._kept: tuple[OwnDump, Family] | None = None  # who gets our routes of the dump that runs
-        self._sequence = int.from_bytes(os.urandom(3), "big")
+        self._sequence = int.from_bytes(os.urandom(3), "big") | FIRST_SEQUENCE
         self._buffer = bytearray(GULP)
         self.interrupted = False
 
-    def routes(self, family: int, table: int) -> list[ForeignRoute]:
-        payload = RTMSG.pack(family, 0, 0, 0, table, 0, 0, 0, 0) + struct.pack("=HHI", 8, 15, table)
-        ours = self._ours if self._ours is not None and self._ours.table == table else None
-        self._kept = None if ours is None else (ours, Family.IPV4 if family == AF_INET else Family.IPV6)
-        found = self.dump(f"routes of table {table}", RTM_GETROUTE, RTM_NEWROUTE, payload, rtnetlink.decode_route)
+    def routes(self, ask: Ask) -> list[ForeignRoute]:
+        ours = self._ours if self._ours is not None and self._ours.table == ask.table else None
+        self._kept = None if ours is None else (ours, rtnetlink.FAMILIES[ask.family])
+        found = self.dump(ask, rtnetlink.decode_route)
         if ours is not None:
             ours.end()
         self._kept = None
-        return [route for route in found if route.table == table and route.protocol != self._own]
+        return [route for route in found if route.table == ask.table and route.protocol != self._own]
 
-    def dump(self, what: str, ask: int, answer: int, payload: bytes, decode: Decode[T]) -> list[T]:
+    def dump(self, ask: Ask, decode: Decode[T]) -> list[T]:
         """One dump, asked again when the kernel says that it changed meanwhile (NLM_F_DUMP_INTR). What is still
         inconsistent after a few attempts is taken as it is: events and the next dump put it right."""
+        if self._early is not None:
+            found, good = self._read(ask, SEQUENCE, self._early.answer(ask), decode)
+            if good:
+                return found
         for _ in range(ATTEMPTS):
-            found, consistent = self._once(what, ask, answer, payload, decode)
-            if consistent:
+            found, good = self._read(ask, self._sequence + 1, self._asked(ask), decode)
+            if good:
                 return found
         self.interrupted = True
         return found
 
-    def _once(self, what: str, ask: int, answer: int, payload: bytes, decode: Decode[T]) -> tuple[list[T], bool]:
+    def _asked(self, ask: Ask) -> Iterator[bytes]:
         self._sequence += 1
-        self._sock.send(rtnetlink.dump_request(ask, payload, self._sequence))
+        self._sock.send(ask.request(self._sequence))
+        while True:
+            yield self._receive(ask.what)
+
+    def _read(
+        self, ask: Ask, sequence: int, answers: Iterator[bytes | memoryview], decode: Decode[T]
+    ) -> tuple[list[T], bool]:
+        """What the datagrams of one dump say, and whether they are all there and say the same."""
         found: list[T] = []
         consistent = True
         if self._kept is not None:
             self._kept[0].begin(self._kept[1])
-        while True:
-            data = self._receive(what)
-            if answer == RTM_NEWROUTE and self._all_ours(data):
-                self._keep(data, int.from_bytes(data[:4], "little"))
+        for octets in answers:
+            if ask.answer == RTM_NEWROUTE and self._all_ours(octets):
+                self._keep(octets, int.from_bytes(octets[:4], "little"))
                 continue
+            data = bytes(octets)
             for message in rtnetlink.messages(data):
-                if message.sequence != self._sequence:
+                if message.sequence != sequence:
                     continue
                 consistent &= not message.flags & NLM_F_DUMP_INTR
                 if message.type in (NLMSG_DONE, NLMSG_ERROR):
-                    _check(what, message)
+                    _check(ask.what, message)
                     return found, consistent
                 if message.type == RTM_NEWROUTE and data[message.start + PROTOCOL] == self._own:
-                    octets = data[message.start - HEADER.size : message.end]
-                    self._keep(octets, len(octets))
-                value = decode(message) if message.type == answer else None
+                    own = data[message.start - HEADER.size : message.end]
+                    self._keep(own, len(own))
+                value = decode(message) if message.type == ask.answer else None
                 if value is not None:
                     found.append(value)
+        return found, False
 
-    def _keep(self, octets: bytes, length: int) -> None:
+    def _keep(self, octets: bytes | memoryview, length: int) -> None:
         if self._kept is not None:
             self._kept[0].add(octets, length)
 
@@ -150,7 +142,7 @@ class _Reader:
             raise NetlinkError(f"dump of {what}", error.errno or 5) from error
         return bytes(memoryview(self._buffer)[:size])
 
-    def _all_ours(self, data: bytes) -> bool:
+    def _all_ours(self, data: bytes | memoryview) -> bool:
         """True for a datagram of equally long RTM_NEWROUTE messages, all of our protocol, none interrupted."""
         (length,) = struct.unpack_from("=I", data)
         if length < 28 or length % 4 or len(data) % length:

@@ -198,6 +198,7 @@ class KernelFib:
         times, since = (1, now) if now - since > REPAIRS_WITHIN_S else (times + 1, since)
         with self._lock:
             table = self._tables[prefix.family]
+            table.touched_left(prefix, overwritten=overwritten)
             row = table.columns.find([prefix])[0]
             if not row or not table.wanted(np.array([row]))[0]:
                 return False

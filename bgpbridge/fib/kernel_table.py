@@ -30,7 +30,7 @@ from bgpbridge.fib.pace import SINGLES
 from bgpbridge.fib.refusals import Refusals
 from bgpbridge.rib.changes import Changes, FewChanges, Move
 from bgpbridge.rib.groups import LIMIT, LOCAL
-from bgpbridge.types import Family
+from bgpbridge.types import Family, Prefix
 
 __all__ = ["OURS_UNKNOWN", "KernelTable", "Slice"]
 
@@ -101,7 +101,26 @@ class KernelTable:
         self._installed.reserve(self.columns.end)
         self._dirty.reserve(self.columns.end)
         self.columns.want[rows] = changes.new
+        if self.leftovers is not None and len(rows) > SINGLES:
+            rows = self._taken_up(rows, keys)
         self.queue(rows)
+
+    def _taken_up(self, rows: Rows, keys: Keys) -> Rows:
+        """Rows whose routes an earlier run may have left: those of them that do not stand right, to be written."""
+        if self.watched is not None:
+            self.watched.add(keys)
+        busy = self._dirty.cells[rows] | self.refusals.holds(rows)
+        if self._under_way:
+            busy |= np.isin(rows, self._under_way_rows())
+        absent = np.flatnonzero((self.installed[rows] == 0) & ~busy)
+        self._adopt(rows[absent], keys.take(absent))
+        left: Rows = rows[busy | (self.installed[rows] != self.wanted(rows))]
+        return left
+
+    def _adopt(self, rows: Rows, keys: Keys) -> None:
+        """What an earlier run left under the prefixes of rows is theirs from now on."""
+        assert self.leftovers is not None
+        self._set_installed(rows, self.leftovers.take(keys))
 
     def apply_few(self, few: FewChanges) -> None:
         """The same for the prefixes of a single UPDATE, most of which are known and need no more than a note."""
@@ -315,7 +334,7 @@ class KernelTable:
         keys = self.columns.keys(rows)
         if self.leftovers is not None:
             absent = np.flatnonzero(self.installed[rows] == 0)
-            self._set_installed(rows[absent], self.leftovers.take(keys.take(absent)))
+            self._adopt(rows[absent], keys.take(absent))
         have = self.installed[rows]
         stuck = (want != 0) & (want != have) & ~present[want]
         self.refusals.refuse(rows[stuck], errno.ENETUNREACH, NO_GROUP, now_s)
@@ -370,6 +389,11 @@ class KernelTable:
         self._set_installed(rows, np.array([OURS_UNKNOWN if overwritten else 0], np.uint32))
         if queued:
             self.queue(rows)
+
+    def touched_left(self, prefix: Prefix, *, overwritten: bool) -> None:
+        """The same of a route that an earlier run left and nobody has asked for yet."""
+        if self.leftovers is not None:
+            self.leftovers.now(Keys.of(self.family, [prefix]), OURS_UNKNOWN if overwritten else 0)
 
     def is_in_flight(self, row: int) -> bool:
         """True while nobody knows yet whether the kernel has taken what was written for a row."""

@@ -112,6 +112,7 @@ class KernelWorker:
         self.objects: NexthopObjects  # from `run` on
         self._sock: RouteSocket
         self._compare_due = False
+        self._compare_swept = False  # again after the sweep
         self._still_used: set[int] = set()
         self._compat_before: str | None = None
         self._way_retry_s = 0.0
@@ -358,6 +359,7 @@ class KernelWorker:
     def _compare(self) -> None:
         """Dump our routes, find what differs, mend it. The long parts run without the lock."""
         self._compare_due = False
+        self._compare_swept = any(table.leftovers is not None for table in self.tables.values())
         self.counts.comparisons += 1
         for family, table in self.tables.items():
             dump = dump_routes(self._sock, family, self.options)
@@ -440,6 +442,8 @@ class KernelWorker:
             gone = sum(table.sweep() for table in self.tables.values())
             future, self.sweep = self.sweep, None
             self.free |= set(self.objects.unwanted())
+        self._compare_due |= self._compare_swept  # what was compared beside leftovers said nothing of them
+        self._compare_swept = False
         self.counts.swept += gone
         if future is not None:
             _resolve(future, gone)

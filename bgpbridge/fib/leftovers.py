@@ -37,6 +37,16 @@ class Leftovers:
         values[hit] = self._values[index]
         return values
 
+    def now(self, wanted: Keys, value: int) -> None:
+        """Somebody else has changed these since they were read: such a value stands there now (0: none)."""
+        at = self._table.find(wanted)
+        index = at[at >= 0]
+        index = index[self._open[index]]
+        self._values[index] = value
+        if not value:
+            self._open[index] = False
+            self.unconfirmed -= len(index)
+
     def rest(self) -> tuple[Keys, U32]:
         """What nobody has confirmed, with its values."""
         return self._table.keys.take(self._open), self._values[self._open]

@@ -26,6 +26,8 @@ from dataclasses import dataclass
 from bgpbridge.errors import NetlinkError
 from bgpbridge.fib import own_filter, rtnetlink
 from bgpbridge.fib.dump import take_snapshot
+from bgpbridge.fib.dump_requests import LINK_GROUPS, ROUTE_GROUPS
+from bgpbridge.fib.early_dump import EarlyDump
 from bgpbridge.fib.kernel_state import KernelState
 from bgpbridge.fib.observed import (
     Address,
@@ -67,15 +69,6 @@ __all__ = [
     "WatcherCounters",
 ]
 
-LINK_GROUPS = (rtnl.RTNLGRP_LINK, rtnl.RTNLGRP_IPV4_IFADDR, rtnl.RTNLGRP_IPV6_IFADDR, rtnl.RTNLGRP_NEIGH)
-RTNLGRP_NEXTHOP = 32
-ROUTE_GROUPS = (
-    rtnl.RTNLGRP_IPV4_ROUTE,
-    rtnl.RTNLGRP_IPV6_ROUTE,
-    RTNLGRP_NEXTHOP,
-    rtnl.RTNLGRP_IPV4_RULE,
-    19,  # RTNLGRP_IPV6_RULE: pyroute2 0.9 says 18, which is RTNLGRP_IPV6_PREFIX
-)
 SOL_NETLINK, NETLINK_GET_STRICT_CHK, SO_RCVBUFFORCE = 270, 12, 33
 DATAGRAMS_A_TURN = 16  # then the other socket, and everyone else in the loop, gets a turn
 LARGEST_DATAGRAM = 1 << 16
@@ -118,7 +111,7 @@ class KernelWatcher:
         self._own = own
         self._receive_buffer = receive_buffer_octets
         self._ports: frozenset[int] = frozenset()
-        self._sockets: list[AsyncNetlinkSocket] = []
+        self._sockets: list[AsyncNetlinkSocket | socket.socket] = []
         self._links: socket.socket | None = None
         self._routes: socket.socket | None = None
         self._wanted = asyncio.Event()
@@ -126,15 +119,25 @@ class KernelWatcher:
         self._cause = ""
         self._pending: asyncio.TimerHandle | None = None
 
-    async def start(self, ours: OwnDump | None = None) -> None:
-        """Open, dump, tell the listeners all of it, then follow events; `ours` gets our own routes of its table. Raises
-        NetlinkError."""
+    async def start(self, ours: OwnDump | None = None, early: EarlyDump | None = None) -> None:
+        """Open, dump, tell the listeners all of it, then follow events; `ours` gets our own routes of its table. What
+        has been opened and read `early` is taken over. Raises NetlinkError."""
         loop = asyncio.get_running_loop()
-        self._links = self._open(LINK_GROUPS)
-        self._routes = self._open(ROUTE_GROUPS, filtered=True)
-        await self.resync("start", ours)
+        if early is not None and early.events:
+            self._links, self._routes = self._taken_over(*early.events)
+        else:
+            early = None
+            self._links = self._open(LINK_GROUPS)
+            self._routes = self._open(ROUTE_GROUPS, filtered=True)
+        await self.resync("start", ours, early)
         for sock in (self._links, self._routes):
             loop.add_reader(sock, self._readable, sock)
+
+    def _taken_over(self, links: socket.socket, routes: socket.socket) -> tuple[socket.socket, socket.socket]:
+        """Event sockets that have heard what changed since before the first question."""
+        self._sockets += [links, routes]
+        own_filter.attach(routes, own_filter.own_filter(self._ports, self._own.protocol))
+        return links, routes
 
     async def run(self) -> None:
         """Dump again when there is reason to; ends by cancellation only."""
@@ -166,18 +169,19 @@ class KernelWatcher:
         if self._routes is not None:
             own_filter.attach(self._routes, own_filter.own_filter(self._ports, self._own.protocol))
 
-    async def resync(self, cause: str, ours: OwnDump | None = None) -> Resync:
+    async def resync(self, cause: str, ours: OwnDump | None = None, early: EarlyDump | None = None) -> Resync:
         """Dump everything now and tell the differences. One at a time. Raises NetlinkError."""
         async with self._dumping:
-            return await self._resync(cause, ours)
+            return await self._resync(cause, ours, early)
 
-    async def _resync(self, cause: str, ours: OwnDump | None) -> Resync:
+    async def _resync(self, cause: str, ours: OwnDump | None, early: EarlyDump | None) -> Resync:
         dump = self._socket()
-        await self._drain()
+        if early is None:  # else what has come in meanwhile is younger, and is read when the dump is taken up
+            await self._drain()
         self.state.begin_reconcile()
         try:
             dump.socket.setsockopt(SOL_NETLINK, NETLINK_GET_STRICT_CHK, 1)
-            snapshot = await asyncio.to_thread(take_snapshot, dump.socket, self._own.protocol, ours)
+            snapshot = await asyncio.to_thread(take_snapshot, dump.socket, self._own.protocol, ours, early)
         except BaseException:
             self.state.abandon_reconcile()
             raise

@@ -26,7 +26,7 @@ class OwnDump:
         self._held.clear()
         self._family, self._parts[family] = family, []
 
-    def add(self, octets: bytes, length: int) -> None:
+    def add(self, octets: bytes | memoryview, length: int) -> None:
         """RTM_NEWROUTE messages of ours, all of one length."""
         if length != self._length or len(self._held) + len(octets) > GATHERED:
             self._read()

@@ -20,6 +20,7 @@ from bgpbridge.events import Severity
 from bgpbridge.feed.control import Resync
 from bgpbridge.feed.lane import LaneMemory
 from bgpbridge.feed.reader import LaneReader, Pump
+from bgpbridge.fib.early_dump import EarlyDump
 from bgpbridge.fib.own_dump import OwnDump
 from bgpbridge.fib.trie_dump import TrieDump
 from bgpbridge.pipeline.files import Files
@@ -44,15 +45,14 @@ class Bridge(Rooms):
 
     # -- start ------------------------------------------------------------------------------------------
 
-    async def start(self, tries: TrieDump | None = None) -> None:
-        """Up to the point where packets are forwarded and lanes are read. `tries` have been read already. Raises
-        BridgeError; `stop` is to be called then as well, and gives back what was opened."""
+    async def start(self, tries: TrieDump | None = None, early: EarlyDump | None = None) -> None:
+        """Up to the point where packets are forwarded and lanes are read. `tries` have been read already, the kernel's
+        state `early`. Raises BridgeError; `stop` is to be called then as well, and gives back what was opened."""
         self.make()
         self._open_lanes()
         self._open_kernel()
         ours = OwnDump(self.config.kernel.table)
-        await self._look_around(ours if self.planes.kernel is not None else None, tries)
-        self.kernel_events.missed = False  # all that the watcher has told so far is what there was
+        await self._look_around(ours if self.planes.kernel is not None else None, tries, early)
         self.opened.callback(self.housekeeping.remember)
         await self.adoption.take_over(ours)
         self.overrides.start(self.config.policy_set)
@@ -70,9 +70,9 @@ class Bridge(Rooms):
         self.opened.callback(self.feeders.close)
         self.roster.start(self.config, self._reader)
 
-    async def _look_around(self, ours: OwnDump | None, tries: TrieDump | None) -> None:
+    async def _look_around(self, ours: OwnDump | None, tries: TrieDump | None, early: EarlyDump | None) -> None:
         """The kernel's state, what an earlier run left, and the program, which a child compiles: side by side."""
-        looks: list[Coroutine[Any, Any, object]] = [self.adoption.read(tries), self.watcher.start(ours)]
+        looks: list[Coroutine[Any, Any, object]] = [self.adoption.read(tries), self.watcher.start(ours, early)]
         looks += [self.datapath.load()] if self.datapath is not None else []
         ends = await asyncio.gather(*looks, return_exceptions=True)  # whatever fails: nobody reads on behind `stop`
         for error in ends:

@@ -143,6 +143,8 @@ class KernelEvents(KernelListener):
 
     def on_resync(self, resync: Resync) -> None:
         """Events were lost: our own routes may have been touched without our hearing of it."""
+        if resync.cause == "start":
+            self.missed = False  # all that has been told so far is what there was
         self.missed |= resync.cause == "overrun"
         if not self.live or resync.cause != "overrun":
             return

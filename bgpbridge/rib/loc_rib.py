@@ -42,6 +42,7 @@ __all__ = ["Capacity", "Rib"]
 Covers = Callable[[Words, Words, Lengths], npt.NDArray[np.bool_]]
 
 SLICE = 16_384  # rows between two points
+WHOLE_SLICE = 32_768  # the same of all routes, which planes find again among a million: the more, the quicker each
 REDECIDED = 8192  # the same where each row may move, which a trie takes some 1.5 us of CPU for
 ASKED = 32_768  # the same where policy says of attributes only whether its verdicts on them may be others
 REJUDGED = 6144  # the same where policy, which is asked first, may have changed its mind
@@ -502,7 +503,7 @@ class Rib:
     def everything(self) -> Iterator[Changes]:
         """All routes that there are, as changes from nothing: for planes that have been told of none so far."""
         for tables in self.families.values():
-            for first, last in tables.chunks(SLICE):
+            for first, last in tables.chunks(WHOLE_SLICE):
                 rows = np.flatnonzero(tables.group[first:last]) + first
                 yield tables.changes(rows, np.zeros(len(rows), np.int64), tables.group.take(rows).astype(np.int64))
 

@@ -522,6 +522,41 @@ def test_adopted_routes_whose_group_changed_are_moved_and_old_groups_removed(rou
         new.stop()
 
 
+@pytest.mark.parametrize("told", [True, False])
+def test_a_foreign_hand_between_the_look_and_the_adoption_is_made_good(router: tuple[int, int], told: bool) -> None:
+    """Told of it at once, or knowing only that something was missed."""
+    old = started(router)
+    old.apply(many(V4, 16, count=5000))
+    settle(old)
+    old.stop()
+    new = KernelFib()
+    new.start()
+    try:
+        ours = OwnDump(254)
+        with RouteSocket() as sock:
+            take_snapshot(sock.socket, 203, ours)
+        routes = many(V4, 16, count=5000)
+        gone, over = (Prefix(V4, int(routes.lo[index]), int(routes.length[index])) for index in (7, 4000))
+        ip(f"route del {gone} proto 203 metric {new.options.metric}")
+        ip(f"route replace {over} dev up0 proto static metric {new.options.metric}")
+        new.adopt(ours).result(30)
+        for prefix, overwritten in ((gone, False), (over, True)) if told else ():
+            assert not new.repair(prefix, overwritten=overwritten), "nobody has asked for it yet"
+        if not told:
+            new.audit_soon()
+        settle(new)
+        new.set_groups(groups(router))
+        new.apply(routes)
+        settle(new)
+        assert new.sweep().result(30) == 0
+        settle(new)
+        assert in_kernel(new, V4) == {16: 5000 if told else 4999}
+        assert [state.prefix for state in new.refused()] == ([] if told else [over]), "a foreign route that stands"
+        assert new.status().sent < 10, "the others are as they were"
+    finally:
+        new.stop()
+
+
 def test_leftovers_that_nobody_adopted_are_no_obstacle(router: tuple[int, int]) -> None:
     old = started(router)
     old.apply(many(V4, 16, count=1000))

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from bgpbridge.fib.dump_requests import ALL
+from bgpbridge.fib.early_dump import EarlyDump
 from bgpbridge.fib.netlink import (
     ForeignRoute,
     KernelListener,
@@ -82,13 +84,14 @@ class Recorder(KernelListener):
 class Watch:
     """A started watcher with its recorder and its task."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(self, early: EarlyDump | None = None, **options: Any) -> None:
+        self.early = early
         self.recorder = Recorder()
         self.watcher = KernelWatcher(self.recorder, own=OWN, **options)
         self.state = self.watcher.state
 
     async def __aenter__(self) -> Watch:
-        await self.watcher.start()
+        await self.watcher.start(early=self.early)
         self.task = asyncio.create_task(self.watcher.run())
         return self
 
@@ -129,6 +132,57 @@ def test_the_first_dump_is_complete(pair):
             assert any(rule.table == 77 for rule in watch.state.rules)
             assert [r.cause for r in watch.recorder.resyncs] == ["start"]
             assert len(watch.recorder.routes) == sum(1 for _ in watch.state.foreign.routes())
+
+    pair.inside(scenario)
+
+
+def read_early() -> EarlyDump:
+    """All has been read, and waits to be taken up."""
+    early = EarlyDump()
+    for queue in early._answers.values():
+        parts = []
+        while (part := queue.get()) is not None:
+            parts.append(part)
+        for part in (*parts, None):
+            queue.put(part)
+    assert len(early._answers) == len(ALL)
+    return early
+
+
+def test_what_changes_after_an_early_look_is_heard_of(pair):
+    for prefix in ("198.51.100.0/24", "203.0.113.0/24"):
+        pair.ip(f"route add {prefix} via 192.0.2.2 metric 20 proto ospf")
+    pair.ip("route add 10.9.0.0/16 via 192.0.2.2 proto 203 metric 200")
+
+    async def scenario():
+        early = read_early()
+        pair.ip("route del 198.51.100.0/24 via 192.0.2.2 metric 20")
+        pair.ip("route add 198.51.101.0/24 via 192.0.2.2 metric 20 proto ospf")
+        pair.ip("route replace 203.0.113.0/24 dev near0 metric 20 proto ospf")
+        pair.ip("route del 10.9.0.0/16 proto 203 metric 200")
+        async with Watch(early) as watch:
+            near0 = watch.link("near0")
+            await watch.recorder.until(lambda: watch.recorder.own)
+            await watch.recorder.until(lambda: watch.at("203.0.113.0/24")[0].hops == (Hop(None, near0.ifindex),))
+            assert not watch.at("198.51.100.0/24")
+            assert watch.at("198.51.101.0/24")
+            assert [(change.prefix, change.event) for change in watch.recorder.own] == [
+                (P("10.9.0.0/16"), OwnRouteEvent.DELETED)
+            ]
+
+    pair.inside(scenario)
+
+
+def test_a_link_lost_after_an_early_look_takes_its_routes_along(pair):
+    pair.ip("route add 198.51.100.0/24 via 192.0.2.2 metric 20 proto ospf")
+
+    async def scenario():
+        early = read_early()
+        pair.ip("link set near0 down")  # no event tells of the route
+        async with Watch(early) as watch:
+            await watch.recorder.until(lambda: len(watch.recorder.resyncs) > 1)
+            assert watch.recorder.resyncs[1].cause == "link loss"
+            assert not watch.at("198.51.100.0/24")
 
     pair.inside(scenario)
 
