@@ -19,7 +19,6 @@ import numpy.typing as npt
 from bgpbridge.fib.index6_lines import Lines
 from bgpbridge.fib.index6_nodes import BEFORE, HEAD, LINE, OWNER, POINTER, WIDTH, WORDS, Nodes
 from bgpbridge.fib.keys import U32, Rows
-from bgpbridge.rib.tables import place_of
 
 __all__ = ["Lone", "Spans"]
 
@@ -85,8 +84,7 @@ class Lone:
         row = PLAIN.take(256 + first >> spare, axis=0)
         row[np.arange(len(first)), HEAD + (first > 0)] = entry
         line = self._lines.take_alike(THREE, len(first))
-        if len(line):
-            self._nodes.lines[place_of(line)] = row
+        self._nodes.fill(line, row)
         return line
 
     def change(self, line: Rows, target: U32, at: Rows, spans: Spans) -> Mask:
@@ -160,7 +158,7 @@ class Lone:
             np.copyto(row[:, HEAD + 1 :], held[:, HEAD + 1 - shift : -shift], where=moved)
             row[:, :HEAD] += head[of]
             row[np.arange(len(of)), place[of]] = some.entry[of]
-            nodes.lines[fresh[of][:, None] + number] = row.reshape(len(of), -1, WORDS)
+            nodes.fill((fresh[of][:, None] + number).ravel(), row.reshape(-1, WORDS))
         self._lines.retire(line, runs)
         return fresh
 
