@@ -96,7 +96,7 @@ class Story:
         return Keys.of(Family.IPV4, self.routes), np.array(list(self.routes.values()), np.uint32)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples * 2 // 5, deadline=None)
 @given(st.sampled_from([1, 3, 64]), st.lists(STEP, max_size=8))
 def test_every_address_has_the_oracles_answer(pages: int, steps: list) -> None:
     story, seen = Story(pages), []
@@ -138,7 +138,7 @@ def alike(one: Story, other: Story) -> bool:
     return np.array_equal(mine.lo, its.lo) and np.array_equal(mine.value, its.value)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings.default.max_examples * 3 // 10, deadline=None)
 @given(ROUTES, st.lists(st.tuples(prefixes(), st.integers(0, 0xFFFF), st.booleans()), max_size=6))
 def test_what_somebody_else_wrote_is_found_and_mended_where_it_changes_an_answer(pairs: list, flips: list) -> None:
     story = Story()

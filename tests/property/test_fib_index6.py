@@ -122,7 +122,7 @@ def same_form(one: Index6, other: Index6) -> bool:
     return not len(differing(one.nodes, other.nodes))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=settings.default.max_examples * 2 // 5, deadline=None)
 @given(st.lists(STEP, max_size=8))
 def test_every_address_has_the_oracles_answer(steps: list) -> None:
     story, seen = Story(), []

@@ -67,7 +67,7 @@ both = pytest.mark.parametrize("family", list(Family), ids=lambda family: family
 
 
 @both
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=settings.default.max_examples * 3 // 5, deadline=None)
 @given(data=st.data())
 def test_every_address_has_its_longest_match(family: Family, data: st.DataObject) -> None:
     some = data.draw(routes(family))
@@ -80,7 +80,7 @@ def test_every_address_has_its_longest_match(family: Family, data: st.DataObject
 
 
 @both
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=settings.default.max_examples * 3 // 5, deadline=None)
 @given(data=st.data())
 def test_differences_are_counted_to_the_address(family: Family, data: st.DataObject) -> None:
     have, want = data.draw(routes(family)), data.draw(routes(family))
@@ -95,7 +95,7 @@ def test_differences_are_counted_to_the_address(family: Family, data: st.DataObj
 
 
 @both
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=settings.default.max_examples * 3 // 5, deadline=None)
 @given(data=st.data())
 def test_an_address_is_excused_by_the_route_that_decides_or_would(family: Family, data: st.DataObject) -> None:
     wanted, moving, refused = (data.draw(routes(family, 6)) for _ in range(3))

@@ -166,7 +166,11 @@ routes = st.tuples(st.sampled_from([0, 1]), prefixes, st.integers(0, 3))
     st.lists(routes, min_size=1, max_size=24),
     st.lists(vrps, max_size=8),
 )
-@settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=settings.default.max_examples * 3 // 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 def test_masks_and_the_scalar_evaluator_give_the_same_verdicts(
     policy_set: PolicySet, listed: list[PathAttributes], asked: list[tuple[int, Prefix, int]], held: list[Vrp]
 ) -> None:
@@ -195,7 +199,11 @@ def test_masks_and_the_scalar_evaluator_give_the_same_verdicts(
     st.lists(attributes, min_size=3, max_size=3),
     st.lists(st.tuples(st.lists(routes, min_size=1, max_size=12), st.sets(st.integers(1, 3))), min_size=4, max_size=4),
 )
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(
+    max_examples=settings.default.max_examples * 2 // 5,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
 def test_a_changed_policy_judges_as_one_that_never_knew_another(
     sets: list[PolicySet],
     listed: list[PathAttributes],

@@ -34,7 +34,7 @@ def intents(draw) -> Intent:
     )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(
     peers=st.lists(PEER, min_size=1, max_size=7),
     options=OPTIONS,
@@ -87,7 +87,7 @@ def slow(entries: list[Entry], prefix: Prefix) -> int:
     return max(holding)[2] if holding else 0
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=settings.default.max_examples, deadline=None)
 @given(data=st.data(), family=st.sampled_from(Family))
 def test_the_longest_override_decides(data, family) -> None:
     scopes = data.draw(st.lists(st.tuples(PREFIXES[family], st.booleans()), max_size=20, unique=True))
