@@ -265,7 +265,7 @@ class KernelWatcher:
         before = self.state.links.get(link.ifindex)
         present = message.type == rtnl.RTM_NEWLINK
         self.state.link(link, present)
-        if before is not None and before.up and not (present and link.up):
+        if before is not None and _less(before, link if present else None):
             self._want_resync("link loss", AFTER_LINK_LOSS_S)
 
     def _address(self, message: Message) -> None:
@@ -316,6 +316,12 @@ class KernelWatcher:
         if new and route.metric == self._own.metric_of(route.prefix.family) and message.flags & NLM_F_REPLACE:
             return OwnRouteEvent.OVERWRITTEN
         return None
+
+
+def _less(before: Link, now: Link | None) -> bool:
+    """Whether the kernel may have taken routes along without a word: where a link no longer carries, and where one that
+    did not carry any more is set down by hand (net/ipv4/fib_frontend.c, fib_disable_ip)."""
+    return (before.up and not (now and now.up)) or (before.admin_up and not (now and now.admin_up))
 
 
 DISPATCH: dict[int, Callable[[KernelWatcher, Message], None]] = {

@@ -73,9 +73,9 @@ class Story:
 
     def rebuild(self, broken: list[Prefix]) -> None:
         """Somebody wrote into the array behind our back."""
+        without = int(np.count_nonzero(self.index.slots[: abi.INDEX4_SLOTS] == abi.INDEX4_DEEP))
         for prefix in broken:
             self.index.slots[prefix.value >> 8] ^= 0x55  # another group, another page, or none that there is
-        without = int(np.count_nonzero(self.index.slots[: abi.INDEX4_SLOTS] == abi.INDEX4_DEEP))
         # those without may find a page now, which another had
         assert self.index.rebuild(*self.table()) <= len(broken) + 2 * without
 

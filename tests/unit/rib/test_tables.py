@@ -226,8 +226,10 @@ def test_a_larger_index_is_made_beside_the_first_before_that_is_full(
             for key in gone:
                 del known[key]
         sizes.add(table.index.bits)
-        assert table.find(list(known)).tolist() == list(known.values())
         assert table.index.count == len(known)
+        if turn % 8 == 0:
+            assert table.find(list(known)).tolist() == list(known.values())
+    assert table.find(list(known)).tolist() == list(known.values())
     assert not rebuilt
     assert sizes == ({8, 10, 11, 12} if spread > 50 else {8, 10, 11})
     held = table.index.slots[table.index.slots != 0]
