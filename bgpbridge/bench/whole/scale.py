@@ -27,6 +27,7 @@ class Scale:
     samples: int = 200
     updates: int = 300
     busy_s: float = 5.0
+    storm_s: float = 6.0
     limit_s: float = 90.0
     slow_limit_s: float = 200.0
     turn_s: float = 360.0
@@ -41,11 +42,12 @@ class Scale:
             runs=1,
             ipv4=100_000,
             ipv6=20_000,
-            losses=(1_000,),
+            losses=(),
             sizes=(10_000,),
             peers=(2,),
             updates=50,
             busy_s=2.0,
+            storm_s=2.0,
             limit_s=20.0,
             slow_limit_s=20.0,
             turn_s=25.0,

@@ -26,7 +26,6 @@ PAUSE_S: Final = (0.005, 0.04)
 STEADY_S: Final = 1 / 60
 LATE_S: Final = 10.0
 RATE_PPS: Final = 1000
-STORM_S: Final = 6.0
 LOOK_S: Final = 0.02
 QUICKEST_S: Final = 2.0  # a storm goes on for as long at least
 CHANCE: Final = random.Random(1)  # noqa: S311 -- pauses, not secrets
@@ -60,7 +59,7 @@ def updates(turn: Turn, moving: Movers) -> Iterator[Figure]:
 def storms(turn: Turn, moving: Movers, second: Table) -> Iterator[Figure]:
     """99th percentiles in ms. `second` is the table of neighbour 3, whose session is up."""
     b, noise = turn.testers[1], moving.noise(1)
-    yield _storm(turn, moving, "storm_p99", lambda over: _sends(b, noise, over))
+    yield _storm(turn, moving, "storm_p99", lambda over: _sends(b, noise, turn.scale.storm_s, over))
     for flip in noise:
         b.send(flip.by_port["eth1"])
     turn.rest()
@@ -86,10 +85,10 @@ def _storm(turn: Turn, moving: Movers, metric: str, work: Callable[[threading.Ev
     return Figure(metric, "ms", spread("", "ms", found)[1].value)
 
 
-def _sends(b: Tester, noise: list[Flip], over: threading.Event) -> None:
-    """1,000 UPDATE/s for STORM_S; ticks that are late are made up for."""
+def _sends(b: Tester, noise: list[Flip], lasts_s: float, over: threading.Event) -> None:
+    """1,000 UPDATE/s for so long; ticks that are late are made up for."""
     start, number = time.monotonic(), 0
-    while number < STORM_S * RATE_PPS and not over.is_set():
+    while number < lasts_s * RATE_PPS and not over.is_set():
         b.send(noise[number % len(noise)].move())
         number += 1
         rest = start + number / RATE_PPS - time.monotonic()
