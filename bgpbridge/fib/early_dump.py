@@ -15,13 +15,13 @@ import mmap
 import socket
 import struct
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from queue import SimpleQueue
 
 from bgpbridge.fib.dump_requests import ALL, HEADER, LINK_GROUPS, ROUTE_GROUPS, Ask
 
-__all__ = ["SEQUENCE", "EarlyDump", "event_socket"]
+__all__ = ["RECEIVE_BUFFER", "SEQUENCE", "EarlyDump", "event_socket"]
 
 SEQUENCE = 1
 DATAGRAMS, ROOM = 32, 1 << 16  # taken at a time; the kernel fills up to 32 KiB of each
@@ -57,15 +57,21 @@ class _Header(ctypes.Structure):
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def event_socket(groups: Collection[int]) -> socket.socket:
-    """A socket that hears what the kernel tells of these groups from now on."""
+def event_socket(
+    groups: Collection[int],
+    receive_buffer_octets: int = RECEIVE_BUFFER,
+    prepare: Callable[[socket.socket], None] = lambda _: None,
+) -> socket.socket:
+    """A socket that hears what the kernel tells of these groups from now on. Buffer and filter (`prepare`) come first,
+    so that nothing comes in unfiltered. Raises OSError."""
     sock = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, 0)
     try:
         try:
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, RECEIVE_BUFFER)
+            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, receive_buffer_octets)
         except PermissionError:  # no CAP_NET_ADMIN here: net.core.rmem_max bounds it
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
-        sock.bind((0, 0))
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_octets)
+        sock.bind((0, 0))  # without a port of its own a socket hears nothing that the kernel says
+        prepare(sock)
         for group in groups:
             sock.setsockopt(SOL_NETLINK, NETLINK_ADD_MEMBERSHIP, group)
     except BaseException:

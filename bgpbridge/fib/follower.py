@@ -22,7 +22,7 @@ import numpy as np
 from bgpbridge.datapath.elements import BpfMap
 from bgpbridge.fib import xdp_map
 from bgpbridge.fib.keys import U32, Keys
-from bgpbridge.fib.order import in_order
+from bgpbridge.fib.order import newest
 from bgpbridge.fib.pace import SINGLES, Pace
 from bgpbridge.fib.xdp_map import Refused
 from bgpbridge.scheduling import stand_behind
@@ -175,7 +175,4 @@ def _newest(family: Family, parts: list[tuple[Keys, U32]]) -> tuple[Keys, U32]:
     if len(parts) == 1:
         return parts[0]
     whole = Keys.joined(family, [keys for keys, _ in parts]), np.concatenate([values for _, values in parts])
-    keys, values = in_order(whole)  # equal prefixes stay in the order in which they came
-    last = np.ones(len(keys), np.bool_)
-    last[:-1] = (keys.lo[1:] != keys.lo[:-1]) | (keys.length[1:] != keys.length[:-1]) | (keys.hi[1:] != keys.hi[:-1])
-    return (keys, values) if last.all() else (keys.take(last), values[last])
+    return newest(whole)

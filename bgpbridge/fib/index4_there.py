@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from bgpbridge.fib.index4_level import Slots
 from bgpbridge.fib.keys import Rows
-from bgpbridge.rib.tables import LOAD, MASK64, OF, secret_words, slot_bits, zeros
+from bgpbridge.rib.tables import LOAD, MASK64, OF, onward, secret_words, slot_bits, zeros
 
 __all__ = ["There"]
 
 NUMBERS = 1 << 24
-AHEAD = np.arange(1, 9)  # places that a number looks at together
 FIRST_BITS, STEP_BITS = 12, 2  # of the table: it grows fourfold, for moving all takes time
 
 
@@ -98,14 +97,7 @@ class There:
             at = self._onward(at.take(rest), numbers)
 
     def _onward(self, at: Rows, numbers: Rows) -> Rows:
-        """The next places that are free or the number's own; the last of those looked at where none is."""
-        ahead = (at[:, None] + AHEAD) & self._mask
-        held = self._keys.take(ahead)
-        worth = held == numbers[:, None]
-        worth |= held == 0
-        worth[:, -1] = True
-        onward: Rows = ahead[np.arange(len(at)), worth.argmax(axis=1)]
-        return onward
+        return onward(self._keys, at, lambda held: held == numbers[:, None])
 
     def _reserve(self, more: int) -> None:
         if (self._count + more) * OF <= LOAD << self._bits:

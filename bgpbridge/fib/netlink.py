@@ -27,7 +27,7 @@ from bgpbridge.errors import NetlinkError
 from bgpbridge.fib import own_filter, rtnetlink
 from bgpbridge.fib.dump import take_snapshot
 from bgpbridge.fib.dump_requests import LINK_GROUPS, ROUTE_GROUPS
-from bgpbridge.fib.early_dump import EarlyDump
+from bgpbridge.fib.early_dump import RECEIVE_BUFFER, EarlyDump, event_socket
 from bgpbridge.fib.kernel_state import KernelState
 from bgpbridge.fib.observed import (
     Address,
@@ -69,7 +69,7 @@ __all__ = [
     "WatcherCounters",
 ]
 
-SOL_NETLINK, NETLINK_GET_STRICT_CHK, SO_RCVBUFFORCE = 270, 12, 33
+SOL_NETLINK, NETLINK_GET_STRICT_CHK = 270, 12
 DATAGRAMS_A_TURN = 16  # then the other socket, and everyone else in the loop, gets a turn
 LARGEST_DATAGRAM = 1 << 16
 DRAIN_TURNS = 800
@@ -105,7 +105,7 @@ class WatcherCounters:
 class KernelWatcher:
     """Keeps a `KernelState` true, and tells the listeners, in the order given."""
 
-    def __init__(self, *listeners: KernelListener, own: OwnRoutes, receive_buffer_octets: int = 4 << 20) -> None:
+    def __init__(self, *listeners: KernelListener, own: OwnRoutes, receive_buffer_octets: int = RECEIVE_BUFFER) -> None:
         self.state = KernelState(listeners)
         self.counters = WatcherCounters()
         self._own = own
@@ -127,8 +127,8 @@ class KernelWatcher:
             self._links, self._routes = self._taken_over(*early.events)
         else:
             early = None
-            self._links = self._open(LINK_GROUPS)
-            self._routes = self._open(ROUTE_GROUPS, filtered=True)
+            self._links = self._opened(LINK_GROUPS, lambda _: None)
+            self._routes = self._opened(ROUTE_GROUPS, self._filter)
         await self.resync("start", ours, early)
         for sock in (self._links, self._routes):
             loop.add_reader(sock, self._readable, sock)
@@ -136,7 +136,7 @@ class KernelWatcher:
     def _taken_over(self, links: socket.socket, routes: socket.socket) -> tuple[socket.socket, socket.socket]:
         """Event sockets that have heard what changed since before the first question."""
         self._sockets += [links, routes]
-        own_filter.attach(routes, own_filter.own_filter(self._ports, self._own.protocol))
+        self._filter(routes)
         return links, routes
 
     async def run(self) -> None:
@@ -167,7 +167,7 @@ class KernelWatcher:
         do to our routes then stands out by its port."""
         self._ports = frozenset(ports)
         if self._routes is not None:
-            own_filter.attach(self._routes, own_filter.own_filter(self._ports, self._own.protocol))
+            self._filter(self._routes)
 
     async def resync(self, cause: str, ours: OwnDump | None = None, early: EarlyDump | None = None) -> Resync:
         """Dump everything now and tell the differences. One at a time. Raises NetlinkError."""
@@ -196,22 +196,13 @@ class KernelWatcher:
     def _socket(self) -> AsyncNetlinkSocket:
         return AsyncNetlinkSocket(family=0)
 
-    def _open(self, groups: Collection[int], *, filtered: bool = False) -> socket.socket:
-        """An event socket: buffer and filter first, then the groups, so that nothing comes in unfiltered."""
-        opened = self._socket()
-        self._sockets.append(opened)
-        sock: socket.socket = opened.socket
-        sock.setblocking(False)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, self._receive_buffer)
-        except PermissionError:  # no CAP_NET_ADMIN here: net.core.rmem_max bounds it
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._receive_buffer)
-        sock.bind((0, 0))  # without a port of its own a socket hears nothing that the kernel says
-        if filtered:
-            own_filter.attach(sock, own_filter.own_filter(self._ports, self._own.protocol))
-        for group in groups:
-            opened.add_membership(group)
+    def _opened(self, groups: Collection[int], prepare: Callable[[socket.socket], None]) -> socket.socket:
+        sock = event_socket(groups, self._receive_buffer, prepare)
+        self._sockets.append(sock)
         return sock
+
+    def _filter(self, routes: socket.socket) -> None:
+        own_filter.attach(routes, own_filter.own_filter(self._ports, self._own.protocol))
 
     async def _drain(self) -> None:
         """Before a dump: read what is there, so that whatever is read later is younger than the dump's start. In

@@ -7,7 +7,7 @@ from __future__ import annotations
 import numpy as np
 
 from bgpbridge.fib.keys import Keys
-from bgpbridge.fib.order import in_order
+from bgpbridge.fib.order import newest
 from bgpbridge.types import Family
 
 __all__ = ["Noted"]
@@ -46,15 +46,7 @@ class Noted:
 
     def _thin(self) -> None:
         """Each prefix once. Not again before there are twice as many: a table that only comes in is hardly held up."""
-        self._many = [_each_once(Keys.joined(self._family, self._many))]
+        keys = Keys.joined(self._family, self._many)
+        self._many = [newest((keys, np.zeros(len(keys), np.uint32)))[0]]
         self._weight = len(self._many[0])
         self._room = max(ROOM, 2 * self._weight)
-
-
-def _each_once(keys: Keys) -> Keys:
-    keys, _ = in_order((keys, np.zeros(len(keys), np.uint32)))
-    one, other = slice(None, -1), slice(1, None)
-    fresh = np.ones(len(keys), np.bool_)
-    fresh[other] = (keys.hi[one] != keys.hi[other]) | (keys.lo[one] != keys.lo[other])
-    fresh[other] |= keys.length[one] != keys.length[other]
-    return keys.take(fresh)

@@ -15,7 +15,7 @@ from bgpbridge.fib.keys import U32, U64, Keys
 from bgpbridge.scheduling import breathe
 from bgpbridge.types import Family
 
-__all__ = ["Entries", "in_order", "unlike"]
+__all__ = ["Entries", "in_order", "newest", "unlike"]
 
 Entries = tuple[Keys, U32]
 """Prefixes with their groups."""
@@ -44,6 +44,14 @@ def in_order(table: Entries) -> Entries:
     length = (words >> LENGTH_AT & LENGTH).astype(np.uint8)
     words >>= HALF
     return Keys(keys.family, np.zeros(len(words), np.uint64), words, length), groups
+
+
+def newest(table: Entries) -> Entries:
+    """In order, and of several rows of a prefix the last that came."""
+    keys, groups = in_order(table)  # equal prefixes stay in the order in which they came
+    last = np.ones(len(keys), np.bool_)
+    last[:-1] = (keys.lo[1:] != keys.lo[:-1]) | (keys.length[1:] != keys.length[:-1]) | (keys.hi[1:] != keys.hi[:-1])
+    return (keys, groups) if last.all() else (keys.take(last), groups[last])
 
 
 def _ordered(keys: Keys) -> bool:

@@ -17,13 +17,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from bgpbridge.datapath.abi import TagFlag
+from bgpbridge.fib.dump_requests import HEADER, RTMSG
 from bgpbridge.fib.observed import Address, ForeignRoute, Link, Neighbour, NeighbourState, Nexthop, RouteType, Rule
-from bgpbridge.fib.pyroute import NLM_F_CREATE, NLM_F_DUMP, NLM_F_REPLACE, NLM_F_REQUEST, RTM_NEWNEIGH
+from bgpbridge.fib.pyroute import NLM_F_CREATE, NLM_F_REPLACE, NLM_F_REQUEST, RTM_NEWNEIGH
 from bgpbridge.rib.next_hops import Hop
 from bgpbridge.types import Family, IPAddress, Prefix
 
 __all__ = [
     "HEADER",
+    "RTMSG",
     "RTM_DELNEXTHOP",
     "RTM_GETNEXTHOP",
     "RTM_NEWNEXTHOP",
@@ -34,19 +36,16 @@ __all__ = [
     "decode_nexthop",
     "decode_route",
     "decode_rule",
-    "dump_request",
     "hop_order",
     "messages",
     "neighbour_request",
 ]
 
 RTM_NEWNEXTHOP, RTM_DELNEXTHOP, RTM_GETNEXTHOP = 104, 105, 106  # pyroute2 0.9 does not know them
-HEADER = struct.Struct("=IHHII")
 ATTRIBUTE = struct.Struct("=HH")
 IFINFO = struct.Struct("=BxHiII")
 IFADDR = struct.Struct("=BBBBi")
 NDMSG = struct.Struct("=BxxxiHBB")
-RTMSG = struct.Struct("=BBBBBBBBI")
 RTNEXTHOP = struct.Struct("=HBBi")
 NHMSG = struct.Struct("=BBBBI")
 NEXTHOP_GROUP = struct.Struct("=IBBH")
@@ -215,11 +214,6 @@ def decode_rule(message: Message) -> Rule | None:
     if family not in FAMILIES:
         return None
     return Rule(family, _u32(found.get(6)), _u32(found[15]) if 15 in found else table, action)
-
-
-def dump_request(kind: int, payload: bytes, sequence: int) -> bytes:
-    """A request for a dump: `payload` is the family header, with attributes if any."""
-    return HEADER.pack(16 + len(payload), kind, NLM_F_REQUEST | NLM_F_DUMP, sequence, 0) + payload
 
 
 def neighbour_request(address: IPAddress, ifindex: int, *, probe: bool, sequence: int) -> bytes:

@@ -16,6 +16,7 @@ import mmap
 import secrets
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ __all__ = [
     "Lengths",
     "Words",
     "cells",
+    "onward",
     "place_of",
     "secret_words",
     "slot_bits",
@@ -194,18 +196,8 @@ class HashIndex:
             ids[todo.take(sure)] = found.take(sure)
             rest = _without(sure, len(todo))
             todo, tags = todo.take(rest), tags.take(rest)
-            at = self._onward(at.take(rest), tags)
+            at = onward(self.slots, at.take(rest), partial(_tagged, tags[:, None]))
         return ids
-
-    def _onward(self, at: Ids, tags: Words) -> Ids:
-        """The next slots that are empty or may hold what is looked for; the last of those looked at where none is."""
-        ahead = (at[:, None] + AHEAD) & self.mask
-        entries = self.slots.take(ahead)
-        worth = (entries ^ tags[:, None]) <= ID_MASK
-        worth |= entries == 0
-        worth[:, -1] = True
-        onward: Ids = ahead[np.arange(len(at)), worth.argmax(axis=1)]
-        return onward
 
     def _claim(self, at: Ids, tags: Words, todo: Ids, empty: Ids, create: Callable[[Ids], Ids]) -> tuple[Ids, Ids]:
         """Give empty slots to the keys that want them; of several for one slot the last one wins. Returns
@@ -255,6 +247,22 @@ class HashIndex:
             wanted, at = wanted.take(rest), (at.take(rest) + 1) & self.mask
         self.count -= len(ids)
         self.removed += len(ids)
+
+
+def _tagged(tags: Any, entries: Any) -> Any:
+    return (entries ^ tags) <= ID_MASK
+
+
+def onward(slots: Any, at: Ids, own: Callable[[Any], Any]) -> Ids:
+    """Where keys look next in a table of open addressing: the next slots that are empty or may be their `own`, which
+    is asked about a matrix of entries; the last of those looked at where none is. `slots` are a power of two."""
+    ahead = (at[:, None] + AHEAD) & (len(slots) - 1)
+    held = slots.take(ahead)
+    worth = own(held)
+    worth |= held == 0
+    worth[:, -1] = True
+    found: Ids = ahead[np.arange(len(at)), worth.argmax(axis=1)]
+    return found
 
 
 def _without(positions: Ids, count: int) -> Ids:

@@ -6,6 +6,7 @@ A probe that is late puts off the next one (`enrich.schedule`): how late each is
 from __future__ import annotations
 
 import itertools
+import select
 import socket
 import time
 from collections.abc import Iterable, Sequence
@@ -25,7 +26,6 @@ LATENCY: Final = {"mode": "observe", "interval_s": INTERVAL_S, "budget_pps": 200
 HOLD_S: Final = 3  # RFC 4271 s4.2: the shortest; a KEEPALIVE is due every second
 ECHO_REQUEST: Final = 8
 STEADY: Final = 20  # probes before anything is measured
-PAUSE_S: Final = 0.02
 
 
 def late_s(arrivals_s: Sequence[float], share: float) -> float:
@@ -69,9 +69,8 @@ class OnTime:
         """As soon as probes come steadily. Raises Late."""
         deadline = time.monotonic() + timeout_s
         while len(self._probes) < STEADY:
-            if time.monotonic() > deadline:
+            if not select.select([self._socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
                 raise Late("probes", timeout_s)
-            time.sleep(PAUSE_S)
             self.look()
         self._probes, self._began_s = self._probes[-1:], time.monotonic()
 
